@@ -1,0 +1,93 @@
+"""What the other layers see of the broker, and what the broker sees of them.
+
+The acknowledgement travels beside the message: ``publish(message, done)`` calls ``done`` exactly once, after
+every keeper has the message safe. A keeper is a subscriber whose ``deliver`` returned True.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from gateway.message import Message
+
+Done = Callable[[BaseException | None], None]
+"""Called once: with None when the message is safe, with the error when it could not be kept."""
+
+
+class Subscriber:
+    """Whatever takes messages: a session, a rule, the outbox, a command desk."""
+
+    __slots__ = ()
+
+    def deliver(self, message: Message, done: Done | None) -> bool:
+        """Take one message. Must not block and must not raise.
+
+        Return True to keep it: then ``done`` must be called once, now or later, with None or an error.
+        Return False when the publisher need not wait for this subscriber; ``done`` is then never called.
+        ``done`` is None when nobody waits (QoS 0); the return value is then ignored.
+        """
+        raise NotImplementedError
+
+    def merge(self, options: Sequence[Any]) -> Subscriber:
+        """The receiver to use when several filters of this subscriber match one topic (or just one).
+
+        ``options`` are what ``subscribe`` was given for each matching filter. The result is cached by topic
+        until a subscription changes.
+        """
+        return self
+
+
+class Publisher(Protocol):
+    """The way in: all that a listener, connector, rule or uplink may do with the broker."""
+
+    def publish(self, message: Message, done: Done | None = None) -> int:
+        """Route one message; the number of receivers it was offered to.
+
+        ``done``, if given, is called exactly once. A publish from inside ``deliver`` is routed after the
+        current message has reached all its receivers, so that every subscriber sees the cause first; the
+        result is then 0.
+        """
+
+    def subscribe(self, pattern: str, subscriber: Subscriber, options: Any = None) -> bool:
+        """Add or replace one subscription; True when it is new."""
+
+    def unsubscribe(self, pattern: str, subscriber: Subscriber) -> bool:
+        """Remove one subscription; False when there was none."""
+
+    def retained(self, pattern: str) -> Iterable[Message]:
+        """The retained messages that match a filter, in topic order."""
+
+
+class Gather:
+    """Joins the answers of several keepers into one call of ``done``.
+
+    The first error wins. ``expect`` before each keeper, ``close`` after the last: ``done`` fires when all
+    expected answers are in, also when they came before ``close``.
+    """
+
+    __slots__ = ("_done", "_error", "_waiting")
+
+    def __init__(self, done: Done) -> None:
+        self._done = done
+        self._waiting = 1
+        self._error: BaseException | None = None
+
+    def expect(self) -> None:
+        """One more answer will come through ``__call__``."""
+        self._waiting += 1
+
+    def cancel(self) -> None:
+        """Take one ``expect`` back: the subscriber did not keep the message."""
+        self._waiting -= 1
+
+    def __call__(self, error: BaseException | None) -> None:
+        if error is not None and self._error is None:
+            self._error = error
+        self._waiting -= 1
+        if self._waiting == 0:
+            self._done(self._error)
+
+    def close(self) -> None:
+        """No more keepers follow."""
+        self(None)
