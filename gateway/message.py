@@ -101,7 +101,7 @@ class Message:
         props: Properties | None = None,
     ) -> Message:
         """A copy with some fields changed; both views of the content are shared."""
-        copy = Message(
+        return Message(
             self.topic if topic is None else topic,
             self._payload,
             self.qos if qos is None else qos,
@@ -113,7 +113,6 @@ class Message:
             self.props if props is None else props,
             self._value,
         )
-        return copy
 
     def user_property(self, name: str) -> str | None:
         """The first v5 user property called ``name``, or None."""
@@ -127,11 +126,15 @@ class Message:
 
 
 def dump_json(value: Value) -> bytes:
-    """Compact JSON bytes. NaN and infinities become null: JSON has no word for them (RFC 8259 section 6)."""
+    """Compact JSON bytes. NaN and infinities become null: JSON has no word for them (RFC 8259 section 6).
+
+    Half of a surrogate pair, which JSON text can spell and UTF-8 cannot, becomes a question mark.
+    """
     try:
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     except ValueError:
-        return json.dumps(_without_nan(value), separators=(",", ":"), ensure_ascii=False).encode()
+        text = json.dumps(_without_nan(value), separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "replace")
 
 
 def _without_nan(value: Value) -> Value:

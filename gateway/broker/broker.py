@@ -1,0 +1,113 @@
+"""The router: one message in, every matching subscriber out.
+
+``publish`` keeps the retained value, finds the receivers (from a cache by topic), and hands each the message.
+A publish from inside a ``deliver`` waits until the current message has reached everybody, so that all
+subscribers see a cause before its effect, and a chain of rules cannot grow the stack.
+
+It does not know clients, sessions, files or time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, Final
+
+from gateway.broker.port import Done, Gather, Subscriber
+from gateway.broker.retained import Retained
+from gateway.broker.trie import Trie
+from gateway.errors import Refused
+from gateway.message import Message
+from gateway.metrics import Metrics
+
+CACHE_TOPICS: Final = 8192
+"""Topics whose receivers are remembered. A plant has hundreds to a few thousand; past the bound it starts anew."""
+
+MAX_NESTED: Final = 10_000
+"""Messages published in answer to one message. Rules are cut by their hop limit long before."""
+
+
+class Broker:
+    """Routes messages to subscribers; implements ``broker.port.Publisher``."""
+
+    __slots__ = ("metrics", "_cache", "_nested", "_publishing", "_retained", "_trie")
+
+    def __init__(self, metrics: Metrics | None = None, retained: Retained | None = None) -> None:
+        self.metrics = metrics or Metrics()
+        self._trie = Trie()
+        self._retained = retained or Retained()
+        self._cache: dict[str, tuple[Subscriber, ...]] = {}
+        self._publishing = False
+        self._nested: deque[tuple[Message, Done | None]] = deque()
+
+    def publish(self, message: Message, done: Done | None = None) -> int:
+        """Route one message; see ``Publisher.publish``."""
+        if self._publishing:
+            self._publish_later(message, done)
+            return 0
+        self._publishing = True
+        try:
+            receivers = self._route(message, done)
+            while self._nested:
+                self._route(*self._nested.popleft())
+        finally:
+            self._publishing = False
+        return receivers
+
+    def _publish_later(self, message: Message, done: Done | None) -> None:
+        if len(self._nested) < MAX_NESTED:
+            self._nested.append((message, done))
+            return
+        self.metrics.drop("nested_full")
+        if done is not None:
+            done(Refused("too many messages published in answer to one", 0x97))
+
+    def _route(self, message: Message, done: Done | None) -> int:
+        if message.retain and not self._retained.put(message):
+            self.metrics.drop("retained_full")
+        receivers = self._cache.get(message.topic)
+        if receivers is None:
+            receivers = self._find(message.topic)
+        if done is None:
+            for receiver in receivers:
+                receiver.deliver(message, None)
+        else:
+            gather = Gather(done)
+            for receiver in receivers:
+                gather.expect()
+                if not receiver.deliver(message, gather):
+                    gather.cancel()
+            gather.close()
+        return len(receivers)
+
+    def _find(self, topic: str) -> tuple[Subscriber, ...]:
+        options_of: dict[Subscriber, list[Any]] = {}
+        for subscriber, options in self._trie.match(topic):
+            options_of.setdefault(subscriber, []).append(options)
+        receivers = tuple(subscriber.merge(options) for subscriber, options in options_of.items())
+        if len(self._cache) >= CACHE_TOPICS:
+            self._cache.clear()
+        self._cache[topic] = receivers
+        return receivers
+
+    def subscribe(self, pattern: str, subscriber: Subscriber, options: Any = None) -> bool:
+        """Add or replace one subscription; True when it is new."""
+        self._cache.clear()
+        return self._trie.add(pattern, subscriber, options)
+
+    def unsubscribe(self, pattern: str, subscriber: Subscriber) -> bool:
+        """Remove one subscription; False when there was none."""
+        self._cache.clear()
+        return self._trie.remove(pattern, subscriber)
+
+    def retained(self, pattern: str) -> Iterable[Message]:
+        """The retained messages that match a filter, in topic order."""
+        return self._retained.match(pattern)
+
+    def status(self) -> dict[str, int]:
+        """Sizes of what the broker keeps."""
+        return {
+            "subscriptions": self._trie.size,
+            "retained": self._retained.count,
+            "retained_bytes": self._retained.bytes,
+        }

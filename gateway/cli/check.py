@@ -1,0 +1,46 @@
+"""``gateway check``: are the settings good? Says everything that is wrong with them; touches no device."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import Any
+
+from gateway import kinds
+from gateway.check import cross_check, summary
+from gateway.config.find import EMBEDDED, find_settings
+from gateway.config.load import read
+from gateway.config.settings import Settings
+from gateway.errors import ConfigError
+
+
+def register(subparsers: Any) -> None:
+    """Add the command to the parser of ``gateway``."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "check", help="check the settings and say everything that is wrong with them"
+    )
+    parser.add_argument("--config", metavar="FILE", help="settings file; default: the one that gateway run would use")
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON on stdout")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 when the settings are good, 78 (EX_CONFIG) when they are not."""
+    path = find_settings(args.config, os.environ)
+    try:
+        loaded = read(path, Settings, kinds)
+        problems = cross_check(loaded)
+    except ConfigError as error:
+        problems = error.problems
+    counts = {} if problems else summary(loaded)
+    if args.json:
+        names = {name.replace(" ", "_"): count for name, count in counts.items()}
+        print(json.dumps({"ok": not problems, "config": str(path), "problems": problems, **names}))
+    elif problems:
+        print(*problems, sep="\n", file=sys.stderr)
+    else:
+        print(f"ok: {'embedded default' if path == EMBEDDED else path}")
+        print(", ".join(f"{count} {name if count != 1 else name[:-1]}" for name, count in counts.items()))
+    return os.EX_CONFIG if problems else 0

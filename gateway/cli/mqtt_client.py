@@ -1,0 +1,192 @@
+"""A small blocking MQTT 5 client on our own codec, for ``gateway pub``, ``gateway sub`` and the demo.
+
+One socket, one packet at a time, no threads. It is no uplink: it keeps nothing and does not reconnect.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from types import TracebackType
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+from gateway.errors import GatewayError, Malformed
+from gateway.mqtt.decode import Decoder
+from gateway.mqtt.encode import encode
+from gateway.mqtt.packets import (
+    ConnAck,
+    Connect,
+    Disconnect,
+    Filter,
+    Packet,
+    PingReq,
+    PubAck,
+    PubComp,
+    Publish,
+    PubRec,
+    PubRel,
+    SubAck,
+    Subscribe,
+)
+from gateway.mqtt.reasons import reason_text
+
+P = TypeVar("P")
+
+KEEP_ALIVE: Final = 60
+VERSION: Final = 5
+
+
+class Unreachable(GatewayError):
+    """The broker cannot be reached, or does not let us in."""
+
+
+class MqttClient:
+    """Connected when made; use as a context manager.
+
+    url        ``mqtt://host:port`` or ``mqtts://host:port``
+    ca         file with the certificates to trust, for mqtts; None uses the system's
+    cert, key  client certificate
+    timeout    seconds for the connection and for each answer
+    """
+
+    def __init__(
+        self,
+        url: str,
+        client_id: str = "",
+        *,
+        ca: str | None = None,
+        cert: str | None = None,
+        key: str | None = None,
+        timeout: float = 10.0,
+    ) -> None:
+        self._timeout = timeout
+        self._decoder = Decoder(VERSION)
+        self._next_id = 0
+        self._messages: list[Publish] = []
+        self._socket = self._open(url, ca, cert, key)
+        try:
+            self._send(Connect(client_id, VERSION, True, KEEP_ALIVE))
+            answer = self._expect(ConnAck)
+            if answer.reason:
+                raise Unreachable(f"{url} refused the connection: {reason_text(answer.reason)}")
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def _open(self, url: str, ca: str | None, cert: str | None, key: str | None) -> socket.socket:
+        parts = urlsplit(url)
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+            raise Unreachable(f"{url!r} is no URL such as mqtt://127.0.0.1:1883")
+        secure = parts.scheme == "mqtts"
+        port = parts.port or (8883 if secure else 1883)
+        try:
+            plain = socket.create_connection((parts.hostname, port), self._timeout)
+            if not secure:
+                return plain
+            context = ssl.create_default_context(cafile=ca)
+            if cert:
+                context.load_cert_chain(cert, key)
+            return context.wrap_socket(plain, server_hostname=parts.hostname)
+        except OSError as error:
+            raise Unreachable(f"cannot connect to {url}: {error.strerror or error}") from None
+
+    def __enter__(self) -> MqttClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._send(Disconnect())
+        except OSError:
+            pass  # leaving is all that was wanted
+        self._socket.close()
+
+    def publish(self, topic: str, payload: bytes, qos: int = 0, retain: bool = False) -> None:
+        """Publish, and for QoS 1 and 2 wait until the broker has acknowledged.
+
+        Raises GatewayError when the broker answers with an error.
+        """
+        packet_id = self._new_id() if qos else 0
+        self._send(Publish(topic, payload, qos, retain, False, packet_id))
+        if qos == 0:
+            return
+        answer: PubAck | PubRec = self._expect(PubAck) if qos == 1 else self._expect(PubRec)
+        if answer.reason >= 0x80:
+            raise GatewayError(f"{topic}: not accepted: {reason_text(answer.reason)}")
+        if qos == 2:
+            self._send(PubRel(packet_id))
+            self._expect(PubComp)
+
+    def subscribe(self, patterns: list[str], qos: int = 1) -> None:
+        """Subscribe to all filters. Raises GatewayError naming the first that was refused."""
+        self._send(Subscribe(self._new_id(), tuple(Filter(pattern, qos) for pattern in patterns)))
+        answer = self._expect(SubAck)
+        for pattern, reason in zip(patterns, answer.reasons, strict=True):
+            if reason >= 0x80:
+                raise GatewayError(f"{pattern}: subscription refused: {reason_text(reason)}")
+
+    def receive(self, timeout: float | None = None) -> Publish | None:
+        """The next message; None when ``timeout`` seconds pass without one (None waits for ever)."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while not self._messages:
+            wait = KEEP_ALIVE / 2 if until is None else min(KEEP_ALIVE / 2, until - time.monotonic())
+            if until is not None and wait <= 0:
+                return None
+            packet = self._read(wait)
+            if packet is None and (until is None or time.monotonic() < until):
+                self._send(PingReq())
+            elif packet is not None:
+                self._take(packet)
+        return self._messages.pop(0)
+
+    def _take(self, packet: Packet) -> None:
+        if isinstance(packet, Publish):
+            if packet.qos == 1:
+                self._send(PubAck(packet.packet_id))
+            elif packet.qos == 2:
+                self._send(PubRec(packet.packet_id))
+            self._messages.append(packet)
+        elif isinstance(packet, PubRel):
+            self._send(PubComp(packet.packet_id))
+        elif isinstance(packet, Disconnect):
+            raise Unreachable(f"the broker ended the connection: {reason_text(packet.reason)}")
+
+    def _expect(self, wanted: type[P]) -> P:
+        until = time.monotonic() + self._timeout
+        while (wait := until - time.monotonic()) > 0:
+            packet = self._read(wait)
+            if isinstance(packet, wanted):
+                return packet
+            if packet is not None:
+                self._take(packet)
+        raise Unreachable(f"no {wanted.__name__} within {self._timeout:g} s")
+
+    def _read(self, wait: float) -> Packet | None:
+        packet = self._decoder.next()
+        if packet is not None:
+            return packet
+        self._socket.settimeout(max(wait, 0.001))
+        try:
+            data = self._socket.recv(65_536)
+        except TimeoutError:
+            return None
+        except OSError as error:
+            raise Unreachable(f"connection lost: {error.strerror or error}") from None
+        if not data:
+            raise Unreachable("the broker closed the connection")
+        self._decoder.feed(data)
+        try:
+            return self._decoder.next()
+        except Malformed as error:
+            raise Unreachable(f"the broker sent nonsense: {error}") from None
+
+    def _new_id(self) -> int:
+        self._next_id = self._next_id % 65_535 + 1
+        return self._next_id
+
+    def _send(self, packet: Packet) -> None:
+        self._socket.settimeout(self._timeout)
+        self._socket.sendall(encode(packet, VERSION))

@@ -1,0 +1,40 @@
+"""Where the commands that speak with a running gateway find it: its settings, state folder and listener."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from gateway import kinds
+from gateway.config.find import find_settings
+from gateway.config.load import read
+from gateway.config.settings import MqttListener, Settings
+from gateway.state import state_folder
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """``--config`` and ``--state``, the same everywhere."""
+    parser.add_argument("--config", metavar="FILE", help="settings file (default: /etc/gateway/gateway.toml)")
+    parser.add_argument("--state", metavar="DIR", help="state folder (default: from the settings)")
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """The settings that a gateway started with the same options uses. Raises ConfigError."""
+    return read(find_settings(args.config, os.environ), Settings, kinds).value
+
+
+def state_of(args: argparse.Namespace) -> Path:
+    """The state folder. Raises ConfigError when the settings that name it are wrong."""
+    if args.state:
+        return Path(args.state)
+    return state_folder(None, settings_of(args).gateway.state, os.environ)
+
+
+def broker_url(args: argparse.Namespace) -> str:
+    """The first listener without TLS as this machine reaches it."""
+    for listener in settings_of(args).listener.values():
+        if isinstance(listener, MqttListener) and listener.tls is None:
+            host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(listener.host, listener.host)
+            return f"mqtt://{host}:{listener.port}"
+    return "mqtt://127.0.0.1:1883"

@@ -1,0 +1,47 @@
+"""Every kind of listener, device and uplink, by name. Adding one is a folder and a line here.
+
+The modules are named, not imported: a site without a kind does not pay for its libraries.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+KINDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
+    # section: { kind: (settings class, class that runs it) }
+    "listener": {
+        "mqtt": ("gateway.config.settings:MqttListener", "gateway.listeners.mqtt:MqttListener"),
+    },
+    "device": {
+        "modbus": (
+            "gateway.connectors.modbus.config:ModbusDevice",
+            "gateway.connectors.modbus.connector:ModbusConnector",
+        ),
+    },
+    "uplink": {
+        "mqtt": ("gateway.uplinks.mqtt.config:MqttUplink", "gateway.uplinks.mqtt.uplink:MqttUplinkRunner"),
+    },
+}
+
+
+def names(section: str) -> list[str]:
+    """The kinds known for a section, for error messages and the schema."""
+    return sorted(KINDS[section])
+
+
+def declaration(section: str, kind: str) -> type[Any] | None:
+    """The settings class of a kind, imported on demand; None for a kind nobody knows."""
+    found = KINDS[section].get(kind)
+    return _resolve(found[0]) if found else None
+
+
+def runner(section: str, kind: str) -> Any:
+    """The class that runs a kind, imported on demand. Raises KeyError for an unknown kind."""
+    return _resolve(KINDS[section][kind][1])
+
+
+def _resolve(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,171 @@
+"""The MQTT server: sessions by client id, connections, wills, and what time does to them.
+
+Pure: the shells set ``clock`` before they call in, and call ``tick`` about once a second. A session belongs to
+at most one connection; a second one with the same client id takes it over [MQTT-3.1.4-3].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from gateway.broker.access import Access
+from gateway.broker.port import Publisher
+from gateway.message import MESSAGE_EXPIRY, Message
+from gateway.metrics import Metrics
+from gateway.mqtt.limits import Limits
+from gateway.mqtt.properties import WILL_DELAY_INTERVAL
+from gateway.mqtt.reasons import SERVER_SHUTTING_DOWN, SESSION_TAKEN_OVER
+from gateway.mqtt.session import Clockwork, Session
+
+if TYPE_CHECKING:
+    from gateway.mqtt.connection import Connection
+    from gateway.mqtt.packets import Will
+
+
+class _PendingWill:
+    """A will that waits for its delay (section 3.1.3.2.2)."""
+
+    __slots__ = ("due", "session", "will")
+
+    def __init__(self, will: Will, session: Session, due: float) -> None:
+        self.will = will
+        self.session = session
+        self.due = due
+
+
+class MqttServer:
+    """See the module's docstring.
+
+    make_id  makes a client id that nobody else has, for clients that bring none
+    """
+
+    def __init__(
+        self, broker: Publisher, access: Access, limits: Limits, metrics: Metrics, make_id: Callable[[], str]
+    ) -> None:
+        self.broker = broker
+        self.access = access
+        self.limits = limits
+        self.metrics = metrics
+        self.make_id = make_id
+        self.clock = Clockwork()
+        self.sessions: dict[str, Session] = {}
+        self.connections: set[Connection] = set()
+        self._wills: dict[str, _PendingWill] = {}
+
+    # -- connections ---------------------------------------------------------------------------------------
+
+    def opened(self, connection: Connection) -> None:
+        """A socket was accepted."""
+        self.connections.add(connection)
+        self.metrics.count("connections")
+
+    def open_session(self, client_id: str, clean: bool, connection: Connection) -> tuple[Session, bool]:
+        """The session for a CONNECT, and whether it was there before (Session Present).
+
+        Takes it from an older connection, which is closed with 0x8E. A clean start forgets what was kept.
+        """
+        session = self.sessions.get(client_id)
+        if session is not None and session.connection is not None:
+            session.connection.end(SESSION_TAKEN_OVER, "session taken over")
+        pending = self._wills.pop(client_id, None)
+        # The end of the old connection may have ended the session too.
+        session = self.sessions.get(client_id)
+        if clean and session is not None:
+            self._forget(session)
+            session = None
+        if pending is not None and clean:
+            # A clean start ends the old session, and with it the delay (section 3.1.3.2.2).
+            self._publish_will(pending.will, pending.session)
+        present = session is not None
+        if session is None:
+            session = self.sessions[client_id] = Session(client_id, self.limits, self.metrics, self.clock)
+        session.connection = connection
+        session.expires_at = None
+        connection.session = session
+        return session, present
+
+    def ended(self, connection: Connection) -> None:
+        """A connection is over, for whatever reason: its will, and the end or the wait of its session."""
+        self.connections.discard(connection)
+        session = connection.session
+        if session is None or session.connection is not connection:
+            return
+        session.connection = None
+        session.incoming.detach()
+        session.outgoing.suspend()
+        will = connection.will
+        connection.will = None
+        if will is not None and not connection.clean_end:
+            delay = min(float(_prop(will.props, WILL_DELAY_INTERVAL)), session.expiry)
+            if delay > 0:
+                self._wills[session.client_id] = _PendingWill(will, session, self.clock.now + delay)
+            else:
+                self._publish_will(will, session)
+        if session.expiry > 0:
+            session.expires_at = self.clock.now + session.expiry
+        else:
+            self._forget(session)
+
+    def _forget(self, session: Session) -> None:
+        session.forget(self.broker)
+        if self.sessions.get(session.client_id) is session:
+            del self.sessions[session.client_id]
+
+    def _publish_will(self, will: Will, session: Session) -> None:
+        expiry = _prop(will.props, MESSAGE_EXPIRY)
+        props = tuple(item for item in will.props if item[0] not in (WILL_DELAY_INTERVAL, MESSAGE_EXPIRY))
+        expires = self.clock.now + expiry if expiry else None
+        self.metrics.count("wills")
+        message = Message(
+            will.topic, will.payload, will.qos, will.retain, self.clock.time, expires, session.source, 0, props
+        )
+        self.broker.publish(message)
+
+    # -- time ----------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Close silent clients, send wills that are due, forget expired sessions. Call about once a second."""
+        now = self.clock.now
+        for connection in list(self.connections):
+            connection.check_deadline(now)
+        for client_id, pending in list(self._wills.items()):
+            if pending.due <= now:
+                del self._wills[client_id]
+                self._publish_will(pending.will, pending.session)
+        for session in list(self.sessions.values()):
+            if session.expires_at is not None and session.expires_at <= now:
+                self._forget(session)
+
+    def shutdown(self) -> None:
+        """The gateway stops: tell version 5 clients so; wills are not sent for a clean stop of the server."""
+        for connection in list(self.connections):
+            connection.will = None
+            connection.end(SERVER_SHUTTING_DOWN, "server shutting down")
+
+    def status(self) -> dict[str, Any]:
+        """Sessions as a person wants to see them."""
+        return {
+            "connections": len(self.connections),
+            "sessions": [
+                {
+                    "client_id": session.client_id,
+                    "connected": session.connection is not None,
+                    "address": session.connection.peer.address if session.connection else None,
+                    "version": session.connection.version if session.connection else None,
+                    "username": session.username,
+                    "subscriptions": len(session.subscriptions),
+                    "in_flight": len(session.outgoing.inflight),
+                    "pending": len(session.outgoing.pending),
+                    "idle": session.outgoing.why_idle(),
+                }
+                for session in self.sessions.values()
+            ],
+        }
+
+
+def _prop(props: tuple[tuple[int, Any], ...], identifier: int) -> int:
+    for found, value in props:
+        if found == identifier:
+            return int(value)
+    return 0

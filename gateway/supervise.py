@@ -1,0 +1,143 @@
+"""Keep one task alive: back off when the other side is away, shout when it is our bug.
+
+``Retry`` is one log line when something goes down and one when it is back. Any other exception is a bug: its
+traceback is printed once for each place, it is counted, and the task is tried again, because a gateway in a
+field has nobody to restart it. This is the only broad ``except`` of the project.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from typing import Final
+
+from gateway.errors import GatewayError, Retry
+from gateway.metrics import Metrics
+
+log = logging.getLogger("gateway")
+
+FIRST_DELAY: Final = 0.5
+LONGEST_DELAY: Final = 60.0
+
+
+class Health(StrEnum):
+    """Where a supervised task stands."""
+
+    STARTING = "starting"
+    UP = "up"
+    DOWN = "down"
+    STOPPED = "stopped"
+
+
+class Backoff:
+    """Delays of 0.5 s doubling to 60 s, each spread over its upper half by ``random`` (0 to 1)."""
+
+    __slots__ = ("_next", "_random")
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        self._random = random
+        self._next = FIRST_DELAY
+
+    def delay(self) -> float:
+        """The next delay in seconds."""
+        delay = self._next * (0.5 + 0.5 * self._random())
+        self._next = min(self._next * 2, LONGEST_DELAY)
+        return delay
+
+    def reset(self) -> None:
+        """It worked: begin at the shortest delay again."""
+        self._next = FIRST_DELAY
+
+
+class Supervised:
+    """One task that is kept alive, and what to say about it.
+
+    kind, name  for logs and status, as ("device", "boiler")
+    run         the life of one attempt; it calls ``up()`` when it works
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        run: Callable[[Callable[[], None]], Awaitable[None]],
+        *,
+        random: Callable[[], float],
+        metrics: Metrics,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.kind = kind
+        self.name = name
+        self.health = Health.STARTING
+        self.last_error = ""
+        self.restarts = 0
+        self._run = run
+        self._backoff = Backoff(random)
+        self._metrics = metrics
+        self._sleep = sleep
+        self._on_change = on_change
+        self._bugs: set[str] = set()
+
+    async def supervise(self) -> None:
+        """Run until cancelled."""
+        try:
+            while True:
+                delay = await self._attempt()
+                self.restarts += 1
+                await self._sleep(delay)
+        finally:
+            self._change(Health.STOPPED)
+
+    async def _attempt(self) -> float:
+        """One life of the task; the seconds to wait before the next."""
+        try:
+            await self._run(self._up)
+        except Retry as retry:
+            self._down(str(retry))
+            return self._backoff.delay() if retry.after is None else retry.after
+        except GatewayError as error:
+            self._down(str(error))
+            return self._backoff.delay()
+        except Exception as error:
+            self._bug(error)
+            return self._backoff.delay()
+        self._down("ended")
+        return self._backoff.delay()
+
+    def _up(self) -> None:
+        if self.health is not Health.UP:
+            log.info("%s up", self.kind, extra={"event": "up", self.kind: self.name})
+        self._backoff.reset()
+        self.last_error = ""
+        self._change(Health.UP)
+
+    def _down(self, text: str) -> None:
+        # One line when it goes down; the same state with another reason is worth one more.
+        if self.health is not Health.DOWN or text != self.last_error:
+            log.warning("%s down", self.kind, extra={"event": "down", self.kind: self.name, "reason": text})
+        self.last_error = text
+        self._metrics.count(f"{self.kind}_down")
+        self._change(Health.DOWN)
+
+    def _bug(self, error: Exception) -> None:
+        self._metrics.count("bugs")
+        self.last_error = f"internal error: {type(error).__name__}: {error}"
+        frames = traceback.extract_tb(error.__traceback__)
+        place = f"{type(error).__name__}@{frames[-1].filename}:{frames[-1].lineno}" if frames else repr(error)
+        if place not in self._bugs and len(self._bugs) < 100:
+            self._bugs.add(place)
+            log.error("%s failed: internal error", self.kind, exc_info=error, extra={self.kind: self.name})
+        self._change(Health.DOWN)
+
+    def _change(self, health: Health) -> None:
+        if health is not self.health:
+            self.health = health
+            self._on_change()
+
+    def status(self) -> dict[str, object]:
+        """State, last error, and how often it was started again."""
+        return {"state": str(self.health), "last_error": self.last_error, "restarts": self.restarts}

@@ -1,0 +1,90 @@
+"""``supervise``: one line down, one line up, back-off, and bugs that do not end the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+
+from gateway.errors import Retry
+from gateway.metrics import Metrics
+from gateway.supervise import Backoff, Health, Supervised
+
+Life = Callable[[Callable[[], None]], Awaitable[None]]
+
+
+def run_lives(lives: Sequence[Life], metrics: Metrics | None = None) -> tuple[Supervised, list[float]]:
+    """Supervise until the lives are used up; the delays between them are returned, nobody waits."""
+    delays: list[float] = []
+    left = iter(lives)
+
+    async def run(up: Callable[[], None]) -> None:
+        life = next(left, None)
+        if life is None:
+            raise asyncio.CancelledError
+        await life(up)
+
+    async def sleep(seconds: float) -> None:
+        delays.append(seconds)
+
+    supervised = Supervised("device", "boiler", run, random=lambda: 1.0, metrics=metrics or Metrics(), sleep=sleep)
+
+    async def main() -> None:
+        with pytest.raises(asyncio.CancelledError):
+            await supervised.supervise()
+
+    asyncio.run(main())
+    return supervised, delays
+
+
+async def refused(up: Callable[[], None]) -> None:
+    raise Retry("connection refused")
+
+
+async def works_then_lost(up: Callable[[], None]) -> None:
+    up()
+    raise Retry("lost")
+
+
+async def buggy(up: Callable[[], None]) -> None:
+    raise ZeroDivisionError("oops")
+
+
+def test_delays_double_to_a_minute_and_start_again_after_up() -> None:
+    _, delays = run_lives([refused] * 9 + [works_then_lost, refused])
+    assert delays == [0.5, 1, 2, 4, 8, 16, 32, 60, 60, 0.5, 1]
+
+
+def test_jitter_spreads_over_the_upper_half() -> None:
+    assert Backoff(lambda: 0.0).delay() == 0.25
+    assert Backoff(lambda: 1.0).delay() == 0.5
+
+
+def test_retry_may_name_its_own_delay() -> None:
+    async def later(up: Callable[[], None]) -> None:
+        raise Retry("busy", after=7.0)
+
+    assert run_lives([later])[1] == [7.0]
+
+
+def test_one_line_down_one_line_up(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    run_lives([refused] * 5 + [works_then_lost] + [refused] * 3)
+    assert [(r.levelname, r.getMessage(), getattr(r, "reason", "")) for r in caplog.records] == [
+        ("WARNING", "device down", "connection refused"),
+        ("INFO", "device up", ""),
+        ("WARNING", "device down", "lost"),
+        ("WARNING", "device down", "connection refused"),
+    ]
+
+
+def test_a_bug_is_shown_once_counted_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    metrics = Metrics()
+    supervised, delays = run_lives([buggy] * 3, metrics)
+    assert metrics.counts["bugs"] == 3
+    assert len(delays) == 3
+    assert len([r for r in caplog.records if r.exc_info]) == 1
+    assert "ZeroDivisionError" in supervised.last_error
+    assert supervised.health is Health.STOPPED
