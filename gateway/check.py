@@ -31,6 +31,8 @@ def cross_check(loaded: Loaded[Settings]) -> list[str]:
         try:
             runner = kinds.runner(section, kind)
         except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] == "gateway":
+                raise
             # A kind may need a package that the gateway itself can do without.
             found.append((f"{entry}.kind", f'kind "{kind}" needs the Python package "{error.name}"; install it'))
             continue

@@ -49,6 +49,6 @@ class FixedClock(Clock):
 
 def iso_time(seconds: float) -> str:
     """RFC 3339 in UTC with milliseconds, as ``2026-11-21T05:29:06.123Z``."""
-    whole = int(seconds // 1)
-    millis = int((seconds - whole) * 1000)
+    # Rounded, not cut: 1.123 is 1.12299999 in binary, and would lose a millisecond each time it is read and written.
+    whole, millis = divmod(round(seconds * 1000), 1000)
     return _time.strftime("%Y-%m-%dT%H:%M:%S", _time.gmtime(whole)) + f".{millis:03d}Z"

@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ MAX_REQUEST: Final = 64 << 10
 IDLE_SECONDS: Final = 30.0
 MAX_CLIENTS: Final = 16
 
-Command = Callable[[Mapping[str, Any]], Any]
+Command = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 
 class NotRunning(GatewayError):
@@ -71,7 +71,7 @@ class ControlServer:
                     line = await reader.readline()
                     if not line:
                         return
-                    writer.write(json.dumps(self._answer(line), default=str).encode() + b"\n")
+                    writer.write(json.dumps(await self._answer(line), default=str).encode() + b"\n")
                     await writer.drain()
         except (OSError, ValueError, TimeoutError):
             pass  # a client that left, sent a line without end, or fell asleep is its own affair
@@ -79,14 +79,14 @@ class ControlServer:
             self._clients -= 1
             writer.close()
 
-    def _answer(self, line: bytes) -> dict[str, Any]:
+    async def _answer(self, line: bytes) -> dict[str, Any]:
         try:
             request = json.loads(line)
             command = self._commands[request["command"]]
         except (ValueError, KeyError, TypeError):
             return {"ok": False, "error": "unknown request; known commands: " + ", ".join(sorted(self._commands))}
         try:
-            return {"ok": True, "result": command(request)}
+            return {"ok": True, "result": await command(request)}
         except GatewayError as error:
             return {"ok": False, "error": str(error)}
 

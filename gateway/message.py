@@ -150,10 +150,11 @@ def _without_nan(value: Value) -> Value:
 def parse_value(payload: bytes) -> Value:
     """Bytes to a structured value. Never raises: what is not JSON is text, what is not text is None."""
     try:
-        return json.loads(payload)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return payload.decode()
+        # Decoded here: json.loads would first look whether bytes are UTF-16 or UTF-32, and JSON is UTF-8 (RFC 8259).
+        text = payload.decode()
     except UnicodeDecodeError:
         return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

@@ -1,17 +1,12 @@
-"""The state folder: where it is, and that only one gateway uses it."""
+"""The state folder: where everything lies that outlives a restart."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.errors import GatewayError
-
-
-class StateInUse(GatewayError):
-    """Another gateway runs on the same state folder."""
 
 
 def state_folder(option: str | None, setting: str | None, environ: Mapping[str, str]) -> Path:
@@ -23,24 +18,14 @@ def state_folder(option: str | None, setting: str | None, environ: Mapping[str, 
     return Path(base) / "gateway"
 
 
-class StateLock:
-    """Holds the state folder for this process until it ends, however it ends."""
-
-    def __init__(self, folder: Path) -> None:
-        """Make the folder if need be and lock it. Raises StateInUse, or GatewayError when it cannot be written."""
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise GatewayError(
-                f"state folder {folder} cannot be used: {error.strerror}; set --state or gateway.state"
-            ) from None
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._fd)
-            raise StateInUse(f"another gateway runs on {folder}; stop it or give this one its own --state") from None
-
-    def release(self) -> None:
-        """Give the folder back."""
-        os.close(self._fd)
+def make_folder(folder: Path) -> None:
+    """Make the folder if need be. Raises GatewayError when it cannot be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem = error.strerror
+    else:
+        if os.access(folder, os.W_OK | os.X_OK):
+            return
+        problem = "no right to write"
+    raise GatewayError(f"state folder {folder} cannot be used: {problem}; set --state or gateway.state")

@@ -35,6 +35,6 @@ def broker_url(args: argparse.Namespace) -> str:
     """The first listener without TLS as this machine reaches it."""
     for listener in settings_of(args).listener.values():
         if isinstance(listener, MqttListener) and listener.tls is None:
-            host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(listener.host, listener.host)
-            return f"mqtt://{host}:{listener.port}"
+            host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(listener.address.host, listener.address.host)
+            return f"mqtt://{host}:{listener.address.port}"
     return "mqtt://127.0.0.1:1883"

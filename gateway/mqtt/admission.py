@@ -15,6 +15,7 @@ from gateway.mqtt.properties import (
     SESSION_EXPIRY_INTERVAL,
     SHARED_SUBSCRIPTION_AVAILABLE,
     TOPIC_ALIAS_MAXIMUM,
+    get,
 )
 from gateway.mqtt.reasons import (
     BAD_AUTHENTICATION_METHOD,
@@ -31,18 +32,10 @@ NEVER: Final = 0xFFFF_FFFF
 """Session Expiry Interval that means: does not expire (section 3.1.2.11.2)."""
 
 
-def prop(props: Properties, identifier: int, default: Any) -> Any:
-    """The value of a property that occurs at most once."""
-    for found, value in props:
-        if found == identifier:
-            return value
-    return default
-
-
 def admit(connection: Connection, connect: Connect) -> None:
     """Answer CONNECT: refuse with a reason, or open a session and send CONNACK."""
     server = connection.server
-    if prop(connect.props, AUTHENTICATION_METHOD, None) is not None:
+    if get(connect.props, AUTHENTICATION_METHOD, None) is not None:
         connection.refuse(BAD_AUTHENTICATION_METHOD, "enhanced authentication is not offered")
         return
     if not server.access.may_connect(connection.peer):
@@ -69,17 +62,17 @@ def admit(connection: Connection, connect: Connect) -> None:
     session.expiry = _session_expiry(connection, connect)
     connection.will = connect.will
     connection.keep_alive = _keep_alive(connection, connect)
-    connection.max_packet_out = prop(connect.props, MAXIMUM_PACKET_SIZE, 0)
+    connection.max_packet_out = get(connect.props, MAXIMUM_PACKET_SIZE, 0)
     connection.accept()
     connection.send(ConnAck(present, 0, _terms(connection, connect, client_id) if connect.level == 5 else ()))
     session.incoming.attach(connection.answer)
-    session.outgoing.resume(connection, prop(connect.props, RECEIVE_MAXIMUM, 65_535), server.clock.now)
+    session.outgoing.resume(connection, get(connect.props, RECEIVE_MAXIMUM, 65_535), server.clock.now)
 
 
 def _session_expiry(connection: Connection, connect: Connect) -> float:
     longest = connection.server.limits.session_expiry_max
     if connect.level == 5:
-        asked = prop(connect.props, SESSION_EXPIRY_INTERVAL, 0)
+        asked = get(connect.props, SESSION_EXPIRY_INTERVAL, 0)
         return longest if asked == NEVER else min(float(asked), longest)
     return 0.0 if connect.clean else longest
 
@@ -106,7 +99,7 @@ def _terms(connection: Connection, connect: Connect, client_id: str) -> Properti
     ]
     if not connect.client_id:
         terms.append((ASSIGNED_CLIENT_IDENTIFIER, client_id))
-    if session.expiry != prop(connect.props, SESSION_EXPIRY_INTERVAL, 0):
+    if session.expiry != get(connect.props, SESSION_EXPIRY_INTERVAL, 0):
         terms.append((SESSION_EXPIRY_INTERVAL, int(session.expiry)))
     if int(connection.keep_alive) != connect.keep_alive:
         terms.append((SERVER_KEEP_ALIVE, int(connection.keep_alive)))

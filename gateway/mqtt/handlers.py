@@ -12,7 +12,6 @@ from gateway.message import (
     Message,
     Properties,
 )
-from gateway.mqtt.admission import prop
 from gateway.mqtt.packets import (
     Auth,
     Disconnect,
@@ -28,7 +27,7 @@ from gateway.mqtt.packets import (
     UnsubAck,
     Unsubscribe,
 )
-from gateway.mqtt.properties import SESSION_EXPIRY_INTERVAL, TOPIC_ALIAS
+from gateway.mqtt.properties import SESSION_EXPIRY_INTERVAL, TOPIC_ALIAS, get
 from gateway.mqtt.reasons import (
     DISCONNECT_WITH_WILL,
     NO_SUBSCRIPTION_EXISTED,
@@ -163,7 +162,7 @@ def on_subscribe(connection: Connection, packet: Subscribe) -> None:
     """SUBSCRIBE: add each filter, answer SUBACK, then send the retained messages that are due."""
     server = connection.server
     session = _session(connection)
-    identifier = prop(packet.props, SUBSCRIPTION_IDENTIFIER, 0)
+    identifier = get(packet.props, SUBSCRIPTION_IDENTIFIER, 0)
     ids = (identifier,) if identifier else ()
     reasons: list[int] = []
     due: list[tuple[str, Subscription]] = []
@@ -212,7 +211,7 @@ def on_disconnect(connection: Connection, packet: Disconnect) -> None:
     """DISCONNECT: the client leaves; its will is dropped unless it asks for it (section 3.14.4)."""
     session = _session(connection)
     if connection.version == 5:
-        asked = prop(packet.props, SESSION_EXPIRY_INTERVAL, None)
+        asked = get(packet.props, SESSION_EXPIRY_INTERVAL, None)
         if asked is not None:
             if asked and not session.expiry:
                 raise Malformed("DISCONNECT sets a session expiry where CONNECT had none", PROTOCOL_ERROR)

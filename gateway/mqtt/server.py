@@ -14,7 +14,7 @@ from gateway.broker.port import Publisher
 from gateway.message import MESSAGE_EXPIRY, Message
 from gateway.metrics import Metrics
 from gateway.mqtt.limits import Limits
-from gateway.mqtt.properties import WILL_DELAY_INTERVAL
+from gateway.mqtt.properties import WILL_DELAY_INTERVAL, get
 from gateway.mqtt.reasons import SERVER_SHUTTING_DOWN, SESSION_TAKEN_OVER
 from gateway.mqtt.session import Clockwork, Session
 
@@ -97,7 +97,7 @@ class MqttServer:
         will = connection.will
         connection.will = None
         if will is not None and not connection.clean_end:
-            delay = min(float(_prop(will.props, WILL_DELAY_INTERVAL)), session.expiry)
+            delay = min(float(get(will.props, WILL_DELAY_INTERVAL, 0)), session.expiry)
             if delay > 0:
                 self._wills[session.client_id] = _PendingWill(will, session, self.clock.now + delay)
             else:
@@ -113,7 +113,7 @@ class MqttServer:
             del self.sessions[session.client_id]
 
     def _publish_will(self, will: Will, session: Session) -> None:
-        expiry = _prop(will.props, MESSAGE_EXPIRY)
+        expiry = get(will.props, MESSAGE_EXPIRY)
         props = tuple(item for item in will.props if item[0] not in (WILL_DELAY_INTERVAL, MESSAGE_EXPIRY))
         expires = self.clock.now + expiry if expiry else None
         self.metrics.count("wills")
@@ -162,10 +162,3 @@ class MqttServer:
                 for session in self.sessions.values()
             ],
         }
-
-
-def _prop(props: tuple[tuple[int, Any], ...], identifier: int) -> int:
-    for found, value in props:
-        if found == identifier:
-            return int(value)
-    return 0

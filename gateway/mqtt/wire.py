@@ -55,6 +55,9 @@ class Reader:
 
     def varint(self, field: str) -> int:
         """A Variable Byte Integer, at most four bytes; [MQTT-1.5.5-1] no byte more than needed."""
+        if self.at < self.end and self.data[self.at] < 0x80:
+            self.at += 1
+            return self.data[self.at - 1]
         value = 0
         for shift in (0, 7, 14, 21):
             byte = self.byte(field)
@@ -66,9 +69,15 @@ class Reader:
         raise self.fail(f"{field} is longer than four bytes")
 
     def binary(self, field: str) -> bytes:
-        size = self.two_bytes(field)
-        at = self.take(size, field)
-        return self.data[at : at + size]
+        data = self.data
+        at = self.at + 2
+        if at <= self.end:
+            stop = at + (data[at - 2] << 8 | data[at - 1])
+            if stop <= self.end:
+                self.at = stop
+                return data[at:stop]
+        at = self.take(self.two_bytes(field), field)  # raises, with the number that is missing
+        return data[at : self.at]
 
     def text(self, field: str) -> str:
         """A UTF-8 string: [MQTT-1.5.4-1] well formed, without surrogates, [MQTT-1.5.4-2] without NUL."""

@@ -1,0 +1,62 @@
+"""``gateway run``: the daemon, in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import signal
+import socket
+from typing import Any
+
+from gateway.cli.where import add_options
+
+
+def register(subparsers: Any) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser("run", help="run the gateway in the foreground; logs go to stderr")
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from gateway import kinds, log
+    from gateway.config.find import find_settings
+    from gateway.config.load import read
+    from gateway.config.settings import Settings
+    from gateway.state import make_folder, state_folder
+
+    loaded = read(find_settings(args.config, os.environ), Settings, kinds)
+    settings = loaded.value
+    log.start(settings.log.level, settings.log.format, under_journald="JOURNAL_STREAM" in os.environ)
+    state = state_folder(args.state, settings.gateway.state, os.environ)
+    make_folder(state)
+
+    async def main() -> None:
+        from gateway.app import App
+        from gateway.clock import Clock
+        from gateway.systemd import Notifier
+
+        app = App(loaded, state, socket.gethostname(), Notifier(os.environ, os.getpid()), Clock())
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, app.stop)
+        loop.add_signal_handler(signal.SIGHUP, app.reload_rules)
+        # What is loaded now stays for ever: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        await app.run()
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(main())
+    return 0
+
+
+def _loop_factory() -> Any:
+    """uvloop where it is installed; it is faster and changes nothing else."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

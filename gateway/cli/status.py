@@ -1,0 +1,69 @@
+"""``gateway status``: what the running gateway says of itself."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from gateway.cli.where import add_options, state_of
+from gateway.control import ask
+
+
+def register(subparsers: Any) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser("status", help="listeners, sessions, devices, rules, outbox, uplinks, drops")
+    parser.add_argument("--json", action="store_true", help="everything, as one JSON object")
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    status = ask(state_of(args), "status")
+    print(json.dumps(status, indent=2) if args.json else "\n".join(lines(status)))
+    return 0
+
+
+def lines(status: dict[str, Any]) -> list[str]:
+    """The status for a person, one part a line."""
+    gateway, mqtt, outbox = status["gateway"], status["mqtt"], status["outbox"]
+    out = [f"{gateway['name']}  version {gateway['version']}  boot {gateway['boot']}  up {_span(gateway['uptime'])}"]
+    for name, listener in status["listeners"].items():
+        where = ", ".join(listener["bound"]) or "not bound"
+        tls = " tls" if listener["tls"] else ""
+        out.append(
+            f"listener {name}: {listener['state']}  {where}{tls}  {listener['connections']} connections{_why(listener)}"
+        )
+    away = sum(not session["connected"] for session in mqtt["sessions"])
+    out.append(
+        f"sessions: {len(mqtt['sessions'])} ({away} away)  subscriptions {mqtt['subscriptions']}  "
+        f"retained {mqtt['retained']}"
+    )
+    for name, device in status["devices"].items():
+        out.append(f"device {name}: {device['state']}{_why(device)}")
+    for rule in status["rules"]:
+        error = f"  last error: {rule['last_error']}" if rule["last_error"] else ""
+        out.append(f"rule {rule['name']}: seen {rule['seen']}  fired {rule['fired']}  errors {rule['errors']}{error}")
+    age = f"  oldest {_span(outbox['oldest_age'])}" if outbox["depth"] else ""
+    out.append(f"outbox: {outbox['depth']} rows  {outbox['bytes']} bytes{age}")
+    for name, uplink in status["uplinks"].items():
+        out.append(
+            f"uplink {name}: {uplink['state']}  {uplink['reason']}  in flight {uplink['in_flight']}  "
+            f"acknowledged {uplink['acked']}{_why(uplink)}"
+        )
+    drops = "  ".join(f"{reason} {count}" for reason, count in sorted(status["drops"].items()))
+    out.append(f"drops: {drops or 'none'}")
+    return out
+
+
+def _why(part: dict[str, Any]) -> str:
+    return f"  last error: {part['last_error']}" if part.get("last_error") else ""
+
+
+def _span(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
