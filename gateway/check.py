@@ -1,4 +1,4 @@
-"""What only the parts themselves can check: each kind's own look at its settings, without touching a device.
+"""What only the parts themselves can check: the rules, and each kind's own look at its settings. Touches no device.
 
 The class that runs a kind may offer ``check(config)``, a class method that yields pairs of (key below the entry,
 what is wrong). It does no I/O beyond reading files that the settings name.
@@ -6,13 +6,15 @@ what is wrong). It does no I/O beyond reading files that the settings name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, runtime_checkable
 
 from gateway import kinds
 from gateway.config.find import rule_files
 from gateway.config.load import Loaded
 from gateway.config.settings import Settings
+from gateway.errors import ConfigError
+from gateway.rules.load import load
 
 
 @runtime_checkable
@@ -23,13 +25,14 @@ class Checker(Protocol):
         """Pairs of (key below the entry, what is wrong)."""
 
 
-def cross_check(loaded: Loaded[Settings]) -> list[str]:
-    """Every problem that the running classes find, ready to print, in the order of their lines."""
+def cross_check(loaded: Loaded[Settings], runner_of: Callable[[str, str], Any] = kinds.runner) -> list[str]:
+    """Every problem that the running classes and the rules have, ready to print: first those of the settings in the
+    order of their lines, then the rule files. ``runner_of`` gives the class that runs a kind of a section."""
     found: list[tuple[str, str]] = []
     for entry, kind in loaded.kinds.items():
         section, _, name = entry.partition(".")
         try:
-            runner = kinds.runner(section, kind)
+            runner = runner_of(section, kind)
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] == "gateway":
                 raise
@@ -39,16 +42,21 @@ def cross_check(loaded: Loaded[Settings]) -> list[str]:
         if isinstance(runner, Checker):
             config = getattr(loaded.value, section)[name]
             found += [(f"{entry}.{key}" if key else entry, text) for key, text in runner.check(config)]
-    return loaded.source.problems(found)
+    problems = loaded.source.problems(found)
+    try:
+        load(rule_files(loaded.value.rules, loaded.source))
+    except ConfigError as error:
+        problems += error.problems
+    return problems
 
 
 def summary(loaded: Loaded[Settings]) -> dict[str, int]:
-    """How many of each thing the settings hold."""
+    """How many of each thing the settings hold. Raises ConfigError when ``cross_check`` has problems with the rules."""
     settings = loaded.value
     return {
         "listeners": len(settings.listener),
         "devices": len(settings.device),
         "points": sum(len(device.point) for device in settings.device.values()),
         "uplinks": len(settings.uplink),
-        "rule files": len(rule_files(settings.rules, loaded.source)),
+        "rules": len(load(rule_files(settings.rules, loaded.source)).actions),
     }

@@ -36,8 +36,7 @@ def run(args: argparse.Namespace) -> int:
         problems = error.problems
     counts = {} if problems else summary(loaded)
     if args.json:
-        names = {name.replace(" ", "_"): count for name, count in counts.items()}
-        print(json.dumps({"ok": not problems, "config": str(path), "problems": problems, **names}))
+        print(json.dumps({"ok": not problems, "config": str(path), "problems": problems, **counts}))
     elif problems:
         print(*problems, sep="\n", file=sys.stderr)
     else:

@@ -22,12 +22,17 @@ def register(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from gateway import kinds, log
+    from gateway.check import cross_check
     from gateway.config.find import find_settings
     from gateway.config.load import read
     from gateway.config.settings import Settings
+    from gateway.errors import ConfigError
     from gateway.state import make_folder, state_folder
 
     loaded = read(find_settings(args.config, os.environ), Settings, kinds)
+    problems = cross_check(loaded)
+    if problems:
+        raise ConfigError(problems)
     settings = loaded.value
     log.start(settings.log.level, settings.log.format, under_journald="JOURNAL_STREAM" in os.environ)
     state = state_folder(args.state, settings.gateway.state, os.environ)

@@ -10,7 +10,9 @@ A section is a frozen dataclass; its docstring is the section's text; each field
         poll: Duration = setting(1.0, text="How often it is read.", check=between(0.01, 86400))
 
 The field's type says how the TOML value is read (``load.py``); ``None`` in the type means that the key may be
-left out. Nothing here reads a file.
+left out. A field named after a word of Python ends in ``_`` and its key does not (``class_``). A section may check
+several fields together with ``problems(self)``, which yields pairs of (key below the section, text).
+Nothing here reads a file.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from typing import Annotated, Any, Final, NewType
 from gateway.topic import filter_problem, name_problem
 
 Duration = Annotated[float, "duration"]
-"""Seconds. In TOML a string with a unit (``"250ms"``, ``"1s"``, ``"5m"``, ``"1h"``, ``"7d"``) or a plain number of seconds."""
+"""Seconds. In TOML text with a unit (``"250ms"``, ``"1s"``, ``"5m"``, ``"1h"``, ``"7d"``) or a number of seconds."""
 
 Size = Annotated[int, "size"]
 """Bytes. In TOML a string with a unit (``"64KiB"``, ``"256MiB"``, ``"200MB"``) or a plain number of bytes."""
@@ -31,8 +33,21 @@ Size = Annotated[int, "size"]
 File = NewType("File", str)
 """Path of a file that must exist and be readable, taken relative to the settings file that names it."""
 
-Secret = NewType("Secret", str)
-"""Text never shown: not in logs, status, errors or a printed sample. TOML: the text itself or ``{ file = "path" }``."""
+Folder = NewType("Folder", str)
+"""Path of a folder that must exist, taken relative to the settings file that names it."""
+
+
+class Secret(str):
+    """Text never shown: not in logs, status, errors or a sample. TOML: the text itself or ``{ file = "path" }``.
+
+    ``repr`` hides it, so a settings object can be logged; ``str`` gives it to the code that needs it.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Secret(...)"
+
 
 Check = Callable[[Any], str | None]
 """Takes a value of the right type; returns what it must be ("must be between 0 and 255"), or None if it is."""
@@ -48,12 +63,15 @@ class Declared:
     check    see Check; None accepts every value of the type
     example  TOML text shown in the sample where the default says too little
     live     True: a reload may change it without restarting what it belongs to
+    kind     for a table of named things: the section of ``gateway.kinds`` that gives each entry, by its key
+             ``kind``, the class that declares it
     """
 
     text: str
     check: Check | None = None
     example: str | None = None
     live: bool = False
+    kind: str | None = None
 
 
 def setting(
@@ -64,9 +82,10 @@ def setting(
     example: str | None = None,
     live: bool = False,
     factory: Callable[[], Any] | None = None,
+    kind: str | None = None,
 ) -> Any:
-    """Declare one field. Without ``default`` and ``factory`` the key is required."""
-    metadata = {"setting": Declared(text, check, example, live)}
+    """Declare one field. Without ``default`` and ``factory`` the key is required, unless its type allows None."""
+    metadata = {"setting": Declared(text, check, example, live, kind)}
     if factory is not None:
         return dataclasses.field(default_factory=factory, metadata=metadata)
     if default is REQUIRED:
@@ -83,23 +102,40 @@ def declared(field: dataclasses.Field[Any]) -> Declared:
 # Checks. Each returns what the value must be; the loader adds what stands there.
 
 
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Both ends included. A class, so that the schema can read the ends."""
+
+    low: float
+    high: float
+
+    def __call__(self, value: float) -> str | None:
+        return None if self.low <= value <= self.high else f"must be between {plain(self.low)} and {plain(self.high)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a few words or numbers. A class, so that the schema can read them."""
+
+    choices: tuple[Any, ...]
+
+    def __call__(self, value: Any) -> str | None:
+        return None if value in self.choices else "must be one of " + ", ".join(str(choice) for choice in self.choices)
+
+
 def between(low: float, high: float) -> Check:
     """Both ends included."""
-
-    def check(value: float) -> str | None:
-        return None if low <= value <= high else f"must be between {low:g} and {high:g}"
-
-    return check
+    return Range(low, high)
 
 
 def one_of(*choices: Any) -> Check:
     """One of a few words or numbers."""
-    words = ", ".join(str(choice) for choice in choices)
+    return Choice(choices)
 
-    def check(value: Any) -> str | None:
-        return None if value in choices else f"must be one of {words}"
 
-    return check
+def plain(number: float) -> str:
+    """A number as a person writes it: no exponent for whole numbers, no trailing zero."""
+    return str(int(number)) if float(number).is_integer() else repr(number)
 
 
 def not_empty(value: Any) -> str | None:

@@ -26,7 +26,8 @@ CUT_SECONDS: Final = 15.0
 KILL_AFTER: Final = 8.0
 """Seconds after the cut: the gateway dies with rows in its outbox that have nowhere to go."""
 
-RETURN_SECONDS: Final = 4.0
+RETURN_SECONDS: Final = 10.0
+"""The uplink's back-off may be at eight seconds when the link comes back."""
 DRAIN_SECONDS: Final = 30.0
 """Patience for the last row to arrive."""
 

@@ -7,17 +7,17 @@ loop pass writes what it answered.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 import ssl
-from collections.abc import Callable
-from typing import Final, Protocol, cast
+from collections.abc import Callable, Iterator
+from typing import Final, cast
 
 from gateway.broker.access import Peer
 from gateway.clock import Clock
+from gateway.config.settings import MqttListener as Settings
 from gateway.errors import Retry
 from gateway.listeners.flush import Flusher
-from gateway.listeners.tls import TlsSettings, identity, server_context
+from gateway.listeners.tls import BadCertificate, identity, server_context
 from gateway.mqtt.connection import Connection, State
 from gateway.mqtt.server import MqttServer
 
@@ -26,17 +26,6 @@ DRAIN_SECONDS: Final = 2.0
 
 HANDSHAKE_SECONDS: Final = 10.0
 WRITE_HIGH_WATER: Final = 64 << 10
-
-
-class ListenerSettings(Protocol):
-    """What this listener needs of its settings; see ``config.settings.MqttListener``."""
-
-    @property
-    def host(self) -> str: ...
-    @property
-    def port(self) -> int: ...
-    @property
-    def tls(self) -> TlsSettings | None: ...
 
 
 class Shell(asyncio.Protocol):
@@ -136,7 +125,7 @@ class MqttListener:
     def __init__(
         self,
         name: str,
-        settings: ListenerSettings,
+        settings: Settings,
         server: MqttServer,
         clock: Clock,
     ) -> None:
@@ -144,29 +133,39 @@ class MqttListener:
         self.settings = settings
         self.server = server
         self.clock = clock
-        self.local = is_loopback(settings.host)
+        self.local = settings.address.is_loopback
         self.shells: set[Shell] = set()
         self.max_connections = server.limits.max_sessions + 100
         self.loop: asyncio.AbstractEventLoop
         self.flusher: Flusher
         self.bound: list[str] = []
 
+    @classmethod
+    def check(cls, settings: Settings) -> Iterator[tuple[str, str]]:
+        """Certificates that cannot be used, before anything is bound."""
+        if settings.tls is not None:
+            try:
+                server_context(settings.tls)
+            except BadCertificate as error:
+                yield error.key, str(error)
+
     async def run(self, up: Callable[[], None]) -> None:
         """Bind, accept, and on cancellation close everything that was accepted."""
         self.loop = asyncio.get_running_loop()
         self.flusher = Flusher(self.loop)
         context: ssl.SSLContext | None = server_context(self.settings.tls) if self.settings.tls else None
+        address = self.settings.address
         try:
             server = await self.loop.create_server(
                 lambda: Shell(self),
-                self.settings.host,
-                self.settings.port,
+                address.host,
+                address.port,
                 ssl=context,
                 ssl_handshake_timeout=HANDSHAKE_SECONDS if context else None,
                 backlog=512,
             )
         except OSError as error:
-            raise Retry(f"cannot bind {self.settings.host}:{self.settings.port}: {error.strerror or error}") from None
+            raise Retry(f"cannot bind {address.host}:{address.port}: {error.strerror or error}") from None
         self.bound = [_address(one.getsockname()) for one in server.sockets]
         up()
         try:
@@ -192,16 +191,6 @@ class MqttListener:
     def status(self) -> dict[str, object]:
         """Where it listens and how many sockets it has."""
         return {"bound": self.bound, "tls": self.settings.tls is not None, "connections": len(self.shells)}
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _address(name: object) -> str:

@@ -3,42 +3,38 @@
 from __future__ import annotations
 
 import ssl
-from typing import Any, Protocol
+from typing import Any, Final
 
-from gateway.errors import ConfigError
-
-
-class TlsSettings(Protocol):
-    """What a listener's ``tls`` table holds; see ``config.settings.Tls``."""
-
-    @property
-    def cert(self) -> str: ...
-    @property
-    def key(self) -> str: ...
-    @property
-    def client_ca(self) -> str | None: ...
-    @property
-    def client_auth(self) -> str: ...
+from gateway.config.settings import Tls
+from gateway.errors import GatewayError
 
 
-_VERIFY = {"none": ssl.CERT_NONE, "request": ssl.CERT_OPTIONAL, "require": ssl.CERT_REQUIRED}
+class BadCertificate(GatewayError):
+    """A file that the settings name is no usable certificate or key. ``key``: the setting below the listener."""
+
+    def __init__(self, key: str, text: str) -> None:
+        super().__init__(text)
+        self.key = key
 
 
-def server_context(settings: TlsSettings) -> ssl.SSLContext:
-    """A context for TLS 1.2 and later. Raises ConfigError when certificate and key cannot be used."""
+_VERIFY: Final = {"none": ssl.CERT_NONE, "request": ssl.CERT_OPTIONAL, "require": ssl.CERT_REQUIRED}
+
+
+def server_context(settings: Tls) -> ssl.SSLContext:
+    """A context for TLS 1.2 and later. Raises BadCertificate when a file cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         context.load_cert_chain(settings.cert, settings.key)
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            [f"tls: {settings.cert} and {settings.key} are no certificate with its key: {error}"]
+        raise BadCertificate(
+            "tls.cert", f"{settings.cert} and {settings.key} are no certificate with its key: {error}"
         ) from None
     if settings.client_ca is not None:
         try:
             context.load_verify_locations(settings.client_ca)
         except (OSError, ssl.SSLError) as error:
-            raise ConfigError([f"tls.client_ca: {settings.client_ca} is no certificate: {error}"]) from None
+            raise BadCertificate("tls.client_ca", f"{settings.client_ca} is no certificate: {error}") from None
     context.verify_mode = _VERIFY[settings.client_auth]
     return context
 

@@ -2,66 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from gateway.outbound import OutboxReader, Row
 
-from gateway.message import Properties
-
-
-class Row(NamedTuple):
-    """One stored message on its way to the cloud.
-
-    seq      number in the outbox: grows by one for each row, never used again
-    boot     number of the gateway start that stored it; ``<boot>:<seq>`` is the row's message id for ever
-    topic    local topic, before any rewrite
-    payload  bytes as published
-    qos      as published (0 to 2); an uplink sends at least QoS 1, or it could not know that it arrived
-    retain   as published
-    props    MQTT 5 properties as published
-    time     wall clock when it was accepted
-    expires  wall clock after which it is not worth sending; None never expires
-    source   who published it, see ``Message.source``; the loop guard reads it
-    """
-
-    seq: int
-    boot: int
-    topic: str
-    payload: bytes
-    qos: int
-    retain: bool
-    props: Properties
-    time: float
-    expires: float | None
-    source: str
-
-    @property
-    def message_id(self) -> str:
-        """Identity over restarts and repeats: the cloud drops duplicates by it."""
-        return f"{self.boot}:{self.seq}"
-
-
-class OutboxReader(Protocol):
-    """One uplink's view of the outbox. The store implements it; tests pass a list."""
-
-    async def read(self, after: int, limit: int, max_bytes: int) -> list[Row]:
-        """Committed rows with ``seq > after`` in order; at most ``limit`` rows and about ``max_bytes`` of
-        payload, at least one row when there is one. Empty when there is none."""
-
-    def acknowledge(self, seq: int) -> None:
-        """The cloud has every row up to and including ``seq``, or it was skipped on purpose. Joins the next
-        group commit."""
-
-    def drop(self, row: Row, reason: str) -> None:
-        """Count a row that will never be sent (expired, too large, refused) under ``reason``.
-        ``acknowledge`` still moves past it."""
-
-    @property
-    def cursor(self) -> int:
-        """Last sequence number acknowledged, as stored."""
-
-    @property
-    def possibly_sent(self) -> int:
-        """Rows up to this number may have reached the cloud before the last stop: send them with DUP."""
-
-    def wake(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` after each commit that added rows."""
+__all__ = ["OutboxReader", "Row"]

@@ -1,0 +1,172 @@
+"""Runs ``[[case]]`` tables: messages in at virtual times, the messages that must come of them, a diff if not.
+
+A case runs the real engine over a broker of thirty lines that keeps the order of the real one: a message reaches
+all actions before what they published in answer is routed. Time stands where the case puts it; nothing waits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
+from typing import Any, Final, NamedTuple
+
+from gateway.broker.port import Done, Subscriber
+from gateway.clock import FixedClock
+from gateway.message import Message, dump_json
+from gateway.rules.action import Case, Expected, Given
+from gateway.rules.engine import RuleEngine
+from gateway.rules.load import LoadedAction
+from gateway.topic import matches
+
+START: Final = 1_767_225_600.0
+"""Every case begins at 2026-01-01T00:00:00Z."""
+
+MAX_PUBLISHED: Final = 10_000
+"""Messages of one case; actions that double with every hop stop here, not at the end of memory."""
+
+SHOWN: Final = 200
+"""Characters of a content that a diff shows."""
+
+
+class Result(NamedTuple):
+    """The outcome of one case. ``diff``: what a person reads when it failed; empty when it passed."""
+
+    file: str
+    name: str
+    passed: bool
+    diff: str
+
+
+def run_case(file: str, case: Case, actions: Sequence[LoadedAction]) -> Result:
+    """Run one case against the actions of its file."""
+    broker = _CaseBroker()
+    clock = FixedClock(time=START, now=0.0)
+    engine = RuleEngine(broker, clock)
+    engine.swap(actions)
+    for given in sorted(case.given, key=lambda given: given.at):
+        clock.advance(START + given.at - clock.time())
+        broker.route(_message(given, clock.time()))
+    lines = [line for pair in zip_longest(case.expect, broker.published) if (line := _compare(*pair))]
+    lines += _errors(case, engine)
+    if len(broker.published) >= MAX_PUBLISHED:
+        lines.append(f"  stopped after {MAX_PUBLISHED} messages")
+    return Result(file, case.name, not lines, "\n".join(lines))
+
+
+def run_cases(cases: Iterable[tuple[str, Sequence[Case]]], actions: Sequence[LoadedAction]) -> list[Result]:
+    """Run the cases of many files, each against the actions of its own file."""
+    return [
+        run_case(file, case, [loaded for loaded in actions if loaded.file == file])
+        for file, of_file in cases
+        for case in of_file
+    ]
+
+
+class _CaseBroker:
+    """Implements ``broker.port.Publisher`` for one case. Everything is safe at once."""
+
+    def __init__(self) -> None:
+        self.published: list[Message] = []
+        self._waiting: deque[Message] = deque()
+        self._subscriptions: list[tuple[str, Subscriber]] = []
+
+    def publish(self, message: Message, done: Done | None = None) -> int:
+        if len(self.published) < MAX_PUBLISHED:
+            self.published.append(message)
+            self._waiting.append(message)
+        if done is not None:
+            done(None)
+        return 0
+
+    def subscribe(self, pattern: str, subscriber: Subscriber, options: Any = None) -> bool:
+        self._subscriptions.append((pattern, subscriber))
+        return True
+
+    def unsubscribe(self, pattern: str, subscriber: Subscriber) -> bool:
+        self._subscriptions.remove((pattern, subscriber))
+        return True
+
+    def retained(self, pattern: str) -> Iterable[Message]:
+        return ()
+
+    def route(self, message: Message) -> None:
+        """Deliver a message, and then all that follows from it."""
+        self._waiting.append(message)
+        while self._waiting:
+            message = self._waiting.popleft()
+            # An action with several filters gets a message once, as from the real broker.
+            found = {id(taker): taker for pattern, taker in self._subscriptions if matches(pattern, message.topic)}
+            for subscriber in found.values():
+                subscriber.deliver(message, None)
+
+
+def _message(given: Given, time: float) -> Message:
+    content = given.payload.encode() if given.payload is not None else b""
+    if given.value is not None:
+        content = dump_json(given.value)  # bytes, so that a case sees what the wire would bring
+    return Message(given.topic, content, given.qos, given.retain, time, source="client:case")
+
+
+def _compare(expected: Expected | None, got: Message | None) -> str:
+    """What differs, as lines; empty when nothing does."""
+    if expected is None and got is not None:
+        return f"  + not expected:  {_show(got)}"
+    if expected is None:
+        return ""
+    if got is None:
+        return f"  - missing:       {_show_expected(expected)}"
+    if _same(expected, got):
+        return ""
+    return f"  - expected:      {_show_expected(expected)}\n  + published:     {_show(got)}"
+
+
+def _same(expected: Expected, got: Message) -> bool:
+    return (
+        expected.topic == got.topic
+        and (expected.payload is None or expected.payload.encode() == got.payload)
+        and (expected.value is None or _alike(expected.value, got.value))
+        and expected.qos in (None, got.qos)
+        and expected.retain in (None, got.retain)
+    )
+
+
+def _alike(expected: Any, got: Any) -> bool:
+    """Equal, where numbers may differ in the ninth digit; true is not 1."""
+    if isinstance(expected, dict) and isinstance(got, dict):
+        return expected.keys() == got.keys() and all(_alike(expected[key], got[key]) for key in expected)
+    if isinstance(expected, list) and isinstance(got, list):
+        return len(expected) == len(got) and all(_alike(a, b) for a, b in zip(expected, got, strict=True))
+    if isinstance(expected, bool) or isinstance(got, bool):
+        return expected is got
+    if isinstance(expected, (int, float)) and isinstance(got, (int, float)):
+        return math.isclose(expected, got, rel_tol=1e-9, abs_tol=1e-12)
+    return bool(expected == got)
+
+
+def _show(message: Message) -> str:
+    content = message.payload[:SHOWN].decode(errors="replace")
+    retain = " retain" if message.retain else ""
+    return f"{message.topic}  {content}  (qos {message.qos}{retain}, {message.source})"
+
+
+def _show_expected(expected: Expected) -> str:
+    words = [expected.topic]
+    if expected.payload is not None:
+        words.append(expected.payload[:SHOWN])
+    if expected.value is not None:
+        words.append(dump_json(expected.value)[:SHOWN].decode(errors="replace"))
+    options = [f"qos {expected.qos}"] if expected.qos is not None else []
+    if expected.retain is not None:
+        options.append("retain" if expected.retain else "not retained")
+    return "  ".join(words) + (f"  ({', '.join(options)})" if options else "")
+
+
+def _errors(case: Case, engine: RuleEngine) -> list[str]:
+    status = engine.status()
+    count = sum(action["errors"] for action in status)
+    if count == case.errors:
+        return []
+    lines = [f"  {count} times an action failed, expected: {case.errors}"]
+    return lines + [f'  ! action "{action["name"]}": {action["last_error"]}' for action in status if action["errors"]]

@@ -1,0 +1,67 @@
+"""The starts of the gateway: their numbers, and how old something stored in one of them is.
+
+A board without a battery starts in 1970 and jumps when a time server answers. So what is stored carries its
+start's number and the seconds since then on the clock that never steps. In the current start the age is exact;
+for an earlier one it comes from the wall clock, if that can be believed: a start with a clock that was not set
+is taken to be as old as the next one that had the time, which is never too old.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from gateway.clock import Clock
+from gateway.store.db import Database
+from gateway.store.sql import SQL
+
+KEEP: Final = 1000
+"""Starts remembered. A row of one that is forgotten is as old as the oldest remembered."""
+
+EARLIEST: Final = 1_704_067_200.0
+"""2024-01-01: a wall clock before this was never set."""
+
+
+class Boots:
+    """This start's ``number``, and ages in seconds. Made by ``begin_boot``; used from both threads, never changed."""
+
+    __slots__ = ("number", "_clock", "_now", "_started")
+
+    def __init__(self, clock: Clock, number: int, now: float, started: dict[int, float]) -> None:
+        self.number = number
+        self._clock = clock
+        self._now = now
+        self._started = started
+
+    def up(self) -> int:
+        """Whole seconds since this start."""
+        return int(self._clock.now() - self._now)
+
+    def age(self, boot: int, up: int) -> float | None:
+        """Seconds since ``up`` seconds after start ``boot``; None when no clock can tell."""
+        if boot == self.number:
+            return self._clock.now() - self._now - up
+        started = self._started.get(boot, 0.0)
+        at = started + up if started >= EARLIEST else self._next_known(boot)
+        wall = self._clock.time()
+        if wall < EARLIEST or at is None:
+            return None
+        return max(0.0, wall - at)
+
+    def _next_known(self, boot: int) -> float | None:
+        later = (started for number, started in self._started.items() if number > boot and started >= EARLIEST)
+        return next(later, None)
+
+
+async def begin_boot(database: Database, clock: Clock) -> Boots:
+    """Number this start. Raises what ``Database.commit`` raises."""
+    started, now = clock.time(), clock.now()
+
+    def work(connection: sqlite3.Connection) -> tuple[int, dict[int, float]]:
+        number = connection.execute(SQL["boot_insert"], {"started": started}).lastrowid
+        assert number is not None
+        connection.execute(SQL["boot_prune"], {"newest": number, "keep": KEEP})
+        return number, dict(connection.execute(SQL["boot_all"]).fetchall())
+
+    number, all_started = await database.commit(work)
+    return Boots(clock, number, now, all_started)

@@ -1,0 +1,335 @@
+"""One thread owns the database; the event loop hands it one transaction at a time.
+
+Works gather on the loop until their transaction closes; then the whole list goes to the thread as one object,
+and after COMMIT all answers come back in one call. So there is one wake-up each way for a transaction, whatever
+its size, and no lock. While the thread commits, the next transaction gathers: a slow card makes the transactions
+larger, not the queue longer.
+
+*When a transaction closes.* At most one begins in ``window`` seconds: a lone item goes at the end of the turn of
+the loop that brought it, and under load each transaction gathers for a whole window. An item that can wait says
+so with ``within`` and rides along with whatever goes sooner. A full transaction goes at once. It closes only
+between two turns of the loop, so what one callback writes is committed together or not at all.
+
+The database does not know what the works do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Final, NamedTuple, TypeVar
+
+from gateway.errors import Refused
+from gateway.store.checkpoint import Checkpoints
+from gateway.store.errors import StoreError
+from gateway.store.opening import opened
+from gateway.store.transaction import Outcome, Work, commit, is_lost, read
+
+T = TypeVar("T")
+Answer = Callable[[Any, BaseException | None], None]
+"""Called once on the loop: (result, None) after the commit, or (None, error)."""
+
+FULL_ITEMS: Final = 1000
+FULL_BYTES: Final = 512 << 10
+"""A transaction of this size is committed without waiting: more in it would not make it cheaper."""
+
+MAX_ITEMS: Final = 20_000
+MAX_BYTES: Final = 8 << 20
+"""Queued and not yet committed; what would go beyond is refused. Callers slow down long before: ``backlog``."""
+
+ITEM_BYTES: Final = 64
+"""What an item counts when its owner gives no size."""
+
+_NEVER: Final = float("inf")
+
+
+class Backlog(NamedTuple):
+    """What waits for its commit."""
+
+    items: int
+    bytes: int
+
+
+class Counts:
+    """What the database has done since it was opened.
+
+    commits  transactions that kept something
+    failed   works that were not done
+    rows     items and grown rows of the transactions that were committed
+    bytes    what their owners said that they count
+    """
+
+    __slots__ = ("commits", "failed", "rows", "bytes")
+
+    def __init__(self) -> None:
+        self.commits = 0
+        self.failed = 0
+        self.rows = 0
+        self.bytes = 0
+
+
+def _raise(error: StoreError) -> None:
+    raise error
+
+
+class Database:
+    """The database at ``path``; built without I/O, used between ``open`` and ``close``, on one event loop.
+
+    window    seconds that a transaction gathers under load
+    on_error  called once on the loop when the database is lost (damaged) or its thread met a bug: end the process
+    progress  grows with everything the thread finishes; with ``busy`` it tells a watchdog work from a standstill
+    """
+
+    def __init__(self, path: Path, *, window: float = 0.02, on_error: Callable[[StoreError], None] = _raise) -> None:
+        self.path = path
+        self.window = window
+        self.counts = Counts()
+        self.checkpoints = Checkpoints()
+        self.progress = 0
+        self.transaction = 1
+        self._on_error = on_error
+        self._lost = False
+        self._closing = False
+        self._jobs: SimpleQueue[Callable[[sqlite3.Connection], None] | None] = SimpleQueue()
+        self._jobs_open = 0
+        self._thread: threading.Thread | None = None
+        self._gathering: list[tuple[Work[Any], Answer | None]] = []
+        self._items = self._bytes = 0  # gathering
+        self._items_committing = self._bytes_committing = 0
+        self._committing = False
+        self._last = -_NEVER
+        self._due = _NEVER
+        self._timer: asyncio.Handle | None = None
+
+    # Opening and closing
+
+    async def open(self) -> None:
+        """Start the thread; returns when the file is checked and migrated. Raises StoreError."""
+        self._loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = self._loop.create_future()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._thread = threading.Thread(target=self._run, args=(ready,), name="store", daemon=True)
+        self._thread.start()
+        try:
+            await ready
+        except StoreError:
+            self._thread.join()
+            raise
+
+    async def close(self) -> None:
+        """Commit and answer what is queued, checkpoint, end the thread. Nothing is taken any more."""
+        if self._thread is None or self._closing:
+            return
+        last: asyncio.Future[None] = self._loop.create_future()
+        self.write(lambda connection: None, lambda result, error: last.set_result(None), size=0, within=0)
+        self._closing = True
+        await asyncio.wait((last, self._ended), return_when=asyncio.FIRST_COMPLETED)
+        self._jobs.put(None)
+        await self._ended
+        self._thread.join()
+
+    # Writing
+
+    def write(
+        self,
+        work: Work[T],
+        done: Callable[[T | None, BaseException | None], None] | None = None,
+        *,
+        size: int = ITEM_BYTES,
+        within: float | None = None,
+    ) -> None:
+        """Let ``work`` join the gathering transaction; ``done`` is called once, after its commit.
+
+        ``size``: bytes it counts for; 0 is for bookkeeping that its owner bounds, and is never refused.
+        ``within``: it may wait this many seconds for others; None: as soon as the window allows.
+        Raises Refused (0x97) when too much is queued, StoreError when the database is closed; ``done`` is then
+        never called.
+        """
+        self._admit(size)
+        self._gathering.append((work, done))
+        self._count(size, within)
+
+    def grow(self, size: int, within: float | None = None) -> None:
+        """Announce one more row in an item that its owner has put into the gathering ``transaction``.
+
+        Call it before adding the row. Raises as ``write`` does.
+        """
+        self._admit(size)
+        self._count(size, within)
+
+    async def commit(self, work: Work[T], *, size: int = ITEM_BYTES, within: float | None = None) -> T:
+        """``write``, and wait: returns the work's result after the commit, or raises its error."""
+        future: asyncio.Future[T] = self._loop.create_future()
+
+        def done(result: T | None, error: BaseException | None) -> None:
+            _settle(future, Outcome(result, error))
+
+        self.write(work, done, size=size, within=within)
+        return await future
+
+    async def read(self, work: Work[T]) -> T:
+        """Run ``work``, which changes nothing, on what is committed; its result, or its error raised."""
+        if self._closing or self._thread is None:
+            raise StoreError(f"{self.path}: is closed")
+        future: asyncio.Future[T] = self._loop.create_future()
+
+        def job(connection: sqlite3.Connection) -> None:
+            self._post(self._answer_read, future, read(connection, work))
+
+        self._put(job)
+        return await future
+
+    @property
+    def backlog(self) -> Backlog:
+        """Items and bytes not committed yet, to slow down by; see MAX_ITEMS and MAX_BYTES."""
+        return Backlog(self._items + self._items_committing, self._bytes + self._bytes_committing)
+
+    @property
+    def busy(self) -> bool:
+        """Whether the thread has something to do."""
+        return self._jobs_open > 0
+
+    # Gathering, on the loop
+
+    def _admit(self, size: int) -> None:
+        if self._closing or self._thread is None:
+            raise StoreError(f"{self.path}: is closed")
+        if size:
+            items = self._items + self._items_committing
+            # One that is larger than the bound may pass alone.
+            if items >= MAX_ITEMS or (items and self._bytes + self._bytes_committing + size > MAX_BYTES):
+                raise Refused(f"the store is behind: {items} items wait for the disk", 0x97)
+
+    def _count(self, size: int, within: float | None) -> None:
+        self._items += 1
+        self._bytes += size
+        now = self._loop.time()
+        if self._items >= FULL_ITEMS or self._bytes >= FULL_BYTES:
+            due = now
+        elif within is None:
+            due = max(now, self._last + self.window)
+        else:
+            due = now + within
+        if due < self._due:
+            self._due = due
+            self._arm(now)
+
+    def _arm(self, now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = (
+            self._loop.call_soon(self._hand_over)
+            if self._due <= now
+            else self._loop.call_at(self._due, self._hand_over)
+        )
+
+    def _hand_over(self) -> None:
+        """Give the gathering transaction to the thread, unless it is at work: then its end does it."""
+        self._timer = None
+        if self._committing or not self._gathering:
+            return
+        works, self._gathering = self._gathering, []
+        self._items_committing, self._items = self._items, 0
+        self._bytes_committing, self._bytes = self._bytes, 0
+        self._committing = True
+        self._last = self._loop.time()
+        self._due = _NEVER
+        self.transaction += 1
+        size = self._bytes_committing
+
+        def job(connection: sqlite3.Connection) -> None:
+            self._post(self._committed, works, commit(connection, [work for work, _ in works]))
+            self.checkpoints.after_commit(connection, size)
+
+        self._put(job)
+
+    # Answers, on the loop
+
+    def _committed(self, works: list[tuple[Work[Any], Answer | None]], outcomes: list[Outcome]) -> None:
+        self._finished()
+        failed = sum(outcome.error is not None for outcome in outcomes)
+        self.counts.failed += failed
+        if failed < len(outcomes):
+            self.counts.commits += 1
+            self.counts.rows += self._items_committing
+            self.counts.bytes += self._bytes_committing
+        self._committing = False
+        self._items_committing = self._bytes_committing = 0
+        if self._due <= self._loop.time():
+            self._hand_over()  # before the answers: the disk works while they are given
+        answers = ((done, *outcome) for (_, done), outcome in zip(works, outcomes, strict=True) if done is not None)
+        self._answer(answers)
+        for outcome in outcomes:
+            self._examine(outcome.error)
+
+    def _answer(self, answers: Iterator[tuple[Answer, Any, BaseException | None]]) -> None:
+        try:
+            for done, result, error in answers:
+                done(result, error)
+        except Exception:
+            # A bug in one waiter is shown by the loop; the others still get their answer.
+            self._loop.call_soon(self._answer, answers)
+            raise
+
+    def _answer_read(self, future: asyncio.Future[Any], outcome: Outcome) -> None:
+        self._finished()
+        _settle(future, outcome)
+        self._examine(outcome.error)
+
+    def _finished(self) -> None:
+        self.progress += 1
+        self._jobs_open -= 1
+
+    def _examine(self, error: BaseException | None) -> None:
+        if is_lost(error):
+            lost = StoreError(f"{self.path}: is damaged ({error}); stop, move it away or put a copy back")
+            lost.__cause__ = error
+            self._lose(lost)
+
+    def _lose(self, error: StoreError) -> None:
+        if not self._lost:
+            self._lost = True
+            self._on_error(error)
+
+    # The thread
+
+    def _put(self, job: Callable[[sqlite3.Connection], None]) -> None:
+        self._jobs_open += 1
+        self._jobs.put(job)
+
+    def _post(self, call: Callable[..., None], *args: Any) -> None:
+        self._loop.call_soon_threadsafe(call, *args)
+
+    def _run(self, ready: asyncio.Future[None]) -> None:
+        try:
+            with opened(self.path) as connection:
+                self._post(_settle, ready, Outcome(None, None))
+                while (job := self._jobs.get()) is not None:
+                    job(connection)
+        except StoreError as error:
+            self._post(self._thread_failed, ready, error)
+        except Exception as error:  # a bug of ours: carried to where the process can be ended
+            bug = StoreError(f"{self.path}: the store's thread met a bug: {error!r}")
+            bug.__cause__ = error
+            self._post(self._thread_failed, ready, bug)
+        self._post(self._ended.set_result, None)
+
+    def _thread_failed(self, ready: asyncio.Future[None], error: StoreError) -> None:
+        if ready.done():
+            self._lose(error)
+        else:
+            _settle(ready, Outcome(None, error))
+
+
+def _settle(future: asyncio.Future[Any], outcome: Outcome) -> None:
+    """Give a waiter its outcome, unless it has gone."""
+    if future.done():
+        return
+    if outcome.error is not None:
+        future.set_exception(outcome.error)
+    else:
+        future.set_result(outcome.result)

@@ -1,0 +1,90 @@
+"""Every command once: the ledger that a command desk asks before it acts, and tells afterwards.
+
+``begin`` is committed before it returns, so a command that acted was known before it acted. A stop between the
+write and its answer leaves the entry ``open``; whoever starts next finds it with ``open_entries`` and answers
+for it. The ledger carries nothing out and decides nothing about time limits.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Awaitable, Mapping
+from typing import Any, Final, TypeVar
+
+from gateway.clock import Clock
+from gateway.message import dump_json
+from gateway.store.boots import EARLIEST
+from gateway.store.db import Database
+from gateway.store.errors import StoreError
+from gateway.store.sql import SQL
+
+T = TypeVar("T")
+
+MAX_ENTRIES: Final = 10_000
+MAX_AGE: Final = 30 * 86_400.0
+"""Seconds. A cloud that repeats a command after this, or after ten thousand others, would act twice."""
+
+_PRUNE_STEP: Final = 20
+"""Old entries looked at for each new one: the work of a ``begin`` is bounded, and it still catches up."""
+
+
+class Ledger:
+    """Commands by (device, id), bounded by count and age."""
+
+    def __init__(
+        self, database: Database, clock: Clock, *, max_entries: int = MAX_ENTRIES, max_age: float = MAX_AGE
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._max_entries = max_entries
+        self._max_age = max_age
+
+    async def begin(self, device: str, id: str, point: str) -> dict[str, Any] | None:
+        """None: new, now open, and committed; carry it out. Else what is known of it, ``{"status": ..., "value" |
+        "reason": ...}``: answer again, do not act. Raises Refused (0x97) when the store is behind, StoreError when
+        it could not be kept: do not act.
+        """
+        time = self._clock.time()
+
+        def work(connection: sqlite3.Connection) -> dict[str, Any] | None:
+            known = connection.execute(SQL["command_find"], {"device": device, "id": id}).fetchone()
+            if known is not None:
+                status, result = known
+                return {"status": status, **json.loads(result)}
+            connection.execute(SQL["command_open"], {"device": device, "id": id, "point": point, "time": time})
+            self._prune(connection, time)
+            return None
+
+        return await _kept(self._database.commit(work))
+
+    async def finish(self, device: str, id: str, status: str, result: Mapping[str, Any]) -> None:
+        """Keep the outcome of an open command, committed when it returns; an outcome that is there already stays.
+
+        status is ``done``, ``rejected``, ``expired`` or ``failed``; result holds ``value`` or ``reason``. Raises as
+        ``begin`` does.
+        """
+        parameters = {"device": device, "id": id, "status": status, "result": dump_json(dict(result)).decode()}
+        await _kept(
+            self._database.commit(lambda connection: connection.execute(SQL["command_finish"], parameters).rowcount)
+        )
+
+    async def open_entries(self, device: str) -> list[tuple[str, str]]:
+        """(id, point) of the commands that the last stop left without an answer, oldest first; ask before ``begin``."""
+
+        def work(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+            return connection.execute(SQL["command_unfinished"], {"device": device}).fetchall()
+
+        return await _kept(self._database.read(work))
+
+    def _prune(self, connection: sqlite3.Connection, time: float) -> None:
+        connection.execute(SQL["command_prune_count"], {"keep": self._max_entries})
+        before = time - self._max_age
+        connection.execute(SQL["command_prune_age"], {"earliest": EARLIEST, "before": before, "step": _PRUNE_STEP})
+
+
+async def _kept(outcome: Awaitable[T]) -> T:
+    try:
+        return await outcome
+    except sqlite3.Error as error:
+        raise StoreError(f"the store cannot keep the command: {error}") from error

@@ -1,0 +1,80 @@
+"""One uplink's view of the outbox; implements ``gateway.outbound.OutboxReader``.
+
+Positions live here in memory and ride along with commits that happen anyway; an acknowledgement alone waits up
+to a second for one. After kill -9 the rows of that second are sent again, with the same message id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from gateway.outbound import Row
+
+
+class Shelf(Protocol):
+    """What a reader needs of the outbox."""
+
+    async def read(self, after: int, limit: int, max_bytes: int) -> list[Row]:
+        """Committed rows behind ``after``."""
+
+    def keep_position(self, uplink: str, acked: int, sent: int) -> None:
+        """Store it with the next commit, within a second."""
+
+    def count_drop(self, uplink: str, row: Row, reason: str) -> None:
+        """Count it, with the next commit."""
+
+
+class Reader:
+    """See ``OutboxReader`` for the contract. Rows of the uplink's own making are not left out: acknowledge them."""
+
+    __slots__ = ("name", "acked", "on_rows", "possibly_sent", "_handed", "_limit", "_promised", "_shelf")
+
+    def __init__(self, name: str, shelf: Shelf, acked: int, sent: int) -> None:
+        self.name = name
+        self.acked = acked
+        self.possibly_sent = sent
+        self.on_rows: Callable[[], None] | None = None
+        self._shelf = shelf
+        self._handed = acked
+        self._limit = 0
+        self._promised = sent
+
+    async def read(self, after: int, limit: int, max_bytes: int) -> list[Row]:
+        """Committed rows with ``seq > after``. Raises sqlite3.Error when the database cannot be read."""
+        rows = await self._shelf.read(after, limit, max_bytes)
+        if rows:
+            self._handed = max(self._handed, rows[-1].seq)
+            self._limit = limit
+            if self._handed > self._promised:
+                self._keep()
+        return rows
+
+    def acknowledge(self, seq: int) -> None:
+        """The cloud has, or will never get, every row up to ``seq``."""
+        if seq > self.acked:
+            self.acked = seq
+            self._keep()
+
+    def drop(self, row: Row, reason: str) -> None:
+        """Count a row that this uplink will never send."""
+        self._shelf.count_drop(self.name, row, reason)
+
+    @property
+    def cursor(self) -> int:
+        """Last number acknowledged; after a start, as stored."""
+        return self.acked
+
+    def wake(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` after each commit that added rows; one at a time, a new one takes its place."""
+        self.on_rows = callback
+
+    def _keep(self) -> None:
+        # The allowance covers the next batch, so that handing it out needs no commit of its own.
+        self._promised = max(self._handed, self.acked) + self._limit
+        self._shelf.keep_position(self.name, self.acked, self._promised)
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """(acked, possibly sent) as it should be stored."""
+        return self.acked, self._promised

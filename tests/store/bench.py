@@ -1,0 +1,81 @@
+"""What the store's tests share: a database opened for the length of a test body."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from gateway.clock import FixedClock
+from gateway.message import Message
+from gateway.metrics import Metrics
+from gateway.store.boots import begin_boot
+from gateway.store.db import Database
+from gateway.store.outbox import Outbox
+
+
+class Bench:
+    """A database file and what is built on it; the clock stands still until told to move."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.clock = FixedClock()
+        self.clock.step(100_000_000)  # past boots.EARLIEST
+        self.metrics = Metrics()
+        self.lost: list[BaseException] = []
+
+    @asynccontextmanager
+    async def database(self) -> AsyncIterator[Database]:
+        database = Database(self.path, on_error=self.lost.append)
+        await database.open()
+        try:
+            yield database
+        finally:
+            await database.close()
+
+    @asynccontextmanager
+    async def outbox(
+        self, *uplinks: str, max_bytes: int = 10_000_000, max_age: float = 1e9
+    ) -> AsyncIterator[tuple[Outbox, Database]]:
+        async with self.database() as database:
+            outbox = Outbox(database, self.clock, uplinks, max_bytes, max_age, self.metrics)
+            await outbox.load(await begin_boot(database, self.clock))
+            yield outbox, database
+
+    def look(self, query: str) -> list[Any]:
+        """What a second connection, which sees only what is committed, finds."""
+        other = sqlite3.connect(self.path)
+        try:
+            return other.execute(query).fetchall()
+        finally:
+            other.close()
+
+
+def run(body: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a test's body on a loop of its own; nothing here takes long."""
+    asyncio.run(asyncio.wait_for(body(), 30))
+
+
+async def store(outbox: Outbox, *messages: Message) -> list[BaseException | None]:
+    """Deliver and wait until all are answered."""
+    loop = asyncio.get_running_loop()
+    answers: list[BaseException | None] = []
+    full: asyncio.Future[None] = loop.create_future()
+
+    def done(error: BaseException | None) -> None:
+        answers.append(error)
+        if len(answers) == len(messages):
+            full.set_result(None)
+
+    for message in messages:
+        assert outbox.deliver(message, done)
+    await full
+    return answers
+
+
+async def settle(database: Database) -> None:
+    """Commit and answer whatever is queued, without waiting for its time."""
+    await database.commit(lambda connection: None, size=0, within=0)
