@@ -15,6 +15,7 @@ from gateway.metrics import Metrics
 from gateway.store.boots import begin_boot
 from gateway.store.db import Database
 from gateway.store.outbox import Outbox
+from gateway.store.tail import Tail
 
 
 class Bench:
@@ -79,3 +80,15 @@ async def store(outbox: Outbox, *messages: Message) -> list[BaseException | None
 async def settle(database: Database) -> None:
     """Commit and answer whatever is queued, without waiting for its time."""
     await database.commit(lambda connection: None, size=0, within=0)
+
+
+def message(n: int, payload: bytes = b"", source: str = "client:a", **more: Any) -> Message:
+    return Message("t", payload or b"%d" % n, qos=1, source=source, **more)
+
+
+def messages(count: int, **more: Any) -> list[Message]:
+    return [message(n, **more) for n in range(count)]
+
+
+def without_tail(outbox: Outbox) -> None:
+    outbox._tail = Tail(0)

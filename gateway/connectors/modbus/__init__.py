@@ -1,0 +1,1 @@
+"""Modbus TCP devices: read and written by register, many units behind one address."""

@@ -1,0 +1,209 @@
+"""One Modbus TCP connection, through pymodbus. The only module that imports it.
+
+pymodbus says that something went wrong in three ways: an answer with ``isError()``, an exception of its own, or a
+ValueError. Here there are three meanings: ``Timeout`` (no answer), ``DeviceError`` (the device refused) and
+``Retry`` (the connection is of no use any more; close it).
+
+What pymodbus 3.16 does and this adapter makes up for, each with a test:
+
+- A late answer is recognised by its transaction id and skipped, but an answer with the id 0 is taken for any
+  question, and function, address and size of an answer are not compared with the question.
+- When the peer closes the connection, a running question still waits for its time-out.
+- Bytes that are no Modbus raise out of ``data_received``, which asyncio prints as a fatal error.
+- ``connect()`` says that it failed, not why.
+- Its errors reach us as exceptions, so its log is closed.
+
+No reconnect, no repeat: those are the bus's affair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from pymodbus.client import AsyncModbusTcpClient
+from pymodbus.exceptions import ModbusException
+from pymodbus.pdu import ModbusPDU
+
+from gateway.connectors.modbus.config import BIT_TABLES, Endpoint
+from gateway.errors import GatewayError, Retry
+
+logging.getLogger("pymodbus").setLevel(logging.CRITICAL + 1)
+
+READ: Final = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
+"""Function codes that read (Modbus Application Protocol V1.1b3 section 6)."""
+
+WRITE_COIL: Final = 5
+WRITE_REGISTER: Final = 6
+WRITE_COILS: Final = 15
+WRITE_REGISTERS: Final = 16
+
+EXCEPTIONS: Final = {
+    1: "illegal function",
+    2: "illegal data address",
+    3: "illegal data value",
+    4: "device failure",
+    5: "acknowledged, still working",
+    6: "device busy",
+    8: "memory parity error",
+    10: "gateway path unavailable",
+    11: "gateway got no answer from the unit",
+}
+"""Exception codes in words (section 7)."""
+
+
+class Timeout(GatewayError):
+    """The unit did not answer in time. What it was asked to write may have been written."""
+
+
+class DeviceError(GatewayError):
+    """The unit answered with an exception; ``code`` as in EXCEPTIONS."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"exception {code}, {EXCEPTIONS.get(code, 'unknown')}")
+        self.code = code
+
+
+async def connect(endpoint: Endpoint, timeout: float) -> Client:
+    """A connected client. Raises Retry with the reason when nobody accepts within ``timeout`` seconds."""
+    client = Client(endpoint)
+    is_open = False
+    try:
+        async with asyncio.timeout(timeout):
+            await client.open()
+        is_open = True
+    except TimeoutError:
+        raise Retry(f"{endpoint} did not accept a connection within {timeout:g} s") from None
+    except OSError as error:
+        raise Retry(f"cannot connect to {endpoint}: {_reason(error)}") from None
+    finally:
+        if not is_open:
+            client.close()
+    return client
+
+
+def _reason(error: OSError) -> str:
+    """Why, in the system's words: asyncio puts the address in their place. A failed look-up has words of its own."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
+
+
+class Client:
+    """One connection; made by ``connect``. Takes one question at a time. ``close`` it in ``finally``."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._is_asking = False
+        self._modbus = AsyncModbusTcpClient(
+            endpoint.host, port=endpoint.port, retries=0, reconnect_delay=0, trace_connect=self._traced
+        )
+        self._context = self._modbus.ctx
+        # The time limit is set here, for each question. pymodbus waits with wait_for(), which in Python 3.11
+        # swallows a cancel that comes together with the answer; without a time-out it does not.
+        self._context.comm_params.timeout_connect = None  # type: ignore[assignment]
+        self._received = self._context.data_received
+        # The transport calls what it finds on the protocol object, so that is where to stand in between.
+        self._context.data_received = self._guarded  # type: ignore[method-assign]
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection still stands, as far as this side knows."""
+        return self._modbus.connected
+
+    async def open(self) -> None:
+        """Connect. Raises OSError."""
+        await self._context.call_create()
+
+    def close(self) -> None:
+        """Close the connection; a running question ends with Retry."""
+        self._modbus.close()
+        self._fail("connection closed")
+
+    async def read(self, table: str, unit: int, address: int, count: int, timeout: float) -> list[int]:
+        """``count`` registers, or bits as 0 and 1, from ``address`` on. Raises Timeout, DeviceError, Retry."""
+        ask: Callable[..., Awaitable[ModbusPDU]] = {
+            "coil": self._modbus.read_coils,
+            "discrete": self._modbus.read_discrete_inputs,
+            "holding": self._modbus.read_holding_registers,
+            "input": self._modbus.read_input_registers,
+        }[table]
+        answer = await self._ask(READ[table], unit, timeout, ask, address, count=count)
+        if table in BIT_TABLES:
+            # Bits come in whole bytes.
+            if len(answer.bits) != (count + 7) // 8 * 8:
+                raise self._nonsense(f"{len(answer.bits)} bits where {count} were asked for")
+            return [int(bit) for bit in answer.bits[:count]]
+        if len(answer.registers) != count:
+            raise self._nonsense(f"{len(answer.registers)} registers where {count} were asked for")
+        return list(answer.registers)
+
+    async def write(
+        self, table: str, unit: int, address: int, values: Sequence[int], timeout: float, *, as_block: bool = False
+    ) -> None:
+        """Write registers, or bits as 0 and 1. Raises Timeout, DeviceError, Retry.
+
+        One value is written with the function for one, unless ``as_block``: some devices know only the other.
+        """
+        is_single = len(values) == 1 and not as_block
+        ask: Callable[..., Awaitable[ModbusPDU]]
+        if table == "coil":
+            function = WRITE_COIL if is_single else WRITE_COILS
+            ask = self._modbus.write_coil if is_single else self._modbus.write_coils
+            content: list[int] | list[bool] = [bool(value) for value in values]
+        else:
+            function = WRITE_REGISTER if is_single else WRITE_REGISTERS
+            ask = self._modbus.write_register if is_single else self._modbus.write_registers
+            content = list(values)
+        answer = await self._ask(function, unit, timeout, ask, address, content[0] if is_single else content)
+        if answer.address != address:
+            raise self._nonsense(f"address {answer.address} where {address} was written")
+
+    async def _ask(
+        self,
+        function: int,
+        unit: int,
+        timeout: float,
+        ask: Callable[..., Awaitable[ModbusPDU]],
+        *arguments: object,
+        **options: object,
+    ) -> ModbusPDU:
+        self._is_asking = True
+        try:
+            async with asyncio.timeout(timeout):
+                answer = await ask(*arguments, device_id=unit, **options)
+        except TimeoutError:
+            raise Timeout(f"unit {unit} did not answer within {timeout:g} s") from None
+        except ModbusException as error:
+            raise Retry(f"{self._endpoint}: {error.string}") from None
+        finally:
+            self._is_asking = False
+        if answer.transaction_id != self._context.request_transaction_id:
+            raise self._nonsense(f"transaction id {answer.transaction_id}, not that of the question")
+        if answer.function_code & 0x7F != function:
+            raise self._nonsense(f"function {answer.function_code} where {function} was asked for")
+        if answer.isError():
+            raise DeviceError(answer.exception_code)
+        return answer
+
+    def _nonsense(self, what: str) -> Retry:
+        return Retry(f"{self._endpoint} answered with {what}")
+
+    def _guarded(self, data: bytes) -> None:
+        try:
+            self._received(data)
+        except ModbusException:
+            self._fail("answered with bytes that are no Modbus")
+            self._modbus.close()
+
+    def _traced(self, is_connected: bool) -> None:
+        if not is_connected:
+            self._fail("connection lost")
+
+    def _fail(self, reason: str) -> None:
+        waiting = self._context.response_future
+        if self._is_asking and not waiting.done():
+            waiting.set_exception(ModbusException(reason))

@@ -1,0 +1,235 @@
+"""A client of the cloud broker on one ``Link``: publish with QoS 1, subscribe, take messages and answer them.
+
+Packet identifiers, the window and DUP are given by the caller, so that they outlive the connection; nothing is
+queued here. What a refusal means is not decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from gateway.broker.port import Done
+from gateway.errors import Refused, Retry
+from gateway.message import Properties
+from gateway.mqtt import properties as prop
+from gateway.mqtt.encode import encode
+from gateway.mqtt.packets import (
+    V5,
+    ConnAck,
+    Disconnect,
+    Filter,
+    Packet,
+    PingResp,
+    PubAck,
+    PubComp,
+    Publish,
+    PubRec,
+    PubRel,
+    SubAck,
+    Subscribe,
+)
+from gateway.mqtt.reasons import PACKET_TOO_LARGE, REASONS, UNSPECIFIED_ERROR
+from gateway.mqtt.wire import MAX_VARINT
+from gateway.uplinks.mqtt import explain
+from gateway.uplinks.mqtt.answers import Answer, Answers
+from gateway.uplinks.mqtt.config import MqttUplink
+from gateway.uplinks.mqtt.link import RECEIVE_MAXIMUM, Link
+from gateway.uplinks.mqtt.mapping import Received
+from gateway.uplinks.mqtt.window import SUBSCRIBE_ID
+
+RECEIVE_MAXIMUM_V3: Final = 1024
+"""Messages of the cloud that may wait for an answer where the broker cannot be told a number."""
+
+FILTERS_AT_ONCE: Final = 8
+"""Topic filters in one SUBSCRIBE; AWS IoT Core takes no more."""
+
+_REFUSED: Final = 0x80
+"""This reason code and those above say no."""
+
+
+class Welcome(NamedTuple):
+    """What the broker said in CONNACK, with the defaults of the standard (section 3.2.2.3)."""
+
+    session_present: bool
+    receive_maximum: int = 65_535
+    maximum_packet: int = MAX_VARINT + 5
+    maximum_qos: int = 2
+    retain: bool = True
+
+
+class CloudClient:
+    """One connection, used once: ``connect``, ``subscribe`` and ``publish``, ``close``.
+
+    answers     what is owed for messages of the cloud; the same object for each connection
+    on_answer   called with packet identifier and reason code for each PUBACK
+    on_message  called with each message and, for QoS 1 and 2, ``done``: the cloud gets its PUBACK or PUBREC
+                only after ``done(None)``. ``done`` with Refused passes its reason on; with any other error
+                the connection is given up, and the cloud sends the message again on the next one
+    on_lost     called once when the connection ends, except by ``close``; ``check`` raises why
+    """
+
+    def __init__(
+        self,
+        config: MqttUplink,
+        client_id: str,
+        answers: Answers,
+        on_answer: Callable[[int, int], None],
+        on_message: Callable[[Received, Done | None], None],
+        on_lost: Callable[[], None],
+    ) -> None:
+        self._config = config
+        self._answers = answers
+        self._on_answer = on_answer
+        self._on_message = on_message
+        self._on_lost = on_lost
+        self._link = Link(config, client_id, self._take, self._lost)
+        self._welcome: Welcome | None = None
+        self._subscribed: asyncio.Future[tuple[int, ...]] | None = None
+
+    async def connect(self) -> Welcome:
+        """Connect and wait for the broker's welcome. Raises Retry with what failed and what may help."""
+        await self._link.open()
+        assert self._welcome is not None, "the link opens with the welcome"
+        return self._welcome
+
+    def check(self) -> None:
+        """Raise Retry when the connection has ended, or the exception of a callback that ended it."""
+        self._link.check()
+
+    async def close(self) -> None:
+        """Say goodbye and close; no task, timer or socket is left."""
+        self._answers.disconnected()
+        await self._link.close()
+
+    # What goes up.
+
+    def publish(
+        self, packet_id: int, topic: str, payload: bytes, retain: bool, props: Properties, duplicate: bool
+    ) -> int:
+        """Send one message with QoS 1; the bytes it takes. Its end is told to ``on_answer``.
+
+        Raises Refused (0x95) when it is larger than the broker takes, and ValueError when it cannot be written.
+        """
+        welcome = self._welcome
+        assert welcome is not None, "connect first"
+        retained = retain and welcome.retain
+        frame = encode(Publish(topic, payload, 1, retained, duplicate, packet_id, props), self._link.version)
+        if len(frame) > welcome.maximum_packet:
+            text = f"{len(frame)} bytes are more than the {welcome.maximum_packet} that the broker takes"
+            raise Refused(text, PACKET_TOO_LARGE)
+        self._link.write(frame)
+        return len(frame)
+
+    async def subscribe(self, wanted: Sequence[tuple[str, int]]) -> list[int]:
+        """Subscribe to filters with their QoS; the broker's code for each, 0x80 and above for a refusal.
+
+        Raises Retry when the connection ends or no answer comes.
+        """
+        codes: list[int] = []
+        for start in range(0, len(wanted), FILTERS_AT_ONCE):
+            chunk = wanted[start : start + FILTERS_AT_ONCE]
+            self._subscribed = asyncio.get_running_loop().create_future()
+            self._write(Subscribe(SUBSCRIBE_ID, tuple(_filter(pattern, qos) for pattern, qos in chunk)))
+            try:
+                async with asyncio.timeout(self._config.connect_timeout):
+                    answer = await self._subscribed
+            except TimeoutError:
+                text = f"the broker did not answer SUBSCRIBE within {self._config.connect_timeout:g} s"
+                raise Retry(text) from None
+            finally:
+                self._subscribed = None
+            self.check()
+            if len(answer) != len(chunk):
+                raise Retry(f"the broker answered {len(chunk)} subscriptions with {len(answer)} codes")
+            codes += answer
+        return codes
+
+    def _write(self, packet: Packet) -> None:
+        self._link.write(encode(packet, self._link.version))
+
+    # What comes down.
+
+    def _take(self, packet: Packet) -> None:
+        match packet:
+            case PubAck():
+                self._on_answer(packet.packet_id, packet.reason)
+            case Publish():
+                self._take_message(packet)
+            case PubRel():
+                self._answers.released(packet.packet_id)
+                self._write(PubComp(packet.packet_id))
+            case ConnAck() if self._welcome is None:
+                self._take_welcome(packet)
+            case SubAck() if self._subscribed is not None and not self._subscribed.done():
+                self._subscribed.set_result(packet.reasons)
+            case Disconnect():
+                self._link.lose(explain.disconnect(packet.reason, prop.get(packet.props, prop.REASON_STRING, "")))
+            case PingResp():
+                pass
+            case _:
+                self._link.lose(f"{self._link.endpoint} sent {type(packet).__name__}, which nobody asked for")
+
+    def _take_welcome(self, packet: ConnAck) -> None:
+        get, props = prop.get, packet.props
+        if packet.reason:
+            text = explain.connack(packet.reason, self._config.version, get(props, prop.REASON_STRING, ""))
+            self._link.lose(text)
+            return
+        self._welcome = Welcome(
+            packet.session_present,
+            get(props, prop.RECEIVE_MAXIMUM, 65_535),
+            get(props, prop.MAXIMUM_PACKET_SIZE, MAX_VARINT + 5),
+            get(props, prop.MAXIMUM_QOS, 2),
+            bool(get(props, prop.RETAIN_AVAILABLE, 1)),
+        )
+        self._answers.connected(packet.session_present, self._answer)
+        # A broker that switches its keep-alive off (0) does not switch ours off: it finds dead lines.
+        self._link.welcomed(get(props, prop.SERVER_KEEP_ALIVE, 0))
+
+    def _take_message(self, packet: Publish) -> None:
+        message = Received(packet.topic, packet.payload, packet.qos, packet.retain, packet.props)
+        limit = RECEIVE_MAXIMUM if self._link.version == V5 else RECEIVE_MAXIMUM_V3
+        if not packet.topic:
+            self._link.lose(f"{self._link.endpoint} used a topic alias, which it was not offered")
+        elif not packet.qos:
+            self._on_message(message, None)
+        elif len(self._answers) >= limit:
+            self._link.lose(f"{self._link.endpoint} sent more than {limit} messages at once")
+        else:
+            answer = self._answers.arrived(packet.packet_id, packet.qos)
+            if answer is not None:
+                self._on_message(message, self._done_for(answer))
+
+    def _done_for(self, answer: Answer) -> Done:
+        def done(error: BaseException | None) -> None:
+            if error is None:
+                self._answers.finish(answer, 0)
+            elif isinstance(error, Refused):
+                self._answers.finish(answer, _ack_reason(error.reason))
+            else:
+                self._answers.forget(answer)
+                self._link.lose(f"a message from the cloud could not be kept: {error}")
+
+        return done
+
+    def _answer(self, qos: int, packet_id: int, reason: int) -> None:
+        self._write(PubAck(packet_id, reason) if qos == 1 else PubRec(packet_id, reason))
+
+    def _lost(self) -> None:
+        self._answers.disconnected()
+        if self._subscribed is not None and not self._subscribed.done():
+            self._subscribed.set_result(())
+        self._on_lost()
+
+
+def _filter(pattern: str, qos: int) -> Filter:
+    """No Local: what we forward does not come back. Retained messages come once, not at each reconnect."""
+    return Filter(pattern, qos, no_local=True, retain_as_published=True, retain_handling=1)
+
+
+def _ack_reason(reason: int) -> int:
+    """The reason code, if PUBACK may carry it."""
+    known = REASONS.get(reason)
+    return reason if reason >= _REFUSED and known is not None and PubAck.type in known[1] else UNSPECIFIED_ERROR

@@ -1,0 +1,170 @@
+"""Settings of an MQTT uplink, ``[uplink.NAME]`` with ``kind = "mqtt"``, and what must fit together in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from gateway.config.declare import Duration, File, Secret, between, not_empty, setting, topic_filter
+from gateway.topic import Rewrite, overlaps
+
+
+class Endpoint(NamedTuple):
+    """Where the cloud broker listens."""
+
+    host: str
+    port: int
+    tls: bool
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def endpoint(url: str) -> Endpoint:
+    """Take ``mqtt://host[:1883]`` or ``mqtts://host[:8883]`` apart. Raises ValueError with what it must be."""
+    shape = "must be mqtt://HOST[:PORT] or mqtts://HOST[:PORT]"
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError(shape) from None
+    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+        raise ValueError(shape)
+    if "@" in parts.netloc:
+        raise ValueError("must not hold a user name or password; use the keys username and password")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("must end after the port")
+    try:
+        port = parts.port
+    except ValueError:
+        raise ValueError("must have a port between 1 and 65535") from None
+    if port == 0:
+        raise ValueError("must have a port between 1 and 65535")
+    tls = parts.scheme == "mqtts"
+    return Endpoint(parts.hostname, port or (8883 if tls else 1883), tls)
+
+
+def broker_url(value: str) -> str | None:
+    """Check of ``url``."""
+    try:
+        endpoint(value)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def remote_filter(value: str) -> str | None:
+    """Check of what is subscribed at the cloud."""
+    if value.startswith("$share/"):
+        return "must not be a shared subscription: another gateway would get the messages meant for this one"
+    return topic_filter(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forward:
+    """Local topics that go to the cloud. The first entry that matches a topic decides."""
+
+    filter: str = setting(text="Filter of local topics.", check=topic_filter, example='"plant/#"')
+    to: str | None = setting(
+        None,
+        text="Topic at the cloud: the same wildcards as in filter, in the same order. Default: as it is here.",
+        check=topic_filter,
+        example='"site-7/plant/#"',
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receive:
+    """Topics of the cloud that are published here. The first entry that matches a topic decides."""
+
+    filter: str = setting(text="Filter of topics at the cloud.", check=remote_filter, example='"site-7/cmd/#"')
+    to: str | None = setting(
+        None,
+        text="Local topic: the same wildcards as in filter, in the same order. Default: as it is there.",
+        check=topic_filter,
+        example='"cmd/#"',
+    )
+    qos: int = setting(1, text="QoS of the subscription: 0, 1 or 2.", check=between(0, 2))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MqttUplink:
+    """A connection to an MQTT broker in the cloud. What is forwarded waits in the outbox until the cloud has it."""
+
+    kind: Literal["mqtt"] = setting("mqtt", text="MQTT over TCP or TLS.")
+    url: str = setting(
+        text="Address of the cloud broker: mqtt://HOST[:1883], or mqtts://HOST[:8883] for TLS.",
+        check=broker_url,
+        example='"mqtts://broker.example:8883"',
+    )
+    client_id: str | None = setting(
+        None, text="Client identifier at the cloud. Default: gw- and the name of the gateway.", check=not_empty
+    )
+    username: str | None = setting(None, text="User name at the cloud.", check=not_empty)
+    password: Secret | None = setting(None, text="Password at the cloud.", example='{ file = "cloud.password" }')
+    version: Literal["5", "3.1.1"] = setting(
+        "5", text="MQTT version. With 3.1.1 there are no message ids, no expiry and no reasons of refusal."
+    )
+    keep_alive: Duration = setting(
+        60.0, text="Longest silence on the line. A dead line is noticed after one and a half.", check=between(5, 65535)
+    )
+    ca: File | None = setting(None, text="Certificates (PEM) that may sign the broker's. Default: those of the system.")
+    cert: File | None = setting(None, text="Certificate (PEM) by which the broker knows this gateway.")
+    key: File | None = setting(None, text="Private key (PEM) of cert.")
+    window: int = setting(
+        64, text="Messages under way without an answer. The broker may ask for fewer.", check=between(1, 1000)
+    )
+    session_expiry: Duration = setting(
+        86400.0, text="How long the broker keeps commands for us while we are away.", check=between(0, 0xFFFFFFFE)
+    )
+    connect_timeout: Duration = setting(
+        10.0, text="Longest time from the first packet to the broker's welcome.", check=between(1, 300)
+    )
+    forward: tuple[Forward, ...] = setting((), text="What goes to the cloud.")
+    receive: tuple[Receive, ...] = setting((), text="What comes from the cloud.")
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """``url``, taken apart."""
+        return endpoint(self.url)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What does not fit together, as (key, text); keys as in ``forward[0].to``."""
+        yield from self._login_problems()
+        yield from self._rewrite_problems()
+        yield from self._echo_problems()
+
+    def _login_problems(self) -> Iterator[tuple[str, str]]:
+        if self.password is not None and self.username is None:
+            yield "password", "needs a username beside it"
+        if (self.cert is None) != (self.key is None):
+            given, missing = ("cert", "key") if self.key is None else ("key", "cert")
+            yield given, f"needs {missing} beside it: a client certificate is both"
+        if not self.endpoint.tls:
+            for name in ("ca", "cert", "key"):
+                if getattr(self, name) is not None:
+                    yield name, "has no effect with mqtt://; use mqtts:// for TLS"
+
+    def _rewrite_problems(self) -> Iterator[tuple[str, str]]:
+        both: dict[str, Sequence[Forward | Receive]] = {"forward": self.forward, "receive": self.receive}
+        for section, entries in both.items():
+            for number, entry in enumerate(entries):
+                try:
+                    Rewrite(entry.filter, entry.filter if entry.to is None else entry.to)
+                except ValueError as error:
+                    yield f"{section}[{number}].to", str(error)
+
+    def _echo_problems(self) -> Iterator[tuple[str, str]]:
+        # Version 5 has No Local (section 3.8.3.1); in 3.1.1 the broker sends us what we have just sent it.
+        if self.version == "5":
+            return
+        for number, entry in enumerate(self.receive):
+            for index, other in enumerate(self.forward):
+                target = other.filter if other.to is None else other.to
+                if overlaps(entry.filter, target):
+                    text = (
+                        f"must not overlap {target!r}, where forward[{index}] publishes: "
+                        'with version = "3.1.1" the broker sends every such message back'
+                    )
+                    yield f"receive[{number}].filter", text

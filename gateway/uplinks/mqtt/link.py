@@ -1,0 +1,254 @@
+"""The line to the cloud broker, on gmqtt: packets in, packets out, and how it ends. The only module that knows gmqtt.
+
+gmqtt opens the connection (TCP, TLS), writes CONNECT, cuts the stream into packets and sends PINGREQ. What it
+does with packets is not used: it counts a refused PUBACK as delivered, forgets or repeats messages in flight by
+its own rules, and reconnects by itself. Instead a ``_Handler`` stands in for its package handler, packets are
+read by the strict decoder of ``gateway.mqtt`` and written by its encoder, and a watchdog of our own finds dead
+lines. An own client can replace gmqtt here and nowhere else.
+
+Each private part of gmqtt that is touched has a test in ``tests/uplinks/test_gmqtt_faults.py``.
+
+Does not reconnect, and does not know what a packet means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import gmqtt
+
+from gateway.errors import Malformed, Retry
+from gateway.mqtt.decode import Decoder
+from gateway.mqtt.encode import encode
+from gateway.mqtt.packets import CONNACK, V5, V311, Disconnect, Packet
+from gateway.mqtt.wire import MAX_VARINT, pack_varint
+from gateway.uplinks.mqtt import explain
+from gateway.uplinks.mqtt.config import MqttUplink
+
+MAX_RECEIVED: Final = 1 << 20
+"""Largest packet the broker may send (version 5): what one of its messages may cost in memory."""
+
+RECEIVE_MAXIMUM: Final = 64
+"""Messages the broker may send without an answer (version 5)."""
+
+SILENCE: Final = 1.5
+"""Keep-alives without a byte until the line is dead, as a server counts it (section 3.1.2.10)."""
+
+GOODBYE: Final = 1.0
+"""Seconds to let DISCONNECT and the farewell of TLS leave before the socket is cut."""
+
+_CONNECTION_LOST: Final = 0xE0
+"""gmqtt reports the end of the connection as a DISCONNECT without a body."""
+
+# Whatever gmqtt could log is said once, in ``Link.problem``.
+logging.getLogger("gmqtt").setLevel(logging.CRITICAL + 1)
+
+
+class Link:
+    """One connection, used once: ``open``, ``welcomed``, ``write``, ``close``.
+
+    on_packet  called with each packet of the broker; what it raises ends the link and comes out of ``check``
+    on_lost    called once when the link ends, except by ``close``; ``problem`` says why
+    """
+
+    def __init__(
+        self,
+        config: MqttUplink,
+        client_id: str,
+        on_packet: Callable[[Packet], None],
+        on_lost: Callable[[], None],
+    ) -> None:
+        self.problem: str | None = None
+        self.version = V5 if config.version == "5" else V311
+        self.endpoint = config.endpoint
+        self._config = config
+        # Bytes, because gmqtt counts the characters of a text and writes its bytes.
+        self._client_id = client_id.encode()
+        self._on_packet = on_packet
+        self._on_lost = on_lost
+        # Version 3 cannot tell the broker a limit, and a packet refused here would come again for ever.
+        self._decoder = Decoder(self.version, MAX_RECEIVED if self.version == V5 else MAX_VARINT + 5)
+        self._bug: BaseException | None = None
+        self._client: Any = None
+        self._connection: Any = None
+        self._welcomed = False
+        self._out: list[bytes] = []
+        self._watchdog: asyncio.TimerHandle | None = None
+
+    async def open(self) -> None:
+        """Connect, send CONNECT, and wait until ``welcomed`` is called.
+
+        Raises Retry with words on what failed and what may help.
+        """
+        config, (host, port, tls) = self._config, self.endpoint
+        client = gmqtt.Client(self._client_id, clean_session=False, **self._connect_properties())
+        client._package_handler = _Handler(self)
+        if config.username is not None:
+            client.set_auth_credentials(config.username, config.password)
+        self._client = client
+        keep_alive = math.ceil(config.keep_alive)
+        try:
+            async with asyncio.timeout(config.connect_timeout):
+                context = await asyncio.to_thread(tls_context, config) if tls else False
+                await client.connect(host, port, context, keep_alive, self.version, raise_exc=False)
+        except TimeoutError:
+            raise Retry(explain.timeout(self.endpoint, config.connect_timeout, self._connection is not None)) from None
+        except (OSError, UnicodeError) as error:
+            raise Retry(explain.failure(error, self.endpoint)) from error
+        self.check()
+
+    def welcomed(self, keep_alive: int) -> None:
+        """The broker accepted the connection. ``keep_alive``: seconds it asks for; 0 leaves ours."""
+        self._welcomed = True
+        self._connection.keepalive = keep_alive or self._connection.keepalive
+        self._watch()
+        self._client._connack_received.set()
+
+    def check(self) -> None:
+        """Raise Retry when the link has ended, or the exception of ``on_packet`` that ended it."""
+        if self._bug is not None:
+            raise self._bug
+        if self.problem is not None:
+            raise Retry(self.problem)
+
+    def write(self, frame: bytes) -> None:
+        """Send an encoded packet: one write to the socket for all that is said in one pass of the loop."""
+        if not self._out:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._out.append(frame)
+
+    def _flush(self) -> None:
+        frames, self._out = self._out, []
+        if frames and not self._connection.is_closing():
+            self._connection.send_package(b"".join(frames))
+
+    # Called by the handler.
+
+    def opened(self, connection: Any) -> None:
+        """The connection is there, CONNECT not sent yet."""
+        self._connection = connection
+        connection._protocol._read_loop_future.add_done_callback(self._reading_ended)
+
+    def received(self, first: int, body: bytes) -> None:
+        """One packet as gmqtt cut it out. Nothing is taken after the end."""
+        if self.problem is not None:
+            return
+        if first == _CONNECTION_LOST and not body and self._connection.is_closing():
+            closed = self._connection._protocol.closed
+            error = closed.exception() if closed.done() else None
+            self.lose(explain.loss(error, self.endpoint, self._welcomed))
+            return
+        try:
+            packet = self._decode(first, body)
+        except Malformed as error:
+            self.lose(f"{self.endpoint} sent what is not MQTT {self._config.version}: {error}")
+            return
+        self._on_packet(packet)
+
+    def _decode(self, first: int, body: bytes) -> Packet:
+        if first >> 4 == CONNACK and len(body) == 2 and 0 < body[1] < 0x80:
+            # A broker of MQTT 3 refuses a CONNECT of version 5 in the form of its own version.
+            self._decoder.version = V311
+        self._decoder.feed(bytes((first,)) + pack_varint(len(body)) + body)
+        packet = self._decoder.next()
+        assert packet is not None, "gmqtt cuts whole packets"
+        return packet
+
+    # How it ends.
+
+    def lose(self, why: str) -> None:
+        """Cut the line and say why; only the first reason counts."""
+        if self.problem is not None:
+            return
+        self.problem = why
+        self._out.clear()
+        self._connection._transport.abort()
+        self._client._connack_received.set()
+        self._on_lost()
+
+    async def close(self) -> None:
+        """Say goodbye and close; no task, timer or socket is left. Takes a moment at most, on a dead line too."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        connection = self._connection
+        if connection is None:
+            return
+        protocol, reading = connection._protocol, connection._protocol._read_loop_future
+        connection._keep_connection_callback.cancel()
+        try:
+            if self.problem is None:
+                self.problem = "closed"
+                if self._welcomed:
+                    self._out.append(encode(Disconnect(), self.version))
+                    self._flush()
+            connection._transport.close()
+            await asyncio.wait({protocol.closed}, timeout=GOODBYE)
+        finally:
+            connection._transport.abort()
+        await asyncio.wait({protocol.closed} if reading is None else {protocol.closed, reading}, timeout=GOODBYE)
+
+    def _watch(self) -> None:
+        """Look again when the line could be dead. gmqtt waits longer, and then for ever on a full socket buffer."""
+        connection = self._connection
+        left = connection._last_data_in + SILENCE * connection.keepalive - time.monotonic()
+        if left <= 0:
+            seconds = SILENCE * connection.keepalive
+            self.lose(f"{self.endpoint} has been silent for {seconds:g} s; the line is taken for dead")
+        else:
+            self._watchdog = asyncio.get_running_loop().call_later(left, self._watch)
+
+    def _reading_ended(self, task: asyncio.Task[None]) -> None:
+        """gmqtt's reading task is over: end of stream, bytes that are no packet, or an exception of ``on_packet``."""
+        if task.cancelled():
+            return
+        error = task.exception()
+        if not isinstance(error, OSError):
+            self._bug = error
+        self.lose(explain.loss(error, self.endpoint, self._welcomed))
+
+    def _connect_properties(self) -> dict[str, int]:
+        if self.version != V5:
+            return {}
+        return {
+            "session_expiry_interval": math.ceil(self._config.session_expiry),
+            "receive_maximum": RECEIVE_MAXIMUM,
+            "maximum_packet_size": MAX_RECEIVED,
+        }
+
+
+class _Handler:
+    """Stands in for gmqtt's MqttPackageHandler: the members that its Client and MQTTConnection use."""
+
+    has_error = False
+    id_generator = None
+
+    def __init__(self, link: Link) -> None:
+        self.current_connection: Any = None
+        self._link = link
+
+    def set_connection(self, connection: Any) -> None:
+        self.current_connection = connection
+        self._link.opened(connection)
+
+    def reset_error_state(self) -> None:
+        """Nothing is kept from one connection to the next."""
+
+    def clear_topics_aliases(self) -> None:
+        """No topic alias is offered."""
+
+    def __call__(self, package: Any) -> None:
+        self._link.received(package.cmd, package.data)
+
+
+def tls_context(config: MqttUplink) -> ssl.SSLContext:
+    """The TLS settings of an uplink; reads files. Raises OSError, which ssl.SSLError is too."""
+    context = ssl.create_default_context(cafile=config.ca)
+    if config.cert is not None:
+        context.load_cert_chain(config.cert, config.key)
+    return context

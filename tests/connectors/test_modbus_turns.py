@@ -1,0 +1,80 @@
+"""One at a time, fair, urgent first."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from connectors.fakes import passes, run
+from gateway.connectors.modbus.turns import Turns
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.turns = Turns()
+        self.order: list[str] = []
+        self.inside = 0
+        self.gate = asyncio.Event()
+
+    async def use(self, who: str, *, is_urgent: bool = False) -> None:
+        async with self.turns.turn(who.rstrip("0123456789"), is_urgent=is_urgent):
+            self.inside += 1
+            assert self.inside == 1
+            self.order.append(who)
+            await self.gate.wait()
+            await asyncio.sleep(0)
+            self.inside -= 1
+
+
+def test_units_take_turns_and_writes_go_first() -> None:
+    async def main() -> list[str]:
+        bench = Bench()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(bench.use("first"))
+            for who in ("a1", "a2", "a3", "b1", "b2", "c1"):
+                group.create_task(bench.use(who))
+            group.create_task(bench.use("w1", is_urgent=True))
+            await passes()
+            bench.gate.set()
+        return bench.order
+
+    assert run(main()) == ["first", "w1", "a1", "b1", "c1", "a2", "b2", "a3"]
+
+
+def test_a_cancelled_waiter_loses_nobody_elses_turn() -> None:
+    async def main() -> list[str]:
+        bench = Bench()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(bench.use("first"))
+            await passes()
+            gone = [group.create_task(bench.use("a")), group.create_task(bench.use("b"))]
+            group.create_task(bench.use("c"))
+            await passes()
+            gone[0].cancel()
+            await passes()
+            bench.gate.set()
+        return bench.order
+
+    assert run(main()) == ["first", "b", "c"]
+
+
+def test_a_turn_that_comes_with_the_cancel_is_handed_on() -> None:
+    async def main() -> list[str]:
+        turns, order = Turns(), []
+
+        async def use(who: str) -> None:
+            async with turns.turn(who):
+                order.append(who)
+
+        async with turns.turn("first"):
+            tasks = [asyncio.create_task(use("a")), asyncio.create_task(use("b"))]
+            await passes()
+        tasks[0].cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+        async with turns.turn("last"):
+            order.append("last")
+        return order
+
+    assert run(main()) == ["b", "last"]

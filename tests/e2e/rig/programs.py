@@ -1,0 +1,106 @@
+"""Other people's programs as processes of a test: found or the test is skipped, logged, and gone at the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from e2e.rig.waiting import free_port, is_listening, wait_until
+from peers.mosquitto import Mosquitto
+
+ROOT = Path(__file__).parents[3]
+NODE_MODULES = ROOT / ".venv" / "peers" / "node_modules"
+PEERS = ROOT / "tests" / "peers"
+
+
+def need(program: str) -> str:
+    """Path of ``program``; skips the test when it is not installed. Debian keeps daemons in /usr/sbin."""
+    found = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    if found is None:
+        pytest.skip(f"{program} is not installed; `make peers` says how")
+    return found
+
+
+def need_node(module: str) -> str:
+    """Path of node; skips the test without it or without the npm ``module``."""
+    node = need("node")
+    if not (NODE_MODULES / module).is_dir():
+        pytest.skip(f"npm module {module} is not installed; `make peers` says how")
+    return node
+
+
+class Program:
+    """One process that listens on ``port``; its output goes to a file."""
+
+    def __init__(self, name: str, command: list[str], log: Path, port: int) -> None:
+        self.name = name
+        self.port = port
+        self._command = command
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, timeout: float = 15.0) -> None:
+        """Start it and return when it accepts connections."""
+        environment = {**os.environ, "NODE_PATH": str(NODE_MODULES)}
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, env=environment)
+        wait_until(self._is_up, timeout, f"{self.name} listens on {self.port}")
+
+    def _is_up(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise AssertionError(f"{self.name} ended with {self._process.returncode}:\n{self._log.read_text()}")
+        return is_listening(self.port)
+
+    def stop(self) -> None:
+        """End it and wait until it is gone. Does nothing when it does not run."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def __enter__(self) -> Program:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def mosquitto(folder: Path) -> Mosquitto:
+    """A mosquitto that keeps sessions, and all that waits for them, over a stop and a start."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ("allow_anonymous true", "max_queued_messages 0", "max_inflight_messages 100", "set_tcp_nodelay true")
+    return Mosquitto(folder, lines)
+
+
+def libmodbus_server(folder: Path) -> Program:
+    """A Modbus TCP server on libmodbus: holding register i holds i, input register i holds 1000 + i."""
+    compiler = need("cc")
+    if not Path("/usr/include/modbus/modbus.h").exists():
+        pytest.skip("libmodbus-dev is not installed; `make peers` says how")
+    folder.mkdir(parents=True, exist_ok=True)
+    binary = folder / "modbusd"
+    source = PEERS / "modbusd.c"
+    subprocess.run([compiler, "-O2", str(source), "-I/usr/include/modbus", "-lmodbus", "-o", str(binary)], check=True)
+    port = free_port()
+    return Program("libmodbus", [str(binary), "tcp", str(port)], folder / "modbusd.log", port)
+
+
+def units_server(folder: Path) -> Program:
+    """A Modbus TCP server on npm modbus-serial with many units; see ``modbus_units.js``."""
+    node = need_node("modbus-serial")
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    return Program(
+        "modbus-serial", [node, str(PEERS / "modbus_units.js"), str(port)], folder / "modbus_units.log", port
+    )
