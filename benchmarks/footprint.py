@@ -87,7 +87,7 @@ def measure(folder: Path, device_port: int, seconds: float) -> bool:
                 gateway.stop()
             gateway.start()
             starts.append(gateway.seconds_to_ready)
-        wait_until(lambda: gateway.status()["uplinks"]["cloud"]["state"] == "up", 10, "the uplink is up")
+        wait_until(lambda: gateway.status()["uplinks"]["cloud"]["connected_since"], 10, "the uplink is connected")
         sleep(SETTLE_SECONDS)
         before, begin = cpu_seconds(gateway.pid), monotonic()
         sleep(seconds)

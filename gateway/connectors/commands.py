@@ -63,12 +63,13 @@ class Ledger(Protocol):
 class _Command:
     """One command as it was asked for."""
 
-    __slots__ = ("point", "id", "value", "expires_time", "expires_now", "done")
+    __slots__ = ("point", "id", "value", "expires_time", "expires_now", "hops", "done")
 
     def __init__(self, point: str, message: Message, done: Done | None, make_id: Callable[[], str]) -> None:
         """Raises Rejected for a payload that means nothing."""
         self.point = point
         self.expires_now = message.expires
+        self.hops = message.hops
         self.done = done
         value = message.value
         fields = value if isinstance(value, dict) else {"value": value}
@@ -170,7 +171,8 @@ class Desk(Subscriber):
         except Rejected as error:
             value = message.value
             given = value.get("id") if isinstance(value, dict) else None
-            self._answer(point, _shown_id(given) or self._make_id(), "rejected", {"reason": str(error)})
+            id = _shown_id(given) or self._make_id()
+            self._answer(point, id, "rejected", {"reason": str(error)}, message.hops)
             if done is not None:
                 done(None)
             return True
@@ -212,7 +214,8 @@ class Desk(Subscriber):
             known = await self._ledger.begin(self._device, command.id, command.point)
         except GatewayError as error:
             _settle(command, error)
-            self._answer(command.point, command.id, "failed", {"reason": f"cannot be recorded: {error}"})
+            reason = f"cannot be recorded: {error}"
+            self._answer(command.point, command.id, "failed", {"reason": reason}, command.hops)
             return
         except asyncio.CancelledError:
             _settle(command, Retry(STOPPING))
@@ -220,11 +223,11 @@ class Desk(Subscriber):
         _settle(command, None)
         if known is None:
             status, result = await self._result(command)
-            await self._finish(command.point, command.id, status, result)
+            await self._finish(command.point, command.id, status, result, command.hops)
         elif known["status"] == "open":
-            await self._finish(command.point, command.id, "failed", {"reason": INTERRUPTED})
+            await self._finish(command.point, command.id, "failed", {"reason": INTERRUPTED}, command.hops)
         else:
-            self._answer(command.point, command.id, known["status"], known)
+            self._answer(command.point, command.id, known["status"], known, command.hops)
 
     async def _result(self, command: _Command) -> tuple[str, dict[str, Any]]:
         if command.is_expired(self._clock):
@@ -257,19 +260,19 @@ class Desk(Subscriber):
         if refusal:
             raise Rejected(f"value {refusal}")
 
-    async def _finish(self, point: str, id: str, status: str, result: dict[str, Any]) -> None:
+    async def _finish(self, point: str, id: str, status: str, result: dict[str, Any], hops: int = 0) -> None:
         # Ledger before answer: an answer that nobody remembers could be contradicted after a stop.
         await self._ledger.finish(self._device, id, status, result)
-        self._answer(point, id, status, result)
+        self._answer(point, id, status, result, hops)
 
-    def _answer(self, point: str, id: str, status: str, result: Mapping[str, Any]) -> None:
+    def _answer(self, point: str, id: str, status: str, result: Mapping[str, Any], hops: int) -> None:
         self._counts[status] = self._counts.get(status, 0) + 1
         key = "value" if "value" in result else "reason"
         value = {"id": id, "status": status, key: result.get(key)}
         topic = f"{self._topic}/{point}/set/result"
-        self._publisher.publish(
-            Message(topic, qos=1, time=self._clock.time(), source=f"device:{self._device}", value=value)
-        )
+        source = f"device:{self._device}"
+        # The hops of the command: a rule that answers results with commands must not go round for ever.
+        self._publisher.publish(Message(topic, qos=1, time=self._clock.time(), source=source, hops=hops, value=value))
 
     def status(self) -> dict[str, Any]:
         """Commands that wait, and answers given by status."""

@@ -54,9 +54,11 @@ class Results(Subscriber):
 
     def __init__(self) -> None:
         self.got: list[tuple[str, dict[str, Any]]] = []
+        self.hops: list[int] = []
 
     def deliver(self, message: Message, done: Done | None) -> bool:
         assert message.qos == 1
+        self.hops.append(message.hops)
         self.got.append((message.topic, message.value))
         return False
 
@@ -253,6 +255,19 @@ def test_a_device_that_hangs_fails_after_the_time_limit_and_the_next_command_goe
     assert (first["id"], first["status"]) == ("a", "failed")
     assert "may have been written" in first["reason"]
     assert second == {"id": "b", "status": "done", "value": 2}
+
+
+def test_the_answer_has_the_hops_of_the_command_so_that_rules_cannot_go_round_for_ever() -> None:
+    bench = Bench()
+
+    async def main() -> None:
+        async with bench.working():
+            bench.send("t", 20, hops=3)
+            bench.send("nope", 20, hops=4)
+            bench.send("t", {"v": 20}, hops=5)
+
+    run(main())
+    assert sorted(bench.results.hops) == [3, 4, 5]
 
 
 def test_a_full_desk_says_busy_at_once() -> None:

@@ -7,6 +7,7 @@ import logging
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
 
@@ -40,8 +41,7 @@ async def answering(answer: Callable[[bytes], bytes]) -> AsyncIterator[Client]:
 
     class Server(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            assert isinstance(transport, asyncio.Transport)
-            self.transport = transport
+            self.transport = cast(asyncio.Transport, transport)
 
         def data_received(self, data: bytes) -> None:
             self.transport.write(answer(data))
@@ -214,8 +214,7 @@ def test_an_answer_in_pieces_is_one_answer() -> None:
 
         class Server(asyncio.Protocol):
             def connection_made(self, transport: asyncio.BaseTransport) -> None:
-                assert isinstance(transport, asyncio.Transport)
-                self.transport = transport
+                self.transport = cast(asyncio.Transport, transport)
 
             def data_received(self, data: bytes) -> None:
                 pieces.extend(bytes((byte,)) for byte in reply(data, ONE_REGISTER))

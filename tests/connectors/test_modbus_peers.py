@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import cast
 
 import pytest
 from pymodbus.server import ModbusTcpServer
@@ -133,8 +134,7 @@ def test_a_pymodbus_server() -> None:
         server = ModbusTcpServer(SimDevice(id=1, simdata=blocks), address=("127.0.0.1", 0))
         await server.serve_forever(background=True)
         try:
-            listener = server.transport
-            assert isinstance(listener, asyncio.Server)
+            listener = cast(asyncio.Server, server.transport)
             await check(listener.sockets[0].getsockname()[1])
         finally:
             await server.shutdown()  # type: ignore[no-untyped-call]

@@ -9,7 +9,6 @@ import tracemalloc
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 import pytest
 
@@ -53,7 +52,12 @@ class Rig(ABC):
 
 
 class ConnectorContract(ABC):
-    """Subclass it as ``TestKind`` with ``rig``."""
+    """Subclass it as ``TestKind`` with ``rig``.
+
+    growth  bytes by which memory may grow over 8000 polls, with what the rig itself keeps
+    """
+
+    growth = 64 * 1024
 
     @abstractmethod
     def rig(self) -> Rig:
@@ -238,6 +242,3 @@ class ConnectorContract(ABC):
                     assert sizes[10_000] - sizes[2_000] < self.growth, sizes
 
         run(main())
-
-    growth: Any = 64 * 1024
-    """Bytes by which memory may grow over 8000 polls; what the rig itself keeps included."""

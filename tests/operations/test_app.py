@@ -1,0 +1,135 @@
+"""Settings reach the parts that they are for. What each part then does is tested with the part."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from gateway import kinds
+from gateway.app import App
+from gateway.clock import FixedClock
+from gateway.config.load import read
+from gateway.config.settings import Mqtt, Settings
+from gateway.connectors.commands import Desk
+from gateway.errors import GatewayError
+from gateway.mqtt.limits import Limits
+from gateway.store.errors import StoreError
+from gateway.systemd import Notifier
+
+TEXT = """
+[gateway]
+name = "site-7"
+
+[access]
+anonymous = true
+
+[store]
+window = "50ms"
+max_bytes = "2MiB"
+max_age = "1h"
+
+[mqtt]
+max_packet = "2KiB"
+receive_maximum = 11
+max_inflight = 12
+queue_count = 13
+queue_bytes = 14
+max_output = "5KiB"
+max_sessions = 16
+max_subscriptions = 17
+keep_alive_max = "18s"
+session_expiry_max = "19s"
+connect_timeout = "20s"
+topic_alias_maximum = 21
+max_retained = 22
+retained_bytes = 23
+
+[listener.lan]
+kind = "mqtt"
+bind = "127.0.0.1:0"
+
+[device.boiler]
+kind = "modbus"
+url = "tcp://127.0.0.1:1"
+topic = "plant/boiler"
+point = [{ name = "t", address = "holding:1", write = { min = 0, max = 9 } }]
+
+[device.plain]
+kind = "modbus"
+url = "tcp://127.0.0.1:1"
+point = [{ name = "t", address = "holding:1" }]
+
+[uplink.cloud]
+kind = "mqtt"
+url = "mqtt://127.0.0.1:1"
+forward = [{ filter = "plant/#" }]
+"""
+
+
+def build(folder: Path, text: str = TEXT) -> App:
+    (folder / "gateway.toml").write_text(text)
+    loaded = read(folder / "gateway.toml", Settings, kinds)
+    return App(loaded, folder, "host", Notifier({}, 1), FixedClock())
+
+
+def test_every_bound_reaches_its_part(tmp_path: Path) -> None:
+    app = build(tmp_path)
+    limits = app.server.limits
+    assert {name: getattr(limits, name) for name in Limits.__slots__} == {
+        "max_packet": 2048,
+        "receive_maximum": 11,
+        "max_inflight": 12,
+        "queue_count": 13,
+        "queue_bytes": 14,
+        "max_output": 5120,
+        "max_sessions": 16,
+        "max_subscriptions": 17,
+        "keep_alive_max": 18,
+        "session_expiry_max": 19,
+        "connect_timeout": 20,
+        "topic_alias_maximum": 21,
+    }
+    retained = app.broker._retained
+    assert (retained.max_count, retained.max_bytes) == (22, 23)
+    assert {field.name for field in dataclasses.fields(Mqtt)} == {*Limits.__slots__, "max_retained", "retained_bytes"}
+    assert (app.database.window, app.outbox._max_bytes, app.outbox._max_age) == (0.05, 2 << 20, 3600)
+    assert app.server.access.anonymous
+    assert app.name == "site-7"
+
+
+def test_the_host_name_is_the_name_unless_there_is_one(tmp_path: Path) -> None:
+    assert build(tmp_path, "").name == "host"
+
+
+@pytest.mark.parametrize(
+    ("topic", "heard"), [("plant/boiler/t/set", True), ("plain/t/set", True), ("boiler/t/set", False)]
+)
+def test_commands_are_heard_below_the_topic_of_the_device(tmp_path: Path, topic: str, heard: bool) -> None:
+    desks = [subscriber for subscriber, _ in build(tmp_path).broker._trie.match(topic) if isinstance(subscriber, Desk)]
+    assert bool(desks) is heard
+
+
+def test_built_without_touching_anything(tmp_path: Path) -> None:
+    build(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["gateway.toml"]
+
+
+def test_the_loss_of_the_store_ends_the_process_with_its_reason(tmp_path: Path) -> None:
+    app = build(tmp_path, '[listener.l]\nkind = "mqtt"\nbind = "127.0.0.1:0"\n')
+
+    async def main() -> None:
+        asyncio.get_running_loop().call_later(0.1, app._die, StoreError("is damaged"))
+        with pytest.raises(GatewayError, match="is damaged"):
+            await asyncio.wait_for(app.run(), 10)
+
+    asyncio.run(main())
+
+
+def test_a_database_that_cannot_be_used_is_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "gateway.db").write_bytes(bytes(8192))
+    app = build(tmp_path, "")
+    with pytest.raises(GatewayError, match="holds only NUL bytes"):
+        asyncio.run(app.run())
