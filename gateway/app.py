@@ -208,7 +208,15 @@ class App:
     def _keep(
         self, group: asyncio.TaskGroup, kind: str, name: str, run: Callable[[Callable[[], None]], Awaitable[None]]
     ) -> asyncio.Task[None]:
-        supervised = Supervised(kind, name, run, random=self._random, metrics=self.metrics, on_change=self._say_status)
+        supervised = Supervised(
+            kind,
+            name,
+            run,
+            random=self._random,
+            metrics=self.metrics,
+            now=self.clock.now,
+            on_change=self._say_status,
+        )
         self._supervised.setdefault(kind, {})[name] = supervised
         return group.create_task(supervised.supervise(), name=f"{kind}:{name}")
 

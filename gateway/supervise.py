@@ -21,6 +21,9 @@ log = logging.getLogger("gateway")
 
 FIRST_DELAY: Final = 0.5
 LONGEST_DELAY: Final = 60.0
+STEADY: Final = 2.0
+"""Seconds up after which a loss is a new one, and the back-off begins again. What comes up only to fall at once
+would otherwise be tried twice a second for ever."""
 
 
 class Health(StrEnum):
@@ -67,6 +70,7 @@ class Supervised:
         *,
         random: Callable[[], float],
         metrics: Metrics,
+        now: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
@@ -78,7 +82,9 @@ class Supervised:
         self._run = run
         self._backoff = Backoff(random)
         self._metrics = metrics
+        self._now = now
         self._sleep = sleep
+        self._up_at: float | None = None
         self._on_change = on_change
         self._bugs: set[str] = set()
 
@@ -86,32 +92,35 @@ class Supervised:
         """Run until cancelled."""
         try:
             while True:
-                delay = await self._attempt()
+                self._up_at = None
+                error = await self._attempt()
+                if self._up_at is not None and self._now() - self._up_at >= STEADY:
+                    self._backoff.reset()
+                delay = self._backoff.delay()
+                if isinstance(error, Retry) and error.after is not None:
+                    delay = error.after
                 self.restarts += 1
                 await self._sleep(delay)
         finally:
             self._change(Health.STOPPED)
 
-    async def _attempt(self) -> float:
-        """One life of the task; the seconds to wait before the next."""
+    async def _attempt(self) -> Exception | None:
+        """One life of the task, and what ended it."""
         try:
             await self._run(self._up)
-        except Retry as retry:
-            self._down(str(retry))
-            return self._backoff.delay() if retry.after is None else retry.after
         except GatewayError as error:
             self._down(str(error))
-            return self._backoff.delay()
+            return error
         except Exception as error:
             self._bug(error)
-            return self._backoff.delay()
+            return error
         self._down("ended")
-        return self._backoff.delay()
+        return None
 
     def _up(self) -> None:
         if self.health is not Health.UP:
             log.info("%s up", self.kind, extra={"event": "up", self.kind: self.name})
-        self._backoff.reset()
+        self._up_at = self._now()
         self.last_error = ""
         self._change(Health.UP)
 

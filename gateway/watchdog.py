@@ -43,7 +43,7 @@ class Watchdog:
             return f"the store has finished nothing for {STORE_PATIENCE:g} s"
         for name, uplink in self._uplinks.items():
             status = uplink.status()
-            waiting = status["state"] == "online" and status["in_flight"] > 0
+            waiting = status["state"] == "up" and status["in_flight"] > 0
             if self._stands(name, status["acked"], waiting, UPLINK_PATIENCE):
                 return f"uplink {name} is connected and got no answer for {UPLINK_PATIENCE:g} s"
         return None

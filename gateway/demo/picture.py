@@ -55,7 +55,7 @@ def picture(act: str, plant: Plant, status: dict[str, Any] | None, arrived: int,
         lines += [f"{RED}gateway: no answer{PLAIN}", "", ""]
     else:
         outbox, uplink = status["outbox"], status["uplinks"]["cloud"]
-        colour = GREEN if uplink["state"] == "online" else RED
+        colour = GREEN if uplink["state"] == "up" else RED
         lines += [
             f"gateway  boot {status['gateway']['boot']}, up {status['gateway']['uptime']:.0f} s",
             f"outbox   {outbox['depth']} rows, {outbox['bytes']} bytes",

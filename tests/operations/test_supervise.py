@@ -8,10 +8,12 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
+from gateway.clock import FixedClock
 from gateway.errors import Retry
 from gateway.metrics import Metrics
-from gateway.supervise import Backoff, Health, Supervised
+from gateway.supervise import STEADY, Backoff, Health, Supervised
 
+CLOCK = FixedClock()
 Life = Callable[[Callable[[], None]], Awaitable[None]]
 
 
@@ -29,7 +31,9 @@ def run_lives(lives: Sequence[Life], metrics: Metrics | None = None) -> tuple[Su
     async def sleep(seconds: float) -> None:
         delays.append(seconds)
 
-    supervised = Supervised("device", "boiler", run, random=lambda: 1.0, metrics=metrics or Metrics(), sleep=sleep)
+    supervised = Supervised(
+        "device", "boiler", run, random=lambda: 1.0, metrics=metrics or Metrics(), now=CLOCK.now, sleep=sleep
+    )
 
     async def main() -> None:
         with pytest.raises(asyncio.CancelledError):
@@ -45,6 +49,12 @@ async def refused(up: Callable[[], None]) -> None:
 
 async def works_then_lost(up: Callable[[], None]) -> None:
     up()
+    CLOCK.advance(STEADY)
+    raise Retry("lost")
+
+
+async def falls_at_once(up: Callable[[], None]) -> None:
+    up()
     raise Retry("lost")
 
 
@@ -52,9 +62,14 @@ async def buggy(up: Callable[[], None]) -> None:
     raise ZeroDivisionError("oops")
 
 
-def test_delays_double_to_a_minute_and_start_again_after_up() -> None:
+def test_delays_double_to_a_minute_and_start_again_after_some_time_up() -> None:
     _, delays = run_lives([refused] * 9 + [works_then_lost, refused])
     assert delays == [0.5, 1, 2, 4, 8, 16, 32, 60, 60, 0.5, 1]
+
+
+def test_what_comes_up_only_to_fall_is_tried_less_and_less() -> None:
+    _, delays = run_lives([falls_at_once] * 4)
+    assert delays == [0.5, 1, 2, 4]
 
 
 def test_jitter_spreads_over_the_upper_half() -> None:

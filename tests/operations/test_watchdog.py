@@ -20,7 +20,7 @@ class Uplink:
     """A status as the test sets it."""
 
     def __init__(self, **status: Any) -> None:
-        self.values = {"state": "online", "in_flight": 1, "acked": 0, **status}
+        self.values = {"state": "up", "in_flight": 1, "acked": 0, **status}
 
     def status(self) -> dict[str, Any]:
         return self.values
@@ -49,7 +49,7 @@ def test_a_store_with_nothing_to_do_is_well() -> None:
 
 def test_an_uplink_without_answers_is_stuck_and_one_that_is_away_is_not() -> None:
     clock = FixedClock()
-    silent, away, caught_up = Uplink(), Uplink(state="offline"), Uplink(in_flight=0)
+    silent, away, caught_up = Uplink(), Uplink(state="down"), Uplink(in_flight=0)
     watchdog = Watchdog(clock, Store(), {"away": away, "caught_up": caught_up, "silent": silent})
     assert watchdog.stuck() is None
     clock.advance(UPLINK_PATIENCE)

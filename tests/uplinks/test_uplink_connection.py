@@ -107,7 +107,7 @@ async def _retry(bench: Bench) -> str:
     with pytest.raises(Retry) as caught:
         await bench.run()
     assert bench.uplink.status()["last_error"] == str(caught.value)
-    assert bench.uplink.status()["state"] == "offline"
+    assert bench.uplink.status()["state"] == "down"
     return str(caught.value)
 
 

@@ -246,7 +246,7 @@ def test_status_before_and_during() -> None:
         async with Cloud() as cloud:
             bench = Bench(cloud.port, [row(1)], forward=(Forward(filter="#"),))
             assert bench.uplink.status() == {
-                "state": "offline",
+                "state": "down",
                 "reason": "offline",
                 "in_flight": 0,
                 "cursor": 0,
@@ -261,7 +261,7 @@ def test_status_before_and_during() -> None:
             async def work() -> None:
                 await until(lambda: bench.uplink.status()["reason"] == "caught_up")
                 status = bench.uplink.status()
-                assert (status["state"], status["sent"], status["acked"], status["cursor"]) == ("online", 1, 1, 1)
+                assert (status["state"], status["sent"], status["acked"], status["cursor"]) == ("up", 1, 1, 1)
                 assert status["bytes"] > 30
                 assert status["connected_since"].endswith("Z")
 

@@ -95,7 +95,7 @@ class MqttUplinkRunner:
         self._commits = 0
         self._possibly_sent = 0
         self._sent = self._acked = self._refused = self._bytes = 0
-        self._state = "offline"
+        self._state = "down"
         self._last_error = ""
         self._connected_since: float | None = None
 
@@ -116,7 +116,7 @@ class MqttUplinkRunner:
             self._last_error = str(retry)
             raise
         finally:
-            self._state = "offline"
+            self._state = "down"
             self._connected_since = None
             window.disconnected()
             await client.close()
@@ -143,7 +143,7 @@ class MqttUplinkRunner:
 
     def _reason(self) -> str:
         window = self._window
-        if self._state != "online" or window is None:
+        if self._state != "up" or window is None:
             return "offline"
         if self._clock.now() < self._resume_at:
             return "paused"
@@ -171,7 +171,7 @@ class MqttUplinkRunner:
             self._possibly_sent = 0
         window.limit = min(self._config.window, welcome.receive_maximum)
         self._resume_at = 0.0
-        self._state = "online"
+        self._state = "up"
         self._last_error = ""
         self._connected_since = self._clock.time()
 

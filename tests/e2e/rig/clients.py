@@ -103,16 +103,15 @@ class Collector:
 
 
 class Publisher:
-    """Publishes QoS 1 and remembers which payloads the broker acknowledged. Does not reconnect.
+    """Publishes QoS 1 and remembers which payloads the broker acknowledged. Does not reconnect. At most 65 535.
 
     A client that reconnected would publish again what was stored but not acknowledged, and no identity of the
     gateway could tell that repeat from a new message.
     """
 
     def __init__(self, port: int, client_id: str) -> None:
-        self.acknowledged: list[bytes] = []
         self._payloads: dict[int, bytes] = {}
-        self._lock = threading.Lock()
+        self._acknowledged: list[int] = []
         self._connected = threading.Event()
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2,
@@ -134,15 +133,18 @@ class Publisher:
 
     def publish(self, topic: str, payload: bytes) -> None:
         """Hand one message over; its acknowledgement is noted when it comes."""
-        with self._lock:
-            mid = self._client.publish(topic, payload, qos=1).mid
-            self._payloads[mid] = payload
+        self._payloads[self._client.publish(topic, payload, qos=1).mid] = payload
+
+    @property
+    def acknowledged(self) -> list[bytes]:
+        """Payloads that the broker has answered for, in the order of the answers."""
+        # An answer can be here before ``publish`` has returned the number that it is for.
+        return [self._payloads[mid] for mid in self._acknowledged.copy() if mid in self._payloads]
 
     def _on_publish(self, _client: paho.Client, _data: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
-        with self._lock:
-            payload = self._payloads.pop(mid)
-            if not reason.is_failure:
-                self.acknowledged.append(payload)
+        # No lock here: paho calls this with one of its own held that its ``publish`` takes too.
+        if not reason.is_failure:
+            self._acknowledged.append(mid)
 
     def close(self) -> None:
         """Disconnect, if there is still a connection."""

@@ -34,11 +34,11 @@ def need_node(module: str) -> str:
 
 
 class Program:
-    """One process that listens on ``port``; its output goes to a file."""
+    """One process that listens on ``port``, or without one on a port of its choice, which it prints first."""
 
-    def __init__(self, name: str, command: list[str], log: Path, port: int) -> None:
+    def __init__(self, name: str, command: list[str], log: Path, port: int | None = None) -> None:
         self.name = name
-        self.port = port
+        self._port = port
         self._command = command
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
@@ -48,13 +48,26 @@ class Program:
         environment = {**os.environ, "NODE_PATH": str(NODE_MODULES)}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log, env=environment)
-        wait_until(self._is_up, timeout, f"{self.name} listens on {self.port}")
+        try:
+            wait_until(self._is_up, timeout, f"{self.name} listens")
+        except AssertionError:
+            self.stop()
+            raise
+
+    @property
+    def port(self) -> int:
+        """Where it listens on 127.0.0.1."""
+        assert self._port is not None, f"{self.name} has not said its port"
+        return self._port
 
     def _is_up(self) -> bool:
         assert self._process is not None
         if self._process.poll() is not None:
             raise AssertionError(f"{self.name} ended with {self._process.returncode}:\n{self._log.read_text()}")
-        return is_listening(self.port)
+        if self._port is None:
+            line, end, _ = self._log.read_text().partition("\n")
+            self._port = int(line) if end else None
+        return self._port is not None and is_listening(self._port)
 
     def stop(self) -> None:
         """End it and wait until it is gone. Does nothing when it does not run."""
@@ -89,11 +102,10 @@ def libmodbus_server(folder: Path) -> Program:
     if not Path("/usr/include/modbus/modbus.h").exists():
         pytest.skip("libmodbus-dev is not installed; `make peers` says how")
     folder.mkdir(parents=True, exist_ok=True)
-    binary = folder / "modbusd"
-    source = PEERS / "modbusd.c"
-    subprocess.run([compiler, "-O2", str(source), "-I/usr/include/modbus", "-lmodbus", "-o", str(binary)], check=True)
-    port = free_port()
-    return Program("libmodbus", [str(binary), "tcp", str(port)], folder / "modbusd.log", port)
+    binary = str(folder / "modbusd")
+    source = str(PEERS / "modbusd.c")
+    subprocess.run([compiler, "-O1", source, "-I/usr/include/modbus", "-lmodbus", "-o", binary], check=True)
+    return Program("libmodbus", [binary], folder / "modbusd.log")
 
 
 def units_server(folder: Path) -> Program:

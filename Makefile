@@ -1,0 +1,63 @@
+# Every target installs what it needs; a second run finds it there. `make` alone lists them.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/bash
+
+bin := .venv/bin
+stamp := .venv/.synced
+
+ROUNDS ?= 20
+OUTAGE ?= 30
+
+.PHONY: help venv peers demo test check fast lint format types crash bench sample clean py313
+
+help: ## this list
+	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+venv: $(stamp) ## .venv as uv.lock says
+
+$(stamp): uv.lock pyproject.toml .ci/uv.txt
+	@.ci/venv
+
+demo: $(stamp) ## a simulated plant, the gateway and a cloud; ends with a ledger of every message
+	@$(bin)/gateway demo
+
+test: lint types peers ## everything: check, and the slow tests against real peers
+	@OUTAGE=$(OUTAGE) $(bin)/pytest -q
+
+check: lint types fast ## what is green before every commit
+
+fast: $(stamp) ## the tests that take less than a second each
+	@$(bin)/pytest -q -m "not slow"
+
+lint: $(stamp) ## ruff: rules and format
+	@$(bin)/ruff check --quiet .
+	@$(bin)/ruff format --check --quiet . || { $(bin)/ruff format --check .; exit 1; }
+
+format: $(stamp) ## let ruff rewrite
+	@$(bin)/ruff check --quiet --fix .
+	@$(bin)/ruff format .
+
+types: $(stamp) ## mypy --strict
+	@$(bin)/mypy
+
+peers: $(stamp) ## programs of other people for the slow tests: mosquitto, libmodbus, mqtt.js ...
+	@.ci/peers
+
+crash: peers ## kill -9 the gateway ROUNDS times under load (20)
+	@ROUNDS=$(ROUNDS) $(bin)/pytest -q tests/e2e/test_crash.py
+
+bench: $(stamp) ## numbers of this machine; writes nothing
+	@PYTHONPATH=tests $(bin)/python -m benchmarks.footprint
+
+sample: $(stamp) ## write docs/gateway.sample.toml from the declared settings
+	@$(bin)/gateway schema --sample > docs/gateway.sample.toml.new
+	@mv docs/gateway.sample.toml.new docs/gateway.sample.toml
+
+py313: $(stamp) ## the fast tests on Python 3.13, where there is one
+	@.ci/py313
+
+clean: ## remove what make made
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
