@@ -6,10 +6,15 @@ import argparse
 import asyncio
 import json
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gateway.demo.ledger import Ledger
+    from gateway.demo.story import Story
 
 
 def register(subparsers: Any) -> None:
@@ -33,7 +38,9 @@ def run(args: argparse.Namespace) -> int:
     drawn = sys.stdout.isatty() and not args.once and not args.json
     show = _draw if drawn else _Teller().tell
     try:
-        ledger = asyncio.run(Story(folder, show).play())
+        ledger = asyncio.run(_play(Story(folder, show)))
+    except asyncio.CancelledError:
+        return 1
     finally:
         if not args.keep:
             shutil.rmtree(folder, ignore_errors=True)
@@ -42,6 +49,15 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("\n".join(["", *ledger.lines()]))
     return 0 if ledger.holds else 1
+
+
+async def _play(story: Story) -> Ledger:
+    """Play, and clear the stage also when a signal ends it: the gateways are processes that would stay."""
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    return await story.play()
 
 
 def _entry(account: Any) -> dict[str, Any]:
