@@ -10,10 +10,10 @@ stamp := .venv/.synced
 ROUNDS ?= 20
 OUTAGE ?= 30
 
-.PHONY: help venv peers demo test check fast lint format types crash bench sample clean py313
+.PHONY: help venv peers demo test check fast lint format types crash bench compiled test-compiled sample clean py313
 
 help: ## this list
-	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 venv: $(stamp) ## .venv as uv.lock says
 
@@ -50,6 +50,16 @@ crash: peers ## kill -9 the gateway ROUNDS times under load (20)
 
 bench: $(stamp) ## numbers of this machine; writes nothing
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.footprint
+	@PYTHONPATH=tests $(bin)/python -m benchmarks.broker
+
+compiled: $(stamp) ## the wheel with the hot chain compiled by mypyc, unpacked in build/compiled
+	@rm -rf build/wheel build/compiled
+	@GATEWAY_COMPILE=1 $(bin)/uv build --quiet --wheel --python $(bin)/python --out-dir build/wheel
+	@$(bin)/python -m zipfile -e build/wheel/*.whl build/compiled
+
+test-compiled: compiled ## the fast tests of the hot chain on build/compiled
+	@$(bin)/pytest -q -m "not slow" -o pythonpath="build/compiled tests" \
+		tests/mqtt tests/broker tests/listeners tests/layout/test_compiled.py
 
 sample: $(stamp) ## write docs/gateway.sample.toml from the declared settings
 	@$(bin)/gateway schema --sample > docs/gateway.sample.toml.new

@@ -11,26 +11,29 @@ import contextlib
 import logging
 import random
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from gateway import __version__, kinds
-from gateway.broker.access import Access
 from gateway.broker.broker import Broker
 from gateway.broker.retained import Retained
 from gateway.clock import Clock
 from gateway.config.find import rule_files
-from gateway.config.load import Loaded
+from gateway.config.load import Loaded, read
 from gateway.config.settings import Settings
 from gateway.connectors.base import Connector
 from gateway.connectors.commands import Desk
 from gateway.connectors.port import DevicePort
 from gateway.control import ControlServer
 from gateway.errors import ConfigError, GatewayError
+from gateway.login.desk import FrontDesk
 from gateway.metrics import Metrics
+from gateway.mqtt.extras import Extras
 from gateway.mqtt.limits import Limits
 from gateway.mqtt.server import MqttServer
+from gateway.mqtt.session_desk import SessionDesk
+from gateway.mqtt.sys_topics import SysTopics
 from gateway.rules.engine import RuleEngine
 from gateway.rules.load import load as load_rules
 from gateway.store.boots import begin_boot
@@ -86,9 +89,17 @@ class App:
             max_age=settings.store.max_age,
             metrics=self.metrics,
         )
+        self.front_desk = FrontDesk(state, loaded, self._read_clocks)
         self.server = MqttServer(
-            self.broker, Access(settings.access.anonymous), _limits(settings), self.metrics, _make_client_id
+            self.broker,
+            self.front_desk.access,
+            _limits(settings),
+            self.metrics,
+            _make_client_id,
+            Extras.of(settings.mqtt),
         )
+        version = f"edge-gateway version {__version__}"
+        self.sys_topics = SysTopics(self.server, self.broker.status, mqtt.sys.interval, version)
         self.rules = RuleEngine(self.broker, clock, self.metrics)
         self.listeners = {
             name: kinds.runner("listener", loaded.kinds[f"listener.{name}"])(name, config, self.server, clock)
@@ -154,15 +165,42 @@ class App:
         """Ask for a clean end."""
         self._stop.set()
 
-    def reload_rules(self) -> None:
-        """SIGHUP: take the rule files as they are now; a mistake in them is logged and changes nothing."""
+    def reload(self) -> None:
+        """SIGHUP: take rules, users, access and certificates as they are now; where one has a mistake, it is logged
+        and what ran before goes on."""
         try:
             self.load_rules()
         except ConfigError as error:
-            for problem in error.problems:
-                log.error("rules not reloaded", extra={"problem": problem})
+            _log_problems("rules not reloaded", error)
         else:
             log.info("rules reloaded", extra={"actions": len(self.rules.status())})
+        try:
+            self.reload_access()
+        except ConfigError as error:
+            _log_problems("access not reloaded", error)
+        for listener in self.listeners.values():
+            listener.reload()
+
+    def reload_access(self) -> dict[str, int]:
+        """Take the users file and the section ``[access]`` as they are now, and act on the clients that are in.
+
+        Raises ConfigError when anything in them is wrong; nothing is changed then.
+        """
+        found = self.front_desk.reload(read(self.loaded.source.path, Settings, kinds))
+        self._read_clocks()
+        self.server.enforcer.recheck()
+        log.info("access reloaded", extra=found)
+        return found
+
+    async def _access_status(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        flapping = self.front_desk.access.flapping
+        return {"flapping": flapping.status(self.clock.now()) if flapping is not None else []}
+
+    def _read_clocks(self) -> tuple[float, float]:
+        clock = self.server.clock
+        clock.now = self.clock.now()
+        clock.time = self.clock.time()
+        return clock.now, clock.time
 
     def _die(self, error: GatewayError) -> None:
         """The store is lost: nothing that is acknowledged from here on would be true."""
@@ -171,8 +209,10 @@ class App:
 
     async def run(self) -> None:
         """Start everything, run until ``stop``, end everything. Raises the error that ended it, if one did."""
+        self.server.alarm = asyncio.get_running_loop().call_later
         await self.database.open()
         try:
+            self.front_desk.open()
             boots = await begin_boot(self.database, self.clock)
             self.boot = boots.number
             await self.outbox.load(boots)
@@ -180,13 +220,20 @@ class App:
             self._build_uplinks()
             await self._live()
         finally:
+            self.front_desk.close()
             await self.database.close()
             self._notifier.close()
         if self._fatal is not None:
             raise self._fatal
 
     async def _live(self) -> None:
-        control = ControlServer(self.state, {"status": lambda request: self.status()})
+        commands = {
+            "status": lambda request: self.status(),
+            "access": self._access_status,
+            "reload-access": lambda request: self.reload_access(),
+            **SessionDesk(self.server).commands(),
+        }
+        control = ControlServer(self.state, commands, {"trace": self.server.tracer.begin})
         async with asyncio.TaskGroup() as group:
             inner = [self._keep(group, "desk", name, _life(desk.run)) for name, desk in self.desks.items()]
             outer = [self._keep(group, "device", name, device.run) for name, device in self.devices.items()]
@@ -229,18 +276,17 @@ class App:
     async def _tick(self) -> None:
         watchdog_due = self.clock.now()
         while True:
-            clock = self.server.clock
-            clock.now = self.clock.now()
-            clock.time = self.clock.time()
+            now, _ = self._read_clocks()
             self.server.tick()
+            self.sys_topics.tick()
             interval = self._notifier.watchdog_interval
-            if interval is not None and clock.now >= watchdog_due:
+            if interval is not None and now >= watchdog_due:
                 stuck = self._watchdog.stuck()
                 if stuck is None:
                     self._notifier.watchdog()
                 else:
                     log.error("watchdog not fed", extra={"reason": stuck})
-                watchdog_due = clock.now + interval
+                watchdog_due = now + interval
             await asyncio.sleep(TICK_SECONDS)
 
     # -- what it says of itself ----------------------------------------------------------------------------
@@ -305,6 +351,11 @@ def _joined(own: dict[str, Any], supervised: dict[str, Any]) -> dict[str, Any]:
     return {**supervised, **own, "last_error": own.get("last_error") or supervised["last_error"]}
 
 
+def _log_problems(event: str, error: ConfigError) -> None:
+    for problem in error.problems:
+        log.error(event, extra={"problem": problem})
+
+
 def _limits(settings: Settings) -> Limits:
     mqtt = settings.mqtt
     return Limits(
@@ -320,6 +371,9 @@ def _limits(settings: Settings) -> Limits:
         session_expiry_max=mqtt.session_expiry_max,
         connect_timeout=mqtt.connect_timeout,
         topic_alias_maximum=mqtt.topic_alias_maximum,
+        slow_consumer_wait=mqtt.slow_consumer_wait,
+        inflight_overflow=mqtt.inflight_overflow,
+        slow_consumer=mqtt.slow_consumer,
     )
 
 

@@ -14,6 +14,7 @@ from gateway.config.find import rule_files
 from gateway.config.load import Loaded
 from gateway.config.settings import Settings
 from gateway.errors import ConfigError
+from gateway.login.desk import Prepared
 from gateway.rules.load import load
 
 
@@ -43,6 +44,10 @@ def cross_check(loaded: Loaded[Settings], runner_of: Callable[[str, str], Any] =
             config = getattr(loaded.value, section)[name]
             found += [(f"{entry}.{key}" if key else entry, text) for key, text in runner.check(config)]
     problems = loaded.source.problems(found)
+    try:
+        Prepared(loaded)
+    except ConfigError as error:
+        problems += error.problems
     try:
         load(rule_files(loaded.value.rules, loaded.source))
     except ConfigError as error:

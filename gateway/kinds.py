@@ -12,7 +12,8 @@ from typing import Any, Final
 KINDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     # section: { kind: (settings class, class that runs it) }
     "listener": {
-        "mqtt": ("gateway.config.settings:MqttListener", "gateway.listeners.mqtt:MqttListener"),
+        "mqtt": ("gateway.config.listener:MqttListener", "gateway.listeners.mqtt:MqttListener"),
+        "websocket": ("gateway.config.listener:WebSocketListener", "gateway.listeners.websocket:WebSocketListener"),
     },
     "device": {
         "modbus": (

@@ -7,12 +7,31 @@ underscores ("messages_in"), reasons are words too ("session_queue_full").
 from __future__ import annotations
 
 
-class Metrics:
-    """Counters by name, and drops by reason."""
+class Traffic:
+    """What MQTT clients sent and were sent since the start. Plain numbers: they are counted for every packet.
 
-    __slots__ = ("counts", "drops")
+    bytes_*    on the wire, before TLS       packets_*  control packets of all types
+    payload_*  bytes of PUBLISH payloads
+    """
+
+    __slots__ = ("bytes_in", "bytes_out", "packets_in", "packets_out", "payload_in", "payload_out")
 
     def __init__(self) -> None:
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.packets_in = 0
+        self.packets_out = 0
+        self.payload_in = 0
+        self.payload_out = 0
+
+
+class Metrics:
+    """Counters by name, drops by reason, and the traffic of MQTT clients."""
+
+    __slots__ = ("counts", "drops", "traffic")
+
+    def __init__(self) -> None:
+        self.traffic = Traffic()
         self.counts: dict[str, int] = {}
         self.drops: dict[str, int] = {}
 

@@ -30,13 +30,14 @@ MAX_NESTED: Final = 10_000
 class Broker:
     """Routes messages to subscribers; implements ``broker.port.Publisher``."""
 
-    __slots__ = ("metrics", "_cache", "_nested", "_publishing", "_retained", "_trie")
+    __slots__ = ("generation", "metrics", "_cache", "_nested", "_publishing", "_retained", "_trie")
 
     def __init__(self, metrics: Metrics | None = None, retained: Retained | None = None) -> None:
         self.metrics = metrics or Metrics()
         self._trie = Trie()
         self._retained = retained or Retained()
         self._cache: dict[str, tuple[Subscriber, ...]] = {}
+        self.generation = 0
         self._publishing = False
         self._nested: deque[tuple[Message, Done | None]] = deque()
 
@@ -65,9 +66,7 @@ class Broker:
     def _route(self, message: Message, done: Done | None) -> int:
         if message.retain and not self._retained.put(message):
             self.metrics.drop("retained_full")
-        receivers = self._cache.get(message.topic)
-        if receivers is None:
-            receivers = self._find(message.topic)
+        receivers = self.receivers(message.topic)
         if done is None:
             for receiver in receivers:
                 receiver.deliver(message, None)
@@ -79,6 +78,11 @@ class Broker:
                     gather.cancel()
             gather.close()
         return len(receivers)
+
+    def receivers(self, topic: str) -> tuple[Subscriber, ...]:
+        """Who would get a message on ``topic`` now."""
+        receivers = self._cache.get(topic)
+        return self._find(topic) if receivers is None else receivers
 
     def _find(self, topic: str) -> tuple[Subscriber, ...]:
         options_of: dict[Subscriber, list[Any]] = {}
@@ -93,11 +97,13 @@ class Broker:
     def subscribe(self, pattern: str, subscriber: Subscriber, options: Any = None) -> bool:
         """Add or replace one subscription; True when it is new."""
         self._cache.clear()
+        self.generation += 1
         return self._trie.add(pattern, subscriber, options)
 
     def unsubscribe(self, pattern: str, subscriber: Subscriber) -> bool:
         """Remove one subscription; False when there was none."""
         self._cache.clear()
+        self.generation += 1
         return self._trie.remove(pattern, subscriber)
 
     def retained(self, pattern: str) -> Iterable[Message]:

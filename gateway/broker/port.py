@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from gateway.message import Message
+from gateway.native import mypyc_attr
 
 Done = Callable[[BaseException | None], None]
 """Called once: with None when the message is safe, with the error when it could not be kept."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Subscriber:
     """Whatever takes messages: a session, a rule, the outbox, a command desk."""
 
@@ -37,6 +39,11 @@ class Subscriber:
         """
         return self
 
+    def express(self, version: int, qos: int) -> Any:
+        """Where plain PUBLISHes of this MQTT version and QoS may be handed without being decoded; None: nowhere, this
+        receiver wants to see each message. See ``mqtt/express.py``."""
+        return None
+
 
 class Publisher(Protocol):
     """The way in: all that a listener, connector, rule or uplink may do with the broker."""
@@ -57,6 +64,17 @@ class Publisher(Protocol):
 
     def retained(self, pattern: str) -> Iterable[Message]:
         """The retained messages that match a filter, in topic order."""
+
+
+class Router(Publisher, Protocol):
+    """What the MQTT server sees beyond a publisher's port: enough to remember where messages go."""
+
+    def receivers(self, topic: str) -> Sequence[Subscriber]:
+        """Who would get a message on ``topic`` now."""
+
+    @property
+    def generation(self) -> int:
+        """Grows whenever a subscription changes."""
 
 
 class Gather:

@@ -35,11 +35,16 @@ def run(args: argparse.Namespace) -> int:
     except ConfigError as error:
         problems = error.problems
     counts = {} if problems else summary(loaded)
+    warnings = [] if problems else loaded.source.problems(loaded.value.warnings())
     if args.json:
-        print(json.dumps({"ok": not problems, "config": str(path), "problems": problems, **counts}))
+        print(
+            json.dumps({"ok": not problems, "config": str(path), "problems": problems, "warnings": warnings, **counts})
+        )
     elif problems:
         print(*problems, sep="\n", file=sys.stderr)
     else:
+        for warning in warnings:
+            print(f"warning: {warning}", file=sys.stderr)
         print(f"ok: {'embedded default' if path == EMBEDDED else path}")
         print(", ".join(f"{count} {name if count != 1 else name[:-1]}" for name, count in counts.items()))
     return os.EX_CONFIG if problems else 0

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, app.stop)
-        loop.add_signal_handler(signal.SIGHUP, app.reload_rules)
+        loop.add_signal_handler(signal.SIGHUP, app.reload)
         # What is loaded now stays for ever: the collector need not look at it again.
         gc.collect()
         gc.freeze()

@@ -39,6 +39,11 @@ def lines(status: dict[str, Any]) -> list[str]:
         f"sessions: {len(mqtt['sessions'])} ({away} away)  subscriptions {mqtt['subscriptions']}  "
         f"retained {mqtt['retained']}"
     )
+    for slow in mqtt["slow"]:
+        out.append(
+            f"slow subscriber {slow['client_id']}: worst {slow['worst']:g} s  waiting {slow['waiting']:g} s  "
+            f"beyond the threshold {slow['count']} times"
+        )
     for name, device in status["devices"].items():
         out.append(f"device {name}: {device['state']}{_why(device)}")
     for rule in status["rules"]:

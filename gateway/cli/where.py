@@ -8,8 +8,9 @@ from pathlib import Path
 
 from gateway import kinds
 from gateway.config.find import find_settings
+from gateway.config.listener import MqttListener
 from gateway.config.load import read
-from gateway.config.settings import MqttListener, Settings
+from gateway.config.settings import Settings
 from gateway.state import state_folder
 
 
@@ -32,9 +33,13 @@ def state_of(args: argparse.Namespace) -> Path:
 
 
 def broker_url(args: argparse.Namespace) -> str:
-    """The first listener without TLS as this machine reaches it."""
+    """The first TCP listener without TLS as this machine reaches it."""
     for listener in settings_of(args).listener.values():
-        if isinstance(listener, MqttListener) and listener.tls is None:
+        if (
+            isinstance(listener, MqttListener)
+            and listener.tls is None
+            and not (listener.address.path or listener.proxy)
+        ):
             host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(listener.address.host, listener.address.host)
             return f"mqtt://{host}:{listener.address.port}"
     return "mqtt://127.0.0.1:1883"

@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal, Protocol
 
-from gateway.config.address import Address, address, parse_address
-from gateway.config.declare import Duration, File, Folder, Size, between, not_empty, setting
+from gateway.config.access import Access
+from gateway.config.address import Address
+from gateway.config.declare import Duration, Folder, Size, between, not_empty, setting
+from gateway.config.extras import AutoSubscribe, RewriteRule, Slow, Sys
+from gateway.config.listener import Tls
 
 KIB = 1024
 MIB = 1024 * KIB
 DAY = 86_400.0
 
-NOBODY = (
-    'nobody could log in at "{}": set tls.client_auth = "require", bind to 127.0.0.1, or set access.anonymous = true'
-)
+IN_THE_CLEAR = "passwords would cross the network in the clear; add a tls table, or bind to 127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,59 +40,6 @@ class Gateway:
         "Without it: $STATE_DIRECTORY, else the state folder of the user.",
         check=not_empty,
         example='"/var/lib/gateway"',
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tls:
-    """TLS of a listener. Without this table it speaks plain text."""
-
-    cert: File = setting(text="Certificate chain of this gateway, PEM.", example='"cert.pem"')
-    key: File = setting(text="Private key of the certificate, PEM, without a passphrase.", example='"key.pem"')
-    client_ca: File | None = setting(
-        None, text="Certificates of those who sign client certificates, PEM.", example='"ca.pem"'
-    )
-    client_auth: Literal["none", "request", "require"] = setting(
-        "none",
-        text="Whether clients show a certificate: none does not ask, request checks one that is shown, require lets "
-        "nobody in without one.",
-    )
-
-    def problems(self) -> Iterator[tuple[str, str]]:
-        if self.client_auth != "none" and self.client_ca is None:
-            yield "client_ca", f'required key is missing: client_auth = "{self.client_auth}" checks against it'
-        if self.client_auth == "none" and self.client_ca is not None:
-            yield "client_ca", 'has no effect; set client_auth = "require" or "request", or remove it'
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MqttListener:
-    """MQTT 3.1, 3.1.1 and 5 over TCP, with or without TLS."""
-
-    kind: Literal["mqtt"] = setting("mqtt", text="MQTT over TCP.")
-    bind: str = setting(
-        text="Address and port to listen on. 0.0.0.0 is every IPv4 address, [::] every IPv6 address; "
-        "port 0 is any free port.",
-        check=address,
-        example='"127.0.0.1:1883"',
-    )
-    tls: Tls | None = setting(None, text="")
-
-    @property
-    def address(self) -> Address:
-        """``bind`` taken apart."""
-        return parse_address(self.bind)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """Who is let in."""
-
-    anonymous: bool = setting(
-        False,
-        text="Let in clients that show neither certificate nor password. Without it they are let in only through "
-        "listeners that are bound to a loopback address, such as 127.0.0.1.",
-        live=True,
     )
 
 
@@ -133,7 +81,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mqtt:
-    """Bounds of the MQTT server."""
+    """The MQTT server: its bounds, and what it does beside plain MQTT."""
 
     max_packet: Size = setting(
         MIB, text="Largest packet a client may send.", check=between(KIB, 256 * MIB - 1), live=True
@@ -164,6 +112,19 @@ class Mqtt:
         text="Bytes that wait for one slow connection before QoS 0 messages are dropped and others wait.",
         check=between(4 * KIB, 256 * MIB),
         live=True,
+    )
+    inflight_overflow: Literal["pending", "backpressure"] = setting(
+        "pending",
+        text="What happens to messages for a client whose window is full: pending keeps queue_count of them and then "
+        "drops the oldest; backpressure lets publishers wait, however long, and drops nothing.",
+    )
+    slow_consumer: Literal["drop", "disconnect"] = setting(
+        "drop",
+        text="What happens to a client that makes publishers wait for longer than slow_consumer_wait: drop lets nobody "
+        "wait for it any more and counts what it misses; disconnect ends its connection.",
+    )
+    slow_consumer_wait: Duration = setting(
+        0.5, text="How long publishers wait for a client that reads too slowly.", check=between(0, 60)
     )
     max_sessions: int = setting(
         1000, text="Clients, connected and remembered together.", check=between(1, 1_000_000), live=True
@@ -199,6 +160,13 @@ class Mqtt:
         check=between(0, 16 * 1024 * MIB),
         live=True,
     )
+    exclusive: bool = setting(
+        True, text="Whether clients may have exclusive subscriptions, $exclusive/FILTER: one client at a time."
+    )
+    sys: Sys = setting(factory=Sys, text="")
+    slow: Slow = setting(factory=Slow, text="")
+    rewrite: tuple[RewriteRule, ...] = setting((), text="Moves topics of clients to other topics.")
+    auto_subscribe: tuple[AutoSubscribe, ...] = setting((), text="Subscriptions that each client has from its CONNECT.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +188,8 @@ class Listener(Protocol):
     def tls(self) -> Tls | None: ...
     @property
     def address(self) -> Address: ...
+    @property
+    def is_local(self) -> bool: ...
 
 
 class Point(Protocol):
@@ -282,18 +252,17 @@ class Settings:
     log: Log = setting(factory=Log, text="")
 
     def problems(self) -> Iterator[tuple[str, ...]]:
-        """Binds that collide, listeners that let nobody in, topics with two sources."""
+        """Binds that collide, topics with two sources."""
         for (first, one), (second, other) in combinations(self.listener.items(), 2):
             if one.address.collides(other.address):
                 yield f"listener.{second}.bind", f'"{other.bind}" collides with listener.{first} at "{one.bind}"'
-        for name, listener in self.listener.items():
-            if not self._can_log_in(listener):
-                yield f"listener.{name}.bind", NOBODY.format(listener.bind), "access", f"listener.{name}.tls"
         yield from self._shared_topics()
 
-    def _can_log_in(self, listener: Listener) -> bool:
-        has_certificates = listener.tls is not None and listener.tls.client_auth != "none"
-        return self.access.anonymous or listener.address.is_loopback or has_certificates
+    def warnings(self) -> Iterator[tuple[str, str]]:
+        """What is allowed and still not wise: pairs of (key, text)."""
+        for name, listener in self.listener.items():
+            if listener.tls is None and not listener.is_local and not self.access.anonymous:
+                yield f"listener.{name}.bind", IN_THE_CLEAR
 
     def _shared_topics(self) -> Iterator[tuple[str, str]]:
         seen: dict[str, str] = {}

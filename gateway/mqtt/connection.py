@@ -15,16 +15,29 @@ from typing import TYPE_CHECKING
 
 from gateway.broker.access import Peer
 from gateway.errors import Malformed
+from gateway.mqtt import express_acked
 from gateway.mqtt.admission import admit
 from gateway.mqtt.decode import Decoder, UnsupportedVersion
 from gateway.mqtt.encode import encode
+from gateway.mqtt.express import Express
 from gateway.mqtt.handlers import HANDLERS
 from gateway.mqtt.packets import ConnAck, Connect, Disconnect, Packet, PubAck, PubRec, Will
-from gateway.mqtt.reasons import KEEP_ALIVE_TIMEOUT, PROTOCOL_ERROR, v3_connack
+from gateway.mqtt.properties import MAXIMUM_PACKET_SIZE, REASON_STRING, USER_PROPERTY, get
+from gateway.mqtt.reasons import (
+    KEEP_ALIVE_TIMEOUT,
+    PACKET_TOO_LARGE,
+    PROTOCOL_ERROR,
+    REASONS,
+    UNSUPPORTED_PROTOCOL_VERSION,
+    v3_connack,
+)
 
 if TYPE_CHECKING:
+    from gateway.mqtt.enhanced import Dialogue
+    from gateway.mqtt.pressure import Pressure
     from gateway.mqtt.server import MqttServer
     from gateway.mqtt.session import Session
+    from gateway.mqtt.trace import Tap
 
 
 class State(Enum):
@@ -44,14 +57,19 @@ class Connection:
     """See the module's docstring.
 
     on_output   called when output appears (at most once until it is taken)
-    blocked     set by the shell while the socket takes no more
-    hold        True while the client should not be read from: too many of its messages wait for the store
+    blocked     set by the shell while the socket takes no more; it then leaves the output where it is
+    hold        True while the client should not be read from
+    express     see ``express.py``
     aliases     topic aliases of the client
+    tap         sees all bytes while the client is traced
+    dialogue    enhanced authentication, if the client asked for it
     clean_end   the client said DISCONNECT: its will is not sent
     """
 
     __slots__ = (
         "_decoder",
+        "_held",
+        "_holds",
         "_on_output",
         "_out",
         "_out_bytes",
@@ -60,6 +78,8 @@ class Connection:
         "clean_end",
         "closing_reason",
         "deadline",
+        "dialogue",
+        "express",
         "keep_alive",
         "max_packet_out",
         "peer",
@@ -67,6 +87,7 @@ class Connection:
         "session",
         "since",
         "state",
+        "tap",
         "version",
         "will",
     )
@@ -79,14 +100,19 @@ class Connection:
         self.session: Session | None = None
         self.will: Will | None = None
         self.aliases: dict[int, str] = {}
+        self.tap: Tap | None = None
         self.blocked = False
         self.clean_end = False
+        self.dialogue: Dialogue | None = None
         self.closing_reason = ""
         self.keep_alive = 0.0
         self.since = server.clock.now
         self.deadline: float | None = server.clock.now + server.limits.connect_timeout
         self.max_packet_out = 0
         self._decoder = Decoder(0, server.limits.max_packet)
+        self._held = False
+        self._holds = 0
+        self.express = Express()
         self._on_output = on_output
         self._out: list[bytes] = []
         self._out_bytes = 0
@@ -96,35 +122,80 @@ class Connection:
 
     def receive(self, data: bytes) -> None:
         """Take what the socket gave and act on every whole packet in it."""
-        if self.state not in (State.NEW, State.OPEN):
-            return
-        if self.keep_alive:
-            # [MQTT-3.1.2-22]: one and a half times the keep-alive, from the last packet.
-            self.deadline = self.server.clock.now + 1.5 * self.keep_alive
+        if self.state is State.NEW or self.state is State.OPEN:
+            self.server.metrics.traffic.bytes_in += len(data)
+            if self.tap is not None:
+                self.tap.received(data)
+            self._decoder.feed(data)
+            self._work()
+
+    def _work(self) -> None:
+        """Act on the packets that are there, until one has to wait."""
         decoder = self._decoder
+        turn = self.server.clock
+        worked = False
         try:
-            decoder.feed(data)
-            while True:
-                packet = decoder.next()
-                if packet is None:
+            while not self._held and not self._holds:
+                if self.state is State.OPEN and self.server.express and express_acked.run(self, decoder):
+                    worked = True
+                else:
+                    packet = decoder.next()
+                    if packet is None:
+                        break
+                    worked = True
+                    self.server.metrics.traffic.packets_in += 1
+                    self._act(packet)
+                if turn.pressed is not None:
+                    self._wait_for(turn.pressed)
+                if self.state is not State.OPEN and self.state is not State.NEW:
                     return
-                self._act(packet)
-                if self.state not in (State.NEW, State.OPEN):
-                    return
-        except UnsupportedVersion as error:
-            self.version = error.level
-            self.refuse(0x84, str(error))
         except Malformed as error:
-            self.server.metrics.count("malformed")
-            if self.state is State.NEW:
-                self.version = decoder.version
-            self.end(error.reason, str(error))
+            self._nonsense(error)
+        if worked and self.keep_alive:
+            # [MQTT-3.1.2-22]: one and a half times the keep-alive, from the last whole packet.
+            self.deadline = turn.now + 1.5 * self.keep_alive
+
+    def _nonsense(self, error: Malformed) -> None:
+        """The client broke the protocol: say so in the packet that the state and the version have for it."""
+        if self.state is State.NEW and isinstance(error, UnsupportedVersion):
+            self.version = error.level
+            self.refuse(UNSUPPORTED_PROTOCOL_VERSION, str(error))
+            return
+        self.server.metrics.count("malformed")
+        if self.state is State.NEW:
+            self.version = self._decoder.version
+        # What is wrong with a second CONNECT has a reason code that only CONNACK knows.
+        is_known = Disconnect.type in REASONS[error.reason][1] or self.state is State.NEW
+        self.end(error.reason if is_known else PROTOCOL_ERROR, str(error))
+
+    def _wait_for(self, pressure: Pressure) -> None:
+        self.server.clock.pressed = None
+        self._held = True
+        if pressure.wait(self._go_on):
+            self.server.be_patient(pressure)
+
+    def _go_on(self) -> None:
+        self._held = False
+        self._on_output()
+
+    def pause(self) -> None:
+        """Act on no further packet until ``resume``; both may be nested."""
+        self._holds += 1
+
+    def resume(self) -> None:
+        """Take back one ``pause``; the packets that are there follow with the next flush."""
+        self._holds -= 1
+        self._on_output()
 
     def _act(self, packet: Packet) -> None:
         if self.state is State.NEW:
+            if self.dialogue is not None:
+                self.dialogue.on_packet(packet)
+                return
             if not isinstance(packet, Connect):
                 raise Malformed("the first packet must be CONNECT [MQTT-3.1.0-1]", PROTOCOL_ERROR)
             self.version = packet.level
+            self.max_packet_out = get(packet.props, MAXIMUM_PACKET_SIZE, 0)
             admit(self, packet)
             return
         handler = HANDLERS.get(packet.type)
@@ -136,8 +207,27 @@ class Connection:
     # -- bytes out -----------------------------------------------------------------------------------------
 
     def send(self, packet: Packet) -> None:
-        """Queue one packet for the next flush."""
-        self.write(encode(packet, self.version))
+        """Queue one packet for the next flush.
+
+        [MQTT-3.1.2-24]: nothing larger than the client takes. An answer that does not fit even without its
+        properties ends the connection: the client would wait for it for ever.
+        """
+        data = encode(packet, self.version)
+        if self.max_packet_out and len(data) > self.max_packet_out:
+            self._send_shorter(packet)
+        else:
+            self.write(data)
+
+    def _send_shorter(self, packet: Packet) -> None:
+        props = getattr(packet, "props", ())
+        needed = tuple(item for item in props if item[0] not in (REASON_STRING, USER_PROPERTY))
+        if len(needed) < len(props):
+            packet.props = needed  # type: ignore[union-attr]
+            self.send(packet)
+        elif isinstance(packet, ConnAck) and packet.reason == 0:
+            self.refuse(PACKET_TOO_LARGE, "our terms are larger than the client takes")
+        elif not isinstance(packet, (ConnAck, Disconnect)):
+            self.end(PACKET_TOO_LARGE, "an answer is larger than the client takes")
 
     def write(self, data: bytes) -> None:
         """Queue encoded bytes for the next flush."""
@@ -150,29 +240,41 @@ class Connection:
 
     def take_output(self) -> bytes:
         """Everything queued since the last call, joined; the shell writes it in one call."""
+        traffic = self.server.metrics.traffic
+        traffic.bytes_out += self._out_bytes
+        traffic.packets_out += len(self._out)
         out = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+        if self.tap is not None:
+            self.tap.sent(out)
         self._out.clear()
         self._out_bytes = 0
         return out
 
     def room(self) -> bool:
         """Whether the client takes more: its socket is not blocked and little waits for the flush."""
-        return not self.blocked and self._out_bytes < self.server.limits.max_output
+        return not self.blocked and 2 * self._out_bytes < self.server.limits.max_output
+
+    def full(self) -> bool:
+        """Whether the bound for this client's output is reached."""
+        return self._out_bytes >= self.server.limits.max_output
 
     def unblocked(self) -> None:
         """The shell's socket takes more again."""
         self.blocked = False
-        if self.session is not None and self.session.connection is self:
-            self.session.outgoing.refill(self.server.clock.now)
+        self._on_output()
 
     def flushed(self) -> None:
-        """The shell has written the output: go on with what waited for room."""
-        if not self.blocked and self.session is not None and self.session.connection is self:
-            self.session.outgoing.refill(self.server.clock.now)
+        """The shell has written the output: go on with what waited for room, and with packets that had to wait."""
+        if self.session is not None and self.session.connection is self and self.session.outgoing.waits():
+            self.session.outgoing.refill()
+        if self._decoder.has_more and self.state in (State.NEW, State.OPEN) and not self.hold:
+            self._work()
 
     @property
     def hold(self) -> bool:
-        """Whether reading should pause: the store is behind with this client's messages."""
+        """Whether reading should pause: a receiver, the store or a decision is behind with this client's packets."""
+        if self._held or self._holds:
+            return True
         return self.session is not None and self.session.incoming.waiting >= self.server.limits.receive_maximum
 
     def answer(self, packet: PubAck | PubRec, error: BaseException | None) -> None:
@@ -189,7 +291,7 @@ class Connection:
         """Answer CONNECT with an error and close (section 3.2.2.2 / 3.2.2.3)."""
         if self.version >= 5:
             self.version = 5
-            self.send(ConnAck(False, reason))
+            self.send(ConnAck(False, reason, ((REASON_STRING, why),)))
         else:
             self.version = 4
             self.send(ConnAck(False, v3_connack(reason)))
@@ -198,9 +300,9 @@ class Connection:
     def end(self, reason: int, why: str) -> None:
         """Close because of ``reason``: v5 clients are told by DISCONNECT (section 4.13), others by the close."""
         if self.state is State.OPEN and self.version == 5:
-            self.send(Disconnect(reason))
+            self.send(Disconnect(reason, ((REASON_STRING, why),)))
         elif self.state is State.NEW and self.version == 5:
-            self.send(ConnAck(False, reason))
+            self.send(ConnAck(False, reason, ((REASON_STRING, why),)))
         self._close(why)
 
     def _close(self, why: str) -> None:
@@ -210,6 +312,21 @@ class Connection:
         self.closing_reason = why
         self.server.ended(self)
         self._on_output()
+
+    def watch(self, tap: Tap) -> None:
+        """Let ``tap`` see all bytes from here on, and those that wait to be decoded."""
+        self.tap = tap
+        tap.received(self._decoder.rest)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it is not decided yet if the client is let in."""
+        return self.state is State.NEW
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the client is let in and has not left."""
+        return self.state is State.OPEN
 
     def accept(self) -> None:
         """CONNECT is admitted: from here on every other packet is welcome."""
@@ -224,6 +341,8 @@ class Connection:
         """The socket is gone, whoever closed it."""
         if self.state is State.LOST:
             return
+        if self.tap is not None:
+            self.tap.lost()
         closing = self.state is State.CLOSING
         self.state = State.LOST
         self._out.clear()

@@ -22,7 +22,7 @@ from typing import Final
 
 from gateway.errors import Malformed
 from gateway.mqtt.decode_body import BODIES
-from gateway.mqtt.decode_connect import UnsupportedVersion, read_connect
+from gateway.mqtt.decode_connect import UnsupportedVersion, read_connect, read_level
 from gateway.mqtt.decode_publish import read_publish
 from gateway.mqtt.packets import AUTH, CONNECT, NAMES, PUBLISH, PUBREL, SUBSCRIBE, UNSUBSCRIBE, V5, V31, Packet
 from gateway.mqtt.reasons import PACKET_TOO_LARGE, PROTOCOL_ERROR
@@ -57,13 +57,13 @@ class Decoder:
     called until it gives None after each ``feed``.
     """
 
-    __slots__ = ("version", "max_packet", "_data", "_at", "_waiting", "_needed", "_error")
+    __slots__ = ("version", "max_packet", "data", "at", "_waiting", "_needed", "_error")
 
     def __init__(self, version: int = 0, max_packet: int = MAX_VARINT) -> None:
         self.version = version
         self.max_packet = max_packet
-        self._data = b""
-        self._at = 0
+        self.data = b""
+        self.at = 0
         self._waiting = bytearray()
         self._needed = 0
         self._error: Malformed | None = None
@@ -72,11 +72,21 @@ class Decoder:
         """Take bytes from the network; after an error they are dropped."""
         if self._error is not None:
             return
-        if self._at == len(self._data) and not self._waiting:
-            self._data = data
-            self._at = 0
+        if self.at == len(self.data) and not self._waiting:
+            self.data = data
+            self.at = 0
         else:
             self._waiting += data
+
+    @property
+    def rest(self) -> bytes:
+        """What was fed and is not taken yet."""
+        return self.data[self.at :] + bytes(self._waiting)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are bytes that ``next`` has not looked at or not given back as a packet."""
+        return self.at < len(self.data) or len(self._waiting) > 0
 
     def next(self) -> Packet | None:
         """The next packet, or None when its bytes are not all there.
@@ -87,8 +97,8 @@ class Decoder:
             raise self._error.with_traceback(None)
         try:
             while True:
-                data = self._data
-                at = self._at
+                data = self.data
+                at = self.at
                 have = len(data) - at
                 needed = 2
                 if have >= 2:
@@ -104,7 +114,7 @@ class Decoder:
                         if needed > self.max_packet:
                             raise self._too_large(first, needed)
                         if needed <= have:
-                            self._at = at = at + needed
+                            self.at = at = at + needed
                             if first >> 4 == PUBLISH:
                                 return read_publish(data, first, start, at, self.version)
                             return self._packet(first >> 4, Reader(data, start, at, NAMES[first >> 4]))
@@ -114,8 +124,8 @@ class Decoder:
                     return None
         except Malformed as error:
             self._error = error
-            self._data = b""
-            self._at = 0
+            self.data = b""
+            self.at = 0
             self._waiting = bytearray()
             raise
 
@@ -126,13 +136,13 @@ class Decoder:
         there; the length of CONNECT comes before the version is known and passes too.
         """
         length = 0
-        for shift, byte in zip((0, 7, 14, 21), self._data[at : at + 4], strict=False):
+        for shift, byte in zip((0, 7, 14, 21), self.data[at : at + 4], strict=False):
             length |= (byte & 0x7F) << shift
             if byte < 0x80:
                 if byte == 0 and self.version == V5:
                     raise Malformed(f"remaining length {length} is written with more bytes than it needs")
                 return length, at + 1 + shift // 7
-        if len(self._data) - at >= 4:
+        if len(self.data) - at >= 4:
             raise Malformed("remaining length is longer than four bytes")
         return 0, 0
 
@@ -163,10 +173,11 @@ class Decoder:
 
     def _packet(self, kind: int, reader: Reader) -> Packet:
         if kind == CONNECT:
-            connect = read_connect(reader)
+            level = read_level(reader)
             if self.version == 0:
-                self.version = connect.level
-            return connect
+                # Before the rest is read: version 5 can be told what is wrong with it.
+                self.version = level
+            return read_connect(reader, level)
         if kind == AUTH and self.version != V5:
             raise Malformed("AUTH exists only in MQTT 5")
         packet = BODIES[kind](reader, self.version)
@@ -175,17 +186,17 @@ class Decoder:
 
     def _gather(self, needed: int) -> bool:
         """Bring ``needed`` bytes of the next packet together in ``_data``; False when they have not come yet."""
-        rest = self._data[self._at :]
+        rest = self.data[self.at :]
         if rest:
             self._waiting[0:0] = rest
         elif needed < self._needed:
             needed = self._needed
-        self._at = 0
+        self.at = 0
         if len(self._waiting) < needed:
-            self._data = b""
+            self.data = b""
             self._needed = needed
             return False
-        self._data = bytes(self._waiting)
+        self.data = bytes(self._waiting)
         self._waiting = bytearray()
         self._needed = 0
         return True

@@ -29,9 +29,22 @@ class UnsupportedVersion(Malformed):
         self.level = level
 
 
-def read_connect(reader: Reader) -> Connect:
-    """The whole CONNECT. Raises Malformed or UnsupportedVersion."""
-    level = _read_level(reader)
+def read_level(reader: Reader) -> int:
+    """[MQTT-3.1.2-1] the protocol name, [MQTT-3.1.2-2] the version. Raises Malformed or UnsupportedVersion."""
+    name = reader.binary("protocol name")
+    levels = _LEVELS.get(name)
+    if levels is None:
+        raise reader.fail(
+            f"protocol name must be b'MQTT' or b'MQIsdp', not {name[:16]!r}", UNSUPPORTED_PROTOCOL_VERSION
+        )
+    level = reader.byte("protocol level")
+    if level not in levels:
+        raise UnsupportedVersion(level)
+    return level
+
+
+def read_connect(reader: Reader, level: int) -> Connect:
+    """The rest of CONNECT behind the level. Raises Malformed."""
     flags = reader.byte("connect flags")
     _check_flags(reader, flags, level)
     keep_alive = reader.two_bytes("keep alive")
@@ -46,20 +59,6 @@ def read_connect(reader: Reader) -> Connect:
     password = reader.binary("password") if flags & 0x40 and not _left_out(reader, level) else None
     reader.finish()
     return Connect(client_id, level, flags & 0x02 != 0, keep_alive, will, username, password, props)
-
-
-def _read_level(reader: Reader) -> int:
-    """[MQTT-3.1.2-1] the protocol name, [MQTT-3.1.2-2] the version."""
-    name = reader.binary("protocol name")
-    levels = _LEVELS.get(name)
-    if levels is None:
-        raise reader.fail(
-            f"protocol name must be b'MQTT' or b'MQIsdp', not {name[:16]!r}", UNSUPPORTED_PROTOCOL_VERSION
-        )
-    level = reader.byte("protocol level")
-    if level not in levels:
-        raise UnsupportedVersion(level)
-    return level
 
 
 def _check_flags(reader: Reader, flags: int, level: int) -> None:

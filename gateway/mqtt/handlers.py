@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway.errors import Malformed, Refused
 from gateway.message import (
     MESSAGE_EXPIRY,
+    PAYLOAD_FORMAT,
     SUBSCRIPTION_IDENTIFIER,
     Message,
     Properties,
 )
+from gateway.mqtt import events
+from gateway.mqtt.exclusive import EXCLUSIVE
+from gateway.mqtt.express import learn
 from gateway.mqtt.packets import (
     Auth,
     Disconnect,
+    Filter,
     PingReq,
     PingResp,
     PubAck,
@@ -29,15 +34,16 @@ from gateway.mqtt.packets import (
 )
 from gateway.mqtt.properties import SESSION_EXPIRY_INTERVAL, TOPIC_ALIAS, get
 from gateway.mqtt.reasons import (
-    DISCONNECT_WITH_WILL,
     NO_SUBSCRIPTION_EXISTED,
+    NORMAL_DISCONNECTION,
     NOT_AUTHORIZED,
     PACKET_IDENTIFIER_NOT_FOUND,
+    PAYLOAD_FORMAT_INVALID,
     PROTOCOL_ERROR,
     QUOTA_EXCEEDED,
     RECEIVE_MAXIMUM_EXCEEDED,
-    SHARED_SUBSCRIPTIONS_NOT_SUPPORTED,
     TOPIC_ALIAS_INVALID,
+    reason_text,
 )
 from gateway.mqtt.session import Session, Subscription
 
@@ -58,24 +64,35 @@ def on_publish(connection: Connection, packet: Publish) -> None:
     server = connection.server
     session = _session(connection)
     server.metrics.count("messages_in")
+    server.metrics.traffic.payload_in += len(packet.payload)
     topic, expires, props = packet.topic, None, packet.props
     if props:
         topic, expires, props = _read_properties(connection, packet)
+    asked = topic
+    if server.extras.rewrite_topic is not None:
+        topic = server.extras.rewrite_topic(topic)
     if packet.qos and connection.version == 5 and session.incoming.unanswered >= server.limits.receive_maximum:
         raise Malformed("more messages in flight than the Receive Maximum", RECEIVE_MAXIMUM_EXCEEDED)
-    if not server.access.may_publish(topic):
+    who = session.identity
+    if who is None or not server.access.may_publish(who, topic):
         server.metrics.drop("not_authorized")
-        _decline(connection, packet)
+        _decline(connection, packet, NOT_AUTHORIZED)
+        return
+    if who.quota is not None and not server.enforcer.within_rate(connection, who.quota, topic, packet):
+        _decline(connection, packet, QUOTA_EXCEEDED)
+        return
+    if props and not _is_text_if_it_says_so(props, packet.payload):
+        server.metrics.drop("payload_format")
+        _decline(connection, packet, PAYLOAD_FORMAT_INVALID)
         return
     message = Message(
         topic, packet.payload, packet.qos, packet.retain, server.clock.time, expires, session.source, 0, props
     )
-    if packet.qos == 0:
-        server.broker.publish(message)
-        return
     incoming = session.incoming
-    if packet.qos == 1:
-        server.broker.publish(message, incoming.at_least_once(packet.packet_id))
+    if packet.qos < 2:
+        server.broker.publish(message, incoming.at_least_once(packet.packet_id) if packet.qos else None)
+        if server.express and who.quota is None and topic == asked:
+            learn(connection, message)
         return
     done = incoming.exactly_once(packet.packet_id)
     if done is not None:
@@ -99,6 +116,17 @@ def _read_properties(connection: Connection, packet: Publish) -> tuple[str, floa
     return topic, expires, tuple(kept)
 
 
+def _is_text_if_it_says_so(props: Properties, payload: bytes) -> bool:
+    """Payload Format Indicator 1 promises UTF-8 (section 3.3.2.3.2)."""
+    if get(props, PAYLOAD_FORMAT, 0) != 1:
+        return True
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _resolve_alias(connection: Connection, topic: str, alias: int) -> str:
     """Topic Alias (section 3.3.2.3.4)."""
     if not 0 < alias <= connection.server.limits.topic_alias_maximum:
@@ -112,11 +140,10 @@ def _resolve_alias(connection: Connection, topic: str, alias: int) -> str:
     return known
 
 
-def _decline(connection: Connection, packet: Publish) -> None:
-    """Not authorized: version 5 is told, 3.1.1 gets a plain acknowledgement (section 3.3.5, MQTT 3.1.1)."""
+def _decline(connection: Connection, packet: Publish, reason: int) -> None:
+    """Not taken: version 5 is told why, 3.1.1 gets a plain acknowledgement (section 3.3.5, MQTT 3.1.1)."""
     if packet.qos == 0:
         return
-    reason = NOT_AUTHORIZED if connection.version == 5 else 0
     incoming = _session(connection).incoming
     if packet.qos == 1:
         done = incoming.at_least_once(packet.packet_id)
@@ -125,20 +152,24 @@ def _decline(connection: Connection, packet: Publish) -> None:
         if known is None:
             return
         done = known
-    done(Refused("not authorized", reason) if reason else None)
+    done(Refused(reason_text(reason), reason) if connection.version == 5 else None)
 
 
 def on_puback(connection: Connection, packet: PubAck) -> None:
     """PUBACK: one message is with the client."""
-    if not _session(connection).outgoing.acknowledged(packet.packet_id, connection.server.clock.now):
-        connection.server.metrics.count("acks_unknown")
+    server = connection.server
+    item = _session(connection).outgoing.acknowledged(packet.packet_id)
+    if item is None:
+        server.metrics.count("acks_unknown")
+    elif server.extras.slow is not None and server.clock.now - item.since > server.extras.slow.threshold:
+        server.extras.slow.late(connection, item)
 
 
 def on_pubrec(connection: Connection, packet: PubRec) -> None:
     """PUBREC: the client has it; answer PUBREL, or end the exchange when it refused."""
     outgoing = _session(connection).outgoing
     if packet.reason >= 0x80:
-        outgoing.acknowledged(packet.packet_id, connection.server.clock.now)
+        outgoing.acknowledged(packet.packet_id)
     elif outgoing.received(packet.packet_id):
         connection.send(PubRel(packet.packet_id))
     else:
@@ -154,42 +185,73 @@ def on_pubrel(connection: Connection, packet: PubRel) -> None:
 
 def on_pubcomp(connection: Connection, packet: PubComp) -> None:
     """PUBCOMP: a QoS 2 exchange is over."""
-    if not _session(connection).outgoing.completed(packet.packet_id, connection.server.clock.now):
-        connection.server.metrics.count("acks_unknown")
+    server = connection.server
+    item = _session(connection).outgoing.completed(packet.packet_id)
+    if item is None:
+        server.metrics.count("acks_unknown")
+    elif server.extras.slow is not None and server.clock.now - item.since > server.extras.slow.threshold:
+        server.extras.slow.late(connection, item)
 
 
 def on_subscribe(connection: Connection, packet: Subscribe) -> None:
     """SUBSCRIBE: add each filter, answer SUBACK, then send the retained messages that are due."""
+    identifier = get(packet.props, SUBSCRIPTION_IDENTIFIER, 0)
+    reasons, due = subscribe_to(connection, packet.filters, (identifier,) if identifier else ())
+    connection.send(SubAck(packet.packet_id, reasons))
+    send_due(connection, due)
+    if connection.server.extras.events:
+        events.subscribed(connection, packet.filters, reasons)
+
+
+Due = list[tuple[str, Subscription]]
+"""Subscriptions whose retained messages have yet to be sent."""
+
+
+def subscribe_to(
+    connection: Connection, filters: tuple[Filter, ...], ids: tuple[int, ...]
+) -> tuple[tuple[int, ...], Due]:
+    """Add each filter: the reason codes of SUBACK, and what retained messages must follow it."""
     server = connection.server
     session = _session(connection)
-    identifier = get(packet.props, SUBSCRIPTION_IDENTIFIER, 0)
-    ids = (identifier,) if identifier else ()
+    rewrite = server.extras.rewrite_filter
     reasons: list[int] = []
-    due: list[tuple[str, Subscription]] = []
-    for asked in packet.filters:
-        refusal = _refusal(connection, session, asked.pattern)
+    due: Due = []
+    for asked in filters:
+        pattern = asked.pattern if rewrite is None else rewrite(asked.pattern)
+        refusal = _refusal(connection, session, pattern)
         if refusal:
             reasons.append(refusal if connection.version == 5 else V3_FAILURE)
             continue
         subscription = Subscription(asked.qos, asked.no_local, asked.retain_as_published, ids)
-        new = session.subscribe(server.broker, asked.pattern, subscription)
+        new = session.subscribe(server.broker, pattern, subscription)
+        if pattern.startswith(EXCLUSIVE):
+            server.extras.exclusive.claim(pattern, session)
         # Retain Handling (section 3.8.3.1): 0 always, 1 only for a new filter, 2 never.
         if asked.retain_handling == 0 or (asked.retain_handling == 1 and new):
-            due.append((asked.pattern, subscription))
+            due.append((pattern, subscription))
         reasons.append(asked.qos)
-    connection.send(SubAck(packet.packet_id, tuple(reasons)))
+    return tuple(reasons), due
+
+
+def send_due(connection: Connection, due: Due) -> None:
+    """Send the retained messages of new subscriptions; SUBACK or CONNACK must be sent."""
     for pattern, subscription in due:
-        session.send_retained(server.broker, pattern, subscription)
+        _session(connection).send_retained(connection.server.broker, pattern, subscription)
 
 
 def _refusal(connection: Connection, session: Session, pattern: str) -> int:
     """Reason code against a filter, or 0."""
-    if pattern.startswith("$share/"):
-        return SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
+    server, who = connection.server, session.identity
+    if who is None or not server.access.may_subscribe(who, pattern):
+        return NOT_AUTHORIZED
+    if who.quota is not None and not who.quota.subscription(server.clock.now):
+        return QUOTA_EXCEEDED
     if pattern not in session.subscriptions and (
         len(session.subscriptions) >= connection.server.limits.max_subscriptions
     ):
         return QUOTA_EXCEEDED
+    if pattern.startswith(EXCLUSIVE):
+        return connection.server.extras.exclusive.refusal(pattern, session)
     return 0
 
 
@@ -197,9 +259,18 @@ def on_unsubscribe(connection: Connection, packet: Unsubscribe) -> None:
     """UNSUBSCRIBE: remove each filter, say which there were."""
     server = connection.server
     session = _session(connection)
-    found = [session.unsubscribe(server.broker, pattern) for pattern in packet.patterns]
+    rewrite = server.extras.rewrite_filter
+    patterns = packet.patterns if rewrite is None else tuple(rewrite(pattern) for pattern in packet.patterns)
+    found = [session.unsubscribe(server.broker, pattern) for pattern in patterns]
+    for pattern in patterns:
+        if pattern.startswith(EXCLUSIVE):
+            server.extras.exclusive.release(pattern, session)
     reasons = tuple(0 if one else NO_SUBSCRIPTION_EXISTED for one in found) if connection.version == 5 else ()
     connection.send(UnsubAck(packet.packet_id, reasons))
+    if server.extras.events:
+        events.unsubscribed(
+            connection, [pattern for pattern, there in zip(packet.patterns, found, strict=True) if there]
+        )
 
 
 def on_pingreq(connection: Connection, packet: PingReq) -> None:
@@ -216,13 +287,16 @@ def on_disconnect(connection: Connection, packet: Disconnect) -> None:
             if asked and not session.expiry:
                 raise Malformed("DISCONNECT sets a session expiry where CONNECT had none", PROTOCOL_ERROR)
             session.expiry = min(float(asked), connection.server.limits.session_expiry_max)
-    connection.clean_end = packet.reason != DISCONNECT_WITH_WILL
+    # [MQTT-3.14.4-3]: only a normal end drops the will.
+    connection.clean_end = packet.reason == NORMAL_DISCONNECTION
     connection.leave()
 
 
 def on_auth(connection: Connection, packet: Auth) -> None:
-    """AUTH without an authentication method in CONNECT is a protocol error (section 4.12)."""
-    raise Malformed("AUTH without enhanced authentication", PROTOCOL_ERROR)
+    """AUTH: authenticate again; without an authentication method in CONNECT a protocol error (section 4.12)."""
+    if connection.dialogue is None:
+        raise Malformed("AUTH without enhanced authentication", PROTOCOL_ERROR)
+    connection.dialogue.on_auth(packet)
 
 
 HANDLERS: Final[dict[int, Callable[[Connection, Any], None]]] = {

@@ -17,7 +17,12 @@ class Limits:
     keep_alive_max      seconds: longest keep-alive; a client that asks for more or for none gets this one (0: no bound)
     session_expiry_max  seconds that a session outlives its connection at most
     connect_timeout     seconds from the connection to a whole CONNECT
-    topic_alias_maximum topic aliases a client may use towards us
+    topic_alias_maximum topic aliases a client may use towards us, and we towards a client that takes any
+    slow_consumer_wait  seconds that publishers wait for a receiver that is full; then it counts as slow
+    inflight_overflow   ``pending``: what is beyond a receiver's window waits within queue_count and queue_bytes;
+                        ``backpressure``: publishers wait as soon as the window is full, however long, and nothing is
+                        dropped for a connected client
+    slow_consumer       what a slow receiver gets: ``drop`` loses messages, ``disconnect`` loses its connection
     """
 
     __slots__ = (
@@ -33,6 +38,9 @@ class Limits:
         "session_expiry_max",
         "connect_timeout",
         "topic_alias_maximum",
+        "slow_consumer_wait",
+        "inflight_overflow",
+        "slow_consumer",
     )
 
     def __init__(
@@ -49,6 +57,9 @@ class Limits:
         session_expiry_max: float = 7 * 86_400,
         connect_timeout: float = 10.0,
         topic_alias_maximum: int = 10,
+        slow_consumer_wait: float = 0.5,
+        inflight_overflow: str = "pending",
+        slow_consumer: str = "drop",
     ) -> None:
         self.max_packet = max_packet
         self.receive_maximum = receive_maximum
@@ -62,3 +73,6 @@ class Limits:
         self.session_expiry_max = session_expiry_max
         self.connect_timeout = connect_timeout
         self.topic_alias_maximum = topic_alias_maximum
+        self.slow_consumer_wait = slow_consumer_wait
+        self.inflight_overflow = inflight_overflow
+        self.slow_consumer = slow_consumer

@@ -5,20 +5,26 @@ the client's window, or comes while it is away, waits in ``pending``, bounded in
 is dropped and counted. Retained messages for a new subscription are drawn one by one as room appears, so a
 subscription to everything needs no memory for everything.
 
-It writes frames to a connection and knows no socket; times are the server's cached monotonic clock.
+It writes frames to a connection and knows no socket. Whether publishers should wait for it is in ``pressure.py``.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Protocol
 
 from gateway.message import MESSAGE_EXPIRY, SUBSCRIPTION_IDENTIFIER, Message
 from gateway.metrics import Metrics
-from gateway.mqtt.encode import encode, publish_frame
+from gateway.mqtt.encode import publish_frame
 from gateway.mqtt.limits import Limits
 from gateway.mqtt.packets import PubRel
+from gateway.mqtt.pressure import Pressure
+from gateway.mqtt.properties import TOPIC_ALIAS
+from gateway.mqtt.turn import Turn
+
+if TYPE_CHECKING:
+    from gateway.mqtt.shared import Group
 
 
 class Wire(Protocol):
@@ -30,16 +36,24 @@ class Wire(Protocol):
     def write(self, data: bytes) -> None:
         """Queue bytes for the next flush."""
 
+    def send(self, packet: PubRel) -> None:
+        """Queue a packet, if the client takes one of its size."""
+
     def room(self) -> bool:
-        """Whether the socket takes more."""
+        """Whether the socket takes more; False also tells publishers to wait."""
+
+    def full(self) -> bool:
+        """Whether not even QoS 0 may be queued any more."""
 
 
 class Item:
     """One message on its way to one client."""
 
-    __slots__ = ("message", "qos", "retain", "ids", "packet_id", "released")
+    __slots__ = ("message", "qos", "retain", "ids", "packet_id", "released", "group", "since")
 
-    def __init__(self, message: Message, qos: int, retain: bool, ids: tuple[int, ...]) -> None:
+    def __init__(
+        self, message: Message, qos: int, retain: bool, ids: tuple[int, ...], group: Group | None, since: float
+    ) -> None:
         self.message = message
         self.qos = qos
         self.retain = retain
@@ -47,6 +61,10 @@ class Item:
         self.packet_id = 0
         self.released = False
         """QoS 2: the client has answered PUBREC, and we owe it PUBREL until PUBCOMP."""
+        self.group = group
+        """The shared subscription that chose this client; another member may get the message instead."""
+        self.since = since
+        """Monotonic: when the broker handed it over."""
 
     @property
     def size(self) -> int:
@@ -57,51 +75,109 @@ class Outgoing:
     """The sending half of a session; outlives its connections."""
 
     __slots__ = (
+        "_aliases",
+        "_aliases_max",
         "_limits",
         "_metrics",
         "_next_id",
         "_replays",
+        "_turn",
+        "_unsent",
         "inflight",
         "pending",
         "pending_bytes",
+        "pressure",
         "window",
         "wire",
     )
 
-    def __init__(self, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, limits: Limits, metrics: Metrics, turn: Turn, is_slow: Callable[[], None]) -> None:
         self._limits = limits
         self._metrics = metrics
+        self._turn = turn
         self._next_id = 0
         self._replays: deque[Iterator[Item]] = deque()
+        self._unsent: deque[int] = deque()
+        self._aliases: dict[str, int] = {}
+        self._aliases_max = 0
         self.inflight: dict[int, Item] = {}
         self.pending: deque[Item] = deque()
         self.pending_bytes = 0
+        self.pressure = Pressure(turn, is_slow)
         self.window = limits.max_inflight
         self.wire: Wire | None = None
 
     # -- messages in ---------------------------------------------------------------------------------------
 
-    def send(self, message: Message, qos: int, retain: bool, ids: tuple[int, ...], now: float) -> None:
+    def send(self, message: Message, qos: int, retain: bool, ids: tuple[int, ...], group: Group | None = None) -> None:
         """Deliver now, or later, or count why not."""
         wire = self.wire
         if qos == 0:
             if wire is None:
                 return
-            if wire.room():
-                self._write(wire, Item(message, 0, retain, ids), False, now)
-            else:
+            # A publisher that has to wait has already sent this message: only a slow receiver misses it.
+            if self.pressure.is_slow and wire.full():
                 self._metrics.drop("slow_consumer")
+            else:
+                self._write(wire, Item(message, 0, retain, ids, None, 0.0), False)
+            if not wire.room():
+                self.pressure.apply()
             return
-        item = Item(message, qos, retain, ids)
-        if wire is not None and not self.pending and len(self.inflight) < self.window and wire.room():
-            self._start(wire, item, now)
+        self.take(Item(message, qos, retain, ids, group, self._turn.now))
+
+    def forward(self, run: bytes, count: int, payload: int) -> None:
+        """Send ``count`` whole QoS 0 PUBLISHes, with ``payload`` bytes in them, as they are; see ``express.py``."""
+        wire = self.wire
+        if wire is None:
+            return
+        if self.pressure.is_slow and wire.full():
+            self._metrics.drop("slow_consumer", count)
+            return
+        wire.write(run)
+        self._metrics.count("messages_out", count)
+        # For the connection the run is one packet.
+        self._metrics.traffic.packets_out += count - 1
+        self._metrics.traffic.payload_out += payload
+
+    def is_ready(self) -> bool:
+        """Whether more may be forwarded now; if not, the publisher has to wait."""
+        wire = self.wire
+        if wire is None or wire.room() or self.pressure.is_slow:
+            return True
+        self.pressure.apply()
+        return False
+
+    def is_plain(self, version: int) -> bool:
+        """Whether a QoS 0 PUBLISH of this version reaches the client as it is."""
+        wire = self.wire
+        return wire is not None and wire.version == version and not wire.max_packet_out and not self._aliases_max
+
+    def take(self, item: Item) -> None:
+        """Send a QoS 1 or 2 message, or let it wait its turn."""
+        wire = self.wire
+        if wire is not None and not self.pending and self._in_use() < self.window and wire.room():
+            self._start(wire, item)
         else:
             self._wait(item)
+            if wire is not None and self._presses():
+                self.pressure.apply()
 
-    def replay(self, items: Iterator[Item], now: float) -> None:
+    def _in_use(self) -> int:
+        # What has yet to be repeated after a reconnect has a packet id and takes no room in the window.
+        return len(self.inflight) if not self._unsent else self.window
+
+    def _presses(self) -> bool:
+        limits = self._limits
+        return (
+            limits.inflight_overflow == "backpressure"
+            or 2 * len(self.pending) > limits.queue_count
+            or 2 * self.pending_bytes > limits.queue_bytes
+        )
+
+    def replay(self, items: Iterator[Item]) -> None:
         """Send a series (retained messages) as fast as the client takes it."""
         self._replays.append(items)
-        self.refill(now)
+        self.refill()
 
     def _wait(self, item: Item) -> None:
         limits = self._limits
@@ -114,29 +190,38 @@ class Outgoing:
             self.pending_bytes -= oldest.size
             self._metrics.drop("session_queue_full")
 
-    def refill(self, now: float) -> None:
-        """Send what waits, as far as window and socket allow."""
+    def refill(self) -> None:
+        """Send what waits, as far as window and socket allow: repeats first, then new messages, then replays."""
         wire = self.wire
         if wire is None:
             return
-        while self.pending and len(self.inflight) < self.window and wire.room():
+        if self._unsent:
+            self._repeat(wire)
+        while self.pending and self._in_use() < self.window and wire.room():
             item = self.pending.popleft()
             self.pending_bytes -= item.size
-            self._start(wire, item, now)
-        while self._replays and not self.pending and len(self.inflight) < self.window and wire.room():
-            item_or_none = next(self._replays[0], None)
-            if item_or_none is None:
+            self._start(wire, item)
+        while self._replays and not self.pending and self._in_use() < self.window and wire.room():
+            following = next(self._replays[0], None)
+            if following is None:
                 self._replays.popleft()
-            elif item_or_none.qos == 0:
-                self._write(wire, item_or_none, False, now)
+            elif following.qos == 0:
+                self._write(wire, following, False)
             else:
-                self._start(wire, item_or_none, now)
+                self._start(wire, following)
+        pressure = self.pressure
+        if (pressure.waiting or pressure.is_slow) and wire.room() and (not self.pending or not self._presses()):
+            pressure.release()
+
+    def waits(self) -> bool:
+        """Whether anything waits for room."""
+        return bool(self.pending or self._unsent or self._replays or self.pressure.waiting or self.pressure.is_slow)
 
     # -- frames out ----------------------------------------------------------------------------------------
 
-    def _start(self, wire: Wire, item: Item, now: float) -> None:
+    def _start(self, wire: Wire, item: Item) -> None:
         item.packet_id = self._free_id()
-        if self._write(wire, item, False, now):
+        if self._write(wire, item, False):
             self.inflight[item.packet_id] = item
 
     def _free_id(self) -> int:
@@ -146,49 +231,69 @@ class Outgoing:
             if self._next_id not in self.inflight:
                 return self._next_id
 
-    def _write(self, wire: Wire, item: Item, dup: bool, now: float) -> bool:
+    def _write(self, wire: Wire, item: Item, dup: bool) -> bool:
         message = item.message
         flags = dup << 3 | item.qos << 1 | item.retain
-        if message.expires is not None and message.expires <= now:
+        # [MQTT-4.3.3-7]: what has been sent once does not expire any more.
+        if message.expires is not None and message.expires <= self._turn.now and not dup:
             self._metrics.drop("expired")
             return False
-        if wire.version == 5 and (item.ids or message.expires is not None):
-            head, tail = self._special_frame(item, flags, now)
-        else:
-            frames = message.frames
-            if frames is None:
-                frames = message.frames = {}
-            key = (wire.version == 5) << 4 | flags
-            frame = frames.get(key)
-            if frame is None:
-                frame = frames[key] = publish_frame(message.topic, message.payload, wire.version, flags, message.props)
-            head, tail = frame
+        head, tail = self._frame(wire.version, item, flags)
         if wire.max_packet_out and len(head) + len(tail) + 2 * (item.qos > 0) > wire.max_packet_out:
             # [MQTT-3.1.2-24]: act as if the delivery had completed.
             self._metrics.drop("too_large_for_client")
             return False
         wire.write(head + item.packet_id.to_bytes(2, "big") + tail if item.qos else head)
         self._metrics.count("messages_out")
+        self._metrics.traffic.payload_out += len(message.payload)
         return True
 
-    @staticmethod
-    def _special_frame(item: Item, flags: int, now: float) -> tuple[bytes, bytes]:
+    def _frame(self, version: int, item: Item, flags: int) -> tuple[bytes, bytes]:
+        """The PUBLISH in two parts around the packet id; shared among all receivers that need the same."""
+        message = item.message
+        topic, alias = (message.topic, 0) if not self._aliases_max else self._alias(message.topic)
+        if version == 5 and (item.ids or message.expires is not None):
+            return publish_frame(topic, message.payload, 5, flags, self._special(item, alias))
+        frames = message.frames
+        if frames is None:
+            frames = message.frames = {}
+        # Bits: flags, version, "the alias is known", the alias.
+        key = flags | (version == 5) << 4 | (not topic) << 5 | alias << 6
+        frame: tuple[bytes, bytes] | None = frames.get(key)
+        if frame is None:
+            props = message.props + ((TOPIC_ALIAS, alias),) if alias else message.props
+            frame = frames[key] = publish_frame(topic, message.payload, version, flags, props)
+        return frame
+
+    def _alias(self, topic: str) -> tuple[str, int]:
+        """Topic and Topic Alias to send (section 3.3.2.3.4): the first topics of a connection get an alias each."""
+        alias = self._aliases.get(topic)
+        if alias is not None:
+            return "", alias
+        if len(self._aliases) >= self._aliases_max:
+            return topic, 0
+        alias = self._aliases[topic] = len(self._aliases) + 1
+        return topic, alias
+
+    def _special(self, item: Item, alias: int) -> tuple[tuple[int, object], ...]:
+        """Properties that are this receiver's, or this moment's, own."""
         message = item.message
         props = message.props
         if message.expires is not None:
             # [MQTT-3.3.2-6]: the interval shrinks by the time that the message waited here.
-            props += ((MESSAGE_EXPIRY, max(1, int(message.expires - now))),)
-        props += tuple((SUBSCRIPTION_IDENTIFIER, identifier) for identifier in item.ids)
-        return publish_frame(message.topic, message.payload, 5, flags, props)
+            props += ((MESSAGE_EXPIRY, max(1, int(message.expires - self._turn.now))),)
+        if alias:
+            props += ((TOPIC_ALIAS, alias),)
+        return props + tuple((SUBSCRIPTION_IDENTIFIER, identifier) for identifier in item.ids)
 
     # -- answers of the client -----------------------------------------------------------------------------
 
-    def acknowledged(self, packet_id: int, now: float) -> bool:
-        """PUBACK, or PUBREC with an error: this message is done. False for an id that is not in flight."""
-        if self.inflight.pop(packet_id, None) is None:
-            return False
-        self.refill(now)
-        return True
+    def acknowledged(self, packet_id: int) -> Item | None:
+        """PUBACK, or PUBREC with an error: this message is done. None for an id that is not in flight."""
+        item = self.inflight.pop(packet_id, None)
+        if item is not None and self.waits():
+            self.refill()
+        return item
 
     def received(self, packet_id: int) -> bool:
         """PUBREC: the client has the message; from now on we owe PUBREL, not PUBLISH. False for an unknown id."""
@@ -198,30 +303,57 @@ class Outgoing:
         item.released = True
         return True
 
-    def completed(self, packet_id: int, now: float) -> bool:
-        """PUBCOMP: the exchange is over. False for an id that waits for no PUBCOMP."""
+    def completed(self, packet_id: int) -> Item | None:
+        """PUBCOMP: the exchange is over. None for an id that waits for no PUBCOMP."""
         item = self.inflight.get(packet_id)
         if item is None or not item.released:
-            return False
-        return self.acknowledged(packet_id, now)
+            return None
+        return self.acknowledged(packet_id)
 
     # -- connections come and go ---------------------------------------------------------------------------
 
-    def resume(self, wire: Wire, window: int, now: float) -> None:
-        """A connection is there: repeat what is in flight, in order, then go on [MQTT-4.4.0-1]."""
+    def resume(self, wire: Wire, window: int, aliases: int) -> None:
+        """A connection is there: repeat what is in flight, in order, then go on [MQTT-4.4.0-1].
+
+        ``window``: the client's Receive Maximum, which also bounds what is repeated at once [MQTT-3.3.4-9].
+        ``aliases``: topic aliases that it takes.
+        """
         self.wire = wire
         self.window = min(window, self._limits.max_inflight)
-        for packet_id, item in list(self.inflight.items()):
-            if item.released:
-                wire.write(encode(PubRel(packet_id), wire.version))
-            elif not self._write(wire, item, True, now):
-                del self.inflight[packet_id]
-        self.refill(now)
+        self._aliases = {}
+        self._aliases_max = min(aliases, self._limits.topic_alias_maximum)
+        self._unsent = deque(self.inflight)
+        self.refill()
 
-    def suspend(self) -> None:
-        """The connection is gone; what is in flight stays for the next one, replays are over."""
+    def _repeat(self, wire: Wire) -> None:
+        while self._unsent and len(self.inflight) - len(self._unsent) < self.window and wire.room():
+            packet_id = self._unsent.popleft()
+            item = self.inflight.get(packet_id)
+            if item is None:
+                continue
+            if item.released:
+                wire.send(PubRel(packet_id))
+            elif not self._write(wire, item, True):
+                del self.inflight[packet_id]
+
+    def suspend(self) -> list[Item]:
+        """The connection is gone. What is in flight stays for the next one, replays are over.
+
+        Returns what came through a shared subscription and may go to another member: what was not sent, and QoS 1
+        that was not acknowledged. QoS 2 in flight is this client's for good [MQTT-4.8.2-4].
+        """
         self.wire = None
         self._replays.clear()
+        self._unsent.clear()
+        self.pressure.release()
+        moved = [item for item in self.inflight.values() if item.group is not None and item.qos == 1]
+        for item in moved:
+            del self.inflight[item.packet_id]
+        waiting = [item for item in self.pending if item.group is not None]
+        if waiting:
+            self.pending = deque(item for item in self.pending if item.group is None)
+            self.pending_bytes = sum(item.size for item in self.pending)
+        return moved + waiting
 
     def why_idle(self) -> str:
         """Why nothing moves: ``caught_up``, ``in_flight_full``, ``socket_full`` or ``away``."""
@@ -229,6 +361,6 @@ class Outgoing:
             return "away"
         if not self.wire.room():
             return "socket_full"
-        if len(self.inflight) >= self.window:
+        if self._in_use() >= self.window:
             return "in_flight_full"
         return "caught_up"

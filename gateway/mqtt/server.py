@@ -10,17 +10,26 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gateway.broker.access import Access
-from gateway.broker.port import Publisher
+from gateway.broker.port import Router
 from gateway.message import MESSAGE_EXPIRY, Message
 from gateway.metrics import Metrics
+from gateway.mqtt.enforcer import Enforcer
+from gateway.mqtt.extras import Extras
 from gateway.mqtt.limits import Limits
 from gateway.mqtt.properties import WILL_DELAY_INTERVAL, get
 from gateway.mqtt.reasons import SERVER_SHUTTING_DOWN, SESSION_TAKEN_OVER
-from gateway.mqtt.session import Clockwork, Session
+from gateway.mqtt.session import Session
+from gateway.mqtt.shared import Groups
+from gateway.mqtt.trace import Tracer
+from gateway.mqtt.turn import Turn
 
 if TYPE_CHECKING:
     from gateway.mqtt.connection import Connection
     from gateway.mqtt.packets import Will
+    from gateway.mqtt.pressure import Pressure
+
+
+Alarm = Callable[[float, Callable[[], None]], object]
 
 
 class _PendingWill:
@@ -38,20 +47,37 @@ class MqttServer:
     """See the module's docstring.
 
     make_id  makes a client id that nobody else has, for clients that bring none
+    alarm    set by the shell: calls back after so many seconds; without it ``tick`` has to do
+    express  whether plain messages may take the express lane; False while every packet is to be seen
+    extras   what the settings switch on beside the protocol
     """
 
     def __init__(
-        self, broker: Publisher, access: Access, limits: Limits, metrics: Metrics, make_id: Callable[[], str]
+        self,
+        broker: Router,
+        access: Access,
+        limits: Limits,
+        metrics: Metrics,
+        make_id: Callable[[], str],
+        extras: Extras | None = None,
     ) -> None:
         self.broker = broker
         self.access = access
         self.limits = limits
         self.metrics = metrics
         self.make_id = make_id
-        self.clock = Clockwork()
+        self.express = True
+        self.alarm: Alarm | None = None
+        self._changes = 0
+        self.clock = Turn()
+        self.extras = extras or Extras()
+        self.tracer = Tracer(self)
+        self.groups = Groups(broker)
+        self.enforcer = Enforcer(self)
         self.sessions: dict[str, Session] = {}
         self.connections: set[Connection] = set()
         self._wills: dict[str, _PendingWill] = {}
+        self._patience: list[tuple[float, Callable[[], None]]] = []
 
     # -- connections ---------------------------------------------------------------------------------------
 
@@ -79,9 +105,10 @@ class MqttServer:
             self._publish_will(pending.will, pending.session)
         present = session is not None
         if session is None:
-            session = self.sessions[client_id] = Session(client_id, self.limits, self.metrics, self.clock)
+            session = self.sessions[client_id] = Session(client_id, self.limits, self.metrics, self.clock, self.groups)
         session.connection = connection
         session.expires_at = None
+        self._changes += 1
         connection.session = session
         return session, present
 
@@ -92,8 +119,8 @@ class MqttServer:
         if session is None or session.connection is not connection:
             return
         session.connection = None
-        session.incoming.detach()
-        session.outgoing.suspend()
+        self._changes += 1
+        session.disconnected()
         will = connection.will
         connection.will = None
         if will is not None and not connection.clean_end:
@@ -102,6 +129,7 @@ class MqttServer:
                 self._wills[session.client_id] = _PendingWill(will, session, self.clock.now + delay)
             else:
                 self._publish_will(will, session)
+        self.extras.ended(connection, session)
         if session.expiry > 0:
             session.expires_at = self.clock.now + session.expiry
         else:
@@ -111,6 +139,11 @@ class MqttServer:
         session.forget(self.broker)
         if self.sessions.get(session.client_id) is session:
             del self.sessions[session.client_id]
+
+    def drop_session(self, session: Session) -> None:
+        """End the session of a client that is away."""
+        self._wills.pop(session.client_id, None)
+        self._forget(session)
 
     def _publish_will(self, will: Will, session: Session) -> None:
         expiry = get(will.props, MESSAGE_EXPIRY)
@@ -122,11 +155,40 @@ class MqttServer:
         )
         self.broker.publish(message)
 
+    @property
+    def routes(self) -> int:
+        """Grows whenever what ``express.py`` has learned may not hold any more."""
+        return self.broker.generation + self._changes
+
+    def forget_routes(self) -> None:
+        """A connection or a right has changed."""
+        self._changes += 1
+
     # -- time ----------------------------------------------------------------------------------------------
+
+    def be_patient(self, pressure: Pressure) -> None:
+        """Publishers have begun to wait for a receiver: let them wait no longer than the patience."""
+        if self.limits.inflight_overflow == "backpressure":
+            return
+        since = pressure.since
+
+        def expire() -> None:
+            if pressure.waiting and pressure.since == since:
+                self.metrics.count("slow_consumers")
+                pressure.give_up()
+
+        if self.alarm is not None:
+            self.alarm(self.limits.slow_consumer_wait, expire)
+        else:
+            self._patience.append((self.clock.now + self.limits.slow_consumer_wait, expire))
 
     def tick(self) -> None:
         """Close silent clients, send wills that are due, forget expired sessions. Call about once a second."""
         now = self.clock.now
+        due = [expire for at, expire in self._patience if at <= now]
+        self._patience = [entry for entry in self._patience if entry[0] > now]
+        for expire in due:
+            expire()
         for connection in list(self.connections):
             connection.check_deadline(now)
         for client_id, pending in list(self._wills.items()):
@@ -135,7 +197,11 @@ class MqttServer:
                 self._publish_will(pending.will, pending.session)
         for session in list(self.sessions.values()):
             if session.expires_at is not None and session.expires_at <= now:
+                self.metrics.count("sessions_expired")
                 self._forget(session)
+        self.enforcer.tick()
+        if self.tracer.active:
+            self.tracer.tick()
 
     def shutdown(self) -> None:
         """The gateway stops: tell version 5 clients so; wills are not sent for a clean stop of the server."""
@@ -161,4 +227,5 @@ class MqttServer:
                 }
                 for session in self.sessions.values()
             ],
+            "slow": self.extras.slow.report(self.sessions.values(), self.clock.now) if self.extras.slow else [],
         }

@@ -9,12 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from gateway.broker.access import Identity
 from gateway.broker.port import Done, Publisher, Subscriber
 from gateway.message import Message
 from gateway.metrics import Metrics
+from gateway.mqtt.exclusive import EXCLUSIVE, Apart
 from gateway.mqtt.incoming import Incoming
 from gateway.mqtt.limits import Limits
 from gateway.mqtt.outgoing import Item, Outgoing
+from gateway.mqtt.reasons import QUOTA_EXCEEDED
+from gateway.mqtt.shared import PREFIX as SHARED
+from gateway.mqtt.shared import Groups
+from gateway.mqtt.turn import Turn
 
 if TYPE_CHECKING:
     from gateway.mqtt.connection import Connection
@@ -35,24 +41,34 @@ class Subscription:
 class Delivery(Subscriber):
     """A session as the receiver of one topic: its matching subscriptions joined into one."""
 
-    __slots__ = ("_ids", "_no_local", "_qos", "_retain_as_published", "_session")
+    __slots__ = ("_ids", "_local", "_qos", "_retain_as_published", "_session")
 
     def __init__(self, session: Session, subscriptions: Sequence[Subscription]) -> None:
         self._session = session
         # [MQTT-3.3.5-1]: the highest QoS of the matching subscriptions; one copy with all their identifiers.
         self._qos = max(subscription.qos for subscription in subscriptions)
-        self._no_local = all(subscription.no_local for subscription in subscriptions)
         self._retain_as_published = any(subscription.retain_as_published for subscription in subscriptions)
         self._ids = tuple(identifier for subscription in subscriptions for identifier in subscription.ids)
+        self._local: Delivery | None = self
+        local = [subscription for subscription in subscriptions if not subscription.no_local]
+        if len(local) < len(subscriptions):
+            # [MQTT-3.8.3-3]: for the session's own messages those with No Local do not count.
+            self._local = Delivery(session, local) if local else None
 
     def deliver(self, message: Message, done: Done | None) -> bool:
         session = self._session
-        if self._no_local and message.source == session.source:
-            return False
+        if self._local is not self and message.source == session.source:
+            return self._local is not None and self._local.deliver(message, done)
         qos = message.qos if message.qos < self._qos else self._qos
         retain = message.retain and self._retain_as_published
-        session.outgoing.send(message, qos, retain, self._ids, session.now())
+        session.outgoing.send(message, qos, retain, self._ids)
         return False
+
+    def express(self, version: int, qos: int) -> Outgoing | None:
+        outgoing = self._session.outgoing
+        if self._local is not self or self._ids or self._qos < qos or not outgoing.is_plain(version):
+            return None
+        return outgoing
 
 
 class Session(Subscriber):
@@ -60,15 +76,18 @@ class Session(Subscriber):
 
     expiry      seconds that it outlives its connection
     expires_at  monotonic: when it is forgotten; None while connected
+    identity    who opened it; None until its client has come back after a restart
     source      how its messages are marked, ``client:<id>``
     """
 
     __slots__ = (
-        "_clock",
+        "_groups",
+        "_turn",
         "client_id",
         "connection",
         "expires_at",
         "expiry",
+        "identity",
         "incoming",
         "outgoing",
         "source",
@@ -76,21 +95,24 @@ class Session(Subscriber):
         "username",
     )
 
-    def __init__(self, client_id: str, limits: Limits, metrics: Metrics, clock: Clockwork) -> None:
+    def __init__(self, client_id: str, limits: Limits, metrics: Metrics, turn: Turn, groups: Groups) -> None:
         self.client_id = client_id
         self.source = f"client:{client_id}"
-        self._clock = clock
+        self._turn = turn
+        self._groups = groups
         self.subscriptions: dict[str, Subscription] = {}
-        self.outgoing = Outgoing(limits, metrics)
+        self.outgoing = Outgoing(limits, metrics, turn, self._is_slow)
         self.incoming = Incoming()
         self.connection: Connection | None = None
         self.expiry = 0.0
         self.expires_at: float | None = None
+        self.identity: Identity | None = None
         self.username: str | None = None
 
-    def now(self) -> float:
-        """The server's cached monotonic clock."""
-        return self._clock.now
+    def _is_slow(self) -> None:
+        """The client has made publishers wait for longer than the patience."""
+        if self.connection is not None and self.connection.server.limits.slow_consumer == "disconnect":
+            self.connection.end(QUOTA_EXCEEDED, "slow consumer")
 
     def merge(self, options: Sequence[Subscription]) -> Subscriber:
         return Delivery(self, options)
@@ -99,39 +121,52 @@ class Session(Subscriber):
         raise AssertionError("a session receives through Delivery")
 
     def subscribe(self, broker: Publisher, pattern: str, subscription: Subscription) -> bool:
-        """Add or replace a subscription; True when the filter is new to this session."""
+        """Add or replace a subscription, plain or shared; True when the filter is new to this session."""
         self.subscriptions[pattern] = subscription
+        if pattern.startswith(SHARED):
+            return self._groups.join(pattern, self, subscription)
+        if pattern.startswith(EXCLUSIVE):
+            return broker.subscribe(pattern[len(EXCLUSIVE) :], Apart(self), subscription)
         return broker.subscribe(pattern, self, subscription)
 
     def unsubscribe(self, broker: Publisher, pattern: str) -> bool:
         """Remove a subscription; False when there was none."""
         if self.subscriptions.pop(pattern, None) is None:
             return False
+        if pattern.startswith(SHARED):
+            return self._groups.leave(pattern, self)
+        if pattern.startswith(EXCLUSIVE):
+            return broker.unsubscribe(pattern[len(EXCLUSIVE) :], Apart(self))
         return broker.unsubscribe(pattern, self)
 
     def send_retained(self, broker: Publisher, pattern: str, subscription: Subscription) -> None:
-        """Send the retained messages of a new subscription, with the retain flag set [MQTT-3.3.1-8]."""
+        """Send the retained messages of a new subscription, with the retain flag set [MQTT-3.3.1-8].
+
+        A shared subscription gets none (MQTT 5 section 4.8.2), and No Local holds for retained messages as well.
+        """
+        if pattern.startswith(SHARED):
+            return
+        turn = self._turn
 
         def items() -> Iterator[Item]:
-            for message in broker.retained(pattern):
-                if message.expires is None or message.expires > self.now():
-                    yield Item(message, min(message.qos, subscription.qos), True, subscription.ids)
+            for message in broker.retained(pattern.removeprefix(EXCLUSIVE)):
+                if subscription.no_local and message.source == self.source:
+                    continue
+                if message.expires is None or message.expires > turn.now:
+                    yield Item(message, min(message.qos, subscription.qos), True, subscription.ids, None, turn.now)
 
-        self.outgoing.replay(items(), self.now())
+        self.outgoing.replay(items())
+
+    def disconnected(self) -> None:
+        """The connection is gone: what came through shared subscriptions goes to other members."""
+        self.incoming.detach()
+        self._groups.hand_over(self.outgoing.suspend(), self)
 
     def forget(self, broker: Publisher) -> None:
-        """The session ends: its subscriptions go."""
+        """The session ends: its subscriptions go, and what it had of shared ones goes to other members."""
         for pattern in list(self.subscriptions):
             self.unsubscribe(broker, pattern)
-        self.outgoing.suspend()
         self.incoming.detach()
-
-
-class Clockwork:
-    """One cached reading of both clocks, set by the shell once for each wake-up."""
-
-    __slots__ = ("now", "time")
-
-    def __init__(self, now: float = 0.0, time: float = 0.0) -> None:
-        self.now = now
-        self.time = time
+        for item in self.outgoing.suspend():
+            if item.group is not None and item.group.members:
+                item.group.hand_over(item, self)

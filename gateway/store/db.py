@@ -259,7 +259,9 @@ class Database:
             self.counts.bytes += self._bytes_committing
         self._committing = False
         self._items_committing = self._bytes_committing = 0
-        if self._due <= self._loop.time():
+        # A timer that has fired meanwhile does not come again. The clock alone does not tell: uvloop's stands still
+        # within a turn of the loop and may be behind the timer.
+        if self._timer is None or self._due <= self._loop.time():
             self._hand_over()  # before the answers: the disk works while they are given
         answers = ((done, *outcome) for (_, done), outcome in zip(works, outcomes, strict=True) if done is not None)
         self._answer(answers)

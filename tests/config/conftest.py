@@ -19,7 +19,7 @@ from gateway.config.declare import (
     topic_level,
     topic_name,
 )
-from gateway.config.settings import MqttListener
+from gateway.config.listener import MqttListener
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

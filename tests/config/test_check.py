@@ -15,8 +15,9 @@ from gateway import kinds
 from gateway.__main__ import main
 from gateway.check import cross_check
 from gateway.config.find import EMBEDDED
+from gateway.config.listener import MqttListener
 from gateway.config.load import read
-from gateway.config.settings import MqttListener, Settings
+from gateway.config.settings import Settings
 
 CASE = Path(__file__).parent / "cases" / "five-mistakes"
 SAMPLE = Path(__file__).parents[2] / "docs" / "gateway.sample.toml"
@@ -46,7 +47,7 @@ def test_good_settings_are_counted(capsys: Capture, tmp_path: Path) -> None:
     path = tmp_path / "gateway.toml"
     path.write_text(SAMPLE.read_text())
     assert main(["check", "--config", str(path)]) == 0
-    assert capsys.readouterr().out == f"ok: {path}\n1 listener, 1 device, 1 point, 1 uplink, 0 rules\n"
+    assert capsys.readouterr().out == f"ok: {path}\n2 listeners, 1 device, 1 point, 1 uplink, 0 rules\n"
 
 
 def test_the_embedded_default_is_good(capsys: Capture) -> None:
@@ -73,7 +74,7 @@ def test_json(capsys: Capture, tmp_path: Path) -> None:
     assert main(["check", "--json", "--config", str(SAMPLE)]) == 0
     good = json.loads(capsys.readouterr().out)
     assert good["ok"] is True
-    assert (good["problems"], good["listeners"], good["rules"]) == ([], 1, 0)
+    assert (good["problems"], good["listeners"], good["rules"]) == ([], 2, 0)
     assert main(["check", "--json", "--config", str(CASE / "gateway.toml")]) == 78
     bad = json.loads(capsys.readouterr().out)
     assert bad["ok"] is False

@@ -84,7 +84,7 @@ def test_values_of_every_type(load: Load) -> None:
     assert settings.device["sim-1"].point == ()
     assert (settings.store.max_bytes, settings.store.window) == (2 << 20, 0)
     assert (settings.mqtt.queue_bytes, settings.mqtt.session_expiry_max) == (5000, 90.5)
-    assert settings.listener["lan"].address == ("127.0.0.1", 0)
+    assert settings.listener["lan"].address[:2] == ("127.0.0.1", 0)
 
 
 def test_kinds_are_told_also_when_the_class_has_no_field_for_it(load: Load) -> None:

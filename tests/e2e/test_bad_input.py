@@ -110,6 +110,7 @@ def test_random_bytes_on_every_port(start_gateway: StartGateway, tmp_path: Path)
     authority = trustme.CA()
     leaf = authority.issue_cert("127.0.0.1")
     leaf.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
+    (tmp_path / "both.pem").chmod(0o600)
     port, tls_port = free_port(), free_port()
     pair = f'{{ cert = "{tmp_path}/both.pem", key = "{tmp_path}/both.pem" }}'
     gateway = start_gateway(settings.listener(port) + settings.listener(tls_port, "tls", pair))

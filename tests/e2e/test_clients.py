@@ -32,6 +32,7 @@ class Ports:
         self.client_cert, self.client_key = folder / "client.pem", folder / "client.key"
         authority.cert_pem.write_to_path(self.ca)
         server.private_key_pem.write_to_path(self.key)
+        self.key.chmod(0o600)
         person.private_key_pem.write_to_path(self.client_key)
         for path, leaf in ((self.cert, server), (self.client_cert, person)):
             path.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway.errors import Refused
+from gateway.message import PAYLOAD_FORMAT
 from gateway.mqtt.packets import (
     Disconnect,
     PubAck,
@@ -118,3 +119,16 @@ def test_nobody_publishes_below_dollar() -> None:
     assert client.publish("$SYS/x", b"x", 2, 2) == [PubRec(2, 0x87)]
     assert world.client("old", 4).publish("$SYS/x", b"x", 1, 1) == [PubAck(1)]
     assert world.broker.metrics.drops == {"not_authorized": 3}
+
+
+def test_a_payload_that_is_not_the_text_it_says_is_refused_3_3_2_3_2() -> None:
+    world = World()
+    listener, client = world.client("l"), world.client("p")
+    listener.subscribe("t", 1)
+    text = ((PAYLOAD_FORMAT, 1),)
+    assert client.publish("t", b"\xff", 1, 1, props=text) == [PubAck(1, 0x99)]
+    assert client.publish("t", b"\xff", 2, 2, props=text) == [PubRec(2, 0x99)]
+    assert client.publish("t", b"\xff", 0, props=text) == []
+    assert client.publish("t", "ü".encode(), 1, 3, props=text) == [PubAck(3)]
+    assert [message.payload for message in publishes(listener.received())] == ["ü".encode()]
+    assert world.broker.metrics.drops == {"payload_format": 3}

@@ -79,12 +79,6 @@ def test_unsubscribe_names_what_was_there() -> None:
     assert client.exchange(Unsubscribe(9, ("a", "b"))) == [UnsubAck(9, (0, 0x11))]
 
 
-@pytest.mark.parametrize(("level", "reason"), [(5, 0x9E), (4, 0x80)])
-def test_shared_subscription_is_refused_until_offered(level: int, reason: int) -> None:
-    client = World().client(level=level)
-    assert client.subscribe("$share/g/a") == [SubAck(1, (reason,))]
-
-
 def test_subscription_limit() -> None:
     client = World(max_subscriptions=1).client()
     packet = Subscribe(4, (Filter("a", 0), Filter("b", 0), Filter("a", 1)))
@@ -154,17 +148,20 @@ def test_maximum_packet_size_of_the_client_3_1_2_24() -> None:
 
 
 def test_a_socket_that_takes_no_more_drops_qos0_and_keeps_qos1() -> None:
-    world = World()
+    world = World(max_output=10)
     client = world.client()
     client.subscribe("t", 1)
     client.connection.blocked = True
     publisher = world.client("p")
+    publisher.publish("t", b"fills what there is", 0)
+    world.advance(1)
+    publisher.received()
     publisher.publish("t", b"gone", 0)
     publisher.publish("t", b"kept", 1, 1)
     assert client.received() == []
     assert world.server.sessions["c"].outgoing.why_idle() == "socket_full"
     client.connection.unblocked()
-    assert [p.payload for p in publishes(client.received())] == [b"kept"]
+    assert [p.payload for p in publishes(client.received())] == [b"fills what there is", b"kept"]
     assert world.broker.metrics.drops == {"slow_consumer": 1}
 
 

@@ -44,6 +44,9 @@ keep_alive_max = "18s"
 session_expiry_max = "19s"
 connect_timeout = "20s"
 topic_alias_maximum = 21
+slow_consumer_wait = "100ms"
+inflight_overflow = "backpressure"
+slow_consumer = "disconnect"
 max_retained = 22
 retained_bytes = 23
 
@@ -91,13 +94,39 @@ def test_every_bound_reaches_its_part(tmp_path: Path) -> None:
         "session_expiry_max": 19,
         "connect_timeout": 20,
         "topic_alias_maximum": 21,
+        "slow_consumer_wait": 0.1,
+        "inflight_overflow": "backpressure",
+        "slow_consumer": "disconnect",
     }
     retained = app.broker._retained
     assert (retained.max_count, retained.max_bytes) == (22, 23)
-    assert {field.name for field in dataclasses.fields(Mqtt)} == {*Limits.__slots__, "max_retained", "retained_bytes"}
+    extras = {"exclusive", "sys", "slow", "rewrite", "auto_subscribe"}
+    assert {field.name for field in dataclasses.fields(Mqtt)} - extras == {
+        *Limits.__slots__,
+        "max_retained",
+        "retained_bytes",
+    }
     assert (app.database.window, app.outbox._max_bytes, app.outbox._max_age) == (0.05, 2 << 20, 3600)
     assert app.server.access.anonymous
     assert app.name == "site-7"
+
+
+def test_the_extras_reach_the_server_and_the_sys_topics_their_interval(tmp_path: Path) -> None:
+    app = build(tmp_path, '[mqtt]\nexclusive = false\n[mqtt.sys]\ninterval = "7s"\nevents = false\n')
+    assert not app.server.extras.events
+    app.sys_topics.tick()
+    app.server.clock.now += 6
+    app.sys_topics.tick()
+    assert [message.payload for message in app.broker.retained("$SYS/broker/uptime")] == [b"0 seconds"]
+    app.server.clock.now += 1
+    app.sys_topics.tick()
+    assert [message.payload for message in app.broker.retained("$SYS/broker/uptime")] == [b"7 seconds"]
+
+
+def test_without_an_interval_there_are_no_sys_topics(tmp_path: Path) -> None:
+    app = build(tmp_path, "[mqtt.sys]\ninterval = 0\n")
+    app.sys_topics.tick()
+    assert not list(app.broker.retained("$SYS/#"))
 
 
 def test_the_host_name_is_the_name_unless_there_is_one(tmp_path: Path) -> None:

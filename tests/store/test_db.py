@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -265,5 +266,38 @@ def test_the_log_keeps_its_length_and_is_checkpointed(bench: Bench) -> None:
                 await database.commit(insert(f"{i}" + "x" * 300_000), size=300_000)
             assert database.checkpoints.log_bytes > 2 * length
             assert log.stat().st_size == length
+
+    run(body)
+
+
+class LateClock:
+    """An event loop whose clock is behind its timers, as uvloop's may be: it stands still within a turn."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.behind = 0.0
+
+    def time(self) -> float:
+        return self._loop.time() - self.behind
+
+    def call_at(self, when: float, callback: Callable[..., object]) -> asyncio.TimerHandle:
+        return self._loop.call_at(when, callback)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+
+def test_what_gathers_during_a_commit_is_committed_also_when_the_clock_is_behind(bench: Bench) -> None:
+    async def body() -> None:
+        async with bench.database() as database:
+            clock = LateClock(asyncio.get_running_loop())
+            database._loop = clock  # type: ignore[assignment]
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            database.write(lambda connection: time.sleep(0.1))
+            await asyncio.sleep(0.02)
+            assert database.busy
+            database.write(lambda connection: None, lambda result, error: done.set_result(None))
+            clock.behind = 1.0
+            await asyncio.wait_for(done, 2)
 
     run(body)
