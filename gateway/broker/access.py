@@ -10,7 +10,7 @@ Everything here may be replaced while clients are connected; ``recheck`` says wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -205,6 +205,12 @@ class Access:
     def may_subscribe(self, who: Identity, pattern: str) -> bool:
         """Whether this client may subscribe to the filter."""
         return self._grants(who).subscribe(bare_filter(pattern)).is_allowed
+
+    def withheld(self, who: Identity, pattern: str) -> Callable[[str], bool] | None:
+        """For an allowed filter: which of its topics may be delivered; None when all may."""
+        if self._grants(who).subscribe(bare_filter(pattern)).withholds is None:
+            return None
+        return lambda topic: self._grants(who).receive(topic)
 
     def explain(self, who: Identity, action: str, topic: str) -> Decision:
         """The rule that decides, with its answer. ``action`` is ``publish`` or ``subscribe``."""

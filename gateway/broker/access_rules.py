@@ -4,8 +4,8 @@ The rule with the lowest priority number decides; of equal ones a deny wins; whe
 For a client the rules become ``Grants``: those that speak of it, in order, with its own name in their filters.
 
 A subscription asks for every topic that its filter matches, so it is allowed only when an allow *contains* it, and
-it is refused when a deny *overlaps* it anywhere, unless an earlier allow covers all that they share. Nothing is
-filtered later, at delivery: what a client may subscribe to, it gets whole.
+refused when an earlier deny contains it. A deny that *overlaps* it withholds a part: the subscription stands, and
+messages on the topics that are denied are not delivered to it (``Grants.receive``).
 
 Variables in a filter: ``{client_id}``, ``{username}``, ``{group}`` (each group of the client) and ``{claim.NAME}``
 of its token. A value that is empty, holds ``/``, ``+`` or ``#``, or would begin a topic with ``$`` fits nothing.
@@ -129,11 +129,11 @@ class _Grant(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """``rule`` decided; None: no rule allows it. ``blocks``: the deny stands in the way of a part only."""
+    """``rule`` decided; None: no rule allows it. ``withholds``: the deny that takes a part of what is allowed."""
 
     is_allowed: bool
     rule: Rule | None
-    blocks: bool = False
+    withholds: Rule | None = None
 
 
 class Grants:
@@ -155,16 +155,26 @@ class Grants:
     def subscribe(self, pattern: str) -> Decision:
         """May it subscribe to this filter, without the ``$share/NAME/`` before it?"""
         granted: list[str] = []
+        withholds: Rule | None = None
         for grant in self._subscribe:
             if grant.is_allow:
                 if contains(grant.pattern, pattern):
-                    return Decision(True, grant.rule)
+                    return Decision(True, grant.rule, withholds)
                 granted.append(grant.pattern)
             elif overlaps(grant.pattern, pattern):
                 shared = intersection(grant.pattern, pattern)
                 if shared is not None and not any(contains(earlier, shared) for earlier in granted):
-                    return Decision(False, grant.rule, blocks=not contains(grant.pattern, pattern))
+                    if contains(grant.pattern, pattern):
+                        return Decision(False, grant.rule)
+                    withholds = withholds or grant.rule
         return Decision(False, None)
+
+    def receive(self, topic: str) -> bool:
+        """May messages on this topic name be delivered to its subscriptions?"""
+        for grant in self._subscribe:
+            if matches(grant.pattern, topic):
+                return grant.is_allow
+        return False
 
 
 class RuleSet:

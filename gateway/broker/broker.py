@@ -88,7 +88,7 @@ class Broker:
         options_of: dict[Subscriber, list[Any]] = {}
         for subscriber, options in self._trie.match(topic):
             options_of.setdefault(subscriber, []).append(options)
-        receivers = tuple(subscriber.merge(options) for subscriber, options in options_of.items())
+        receivers = tuple(subscriber.merge(options, topic) for subscriber, options in options_of.items())
         if len(self._cache) >= CACHE_TOPICS:
             self._cache.clear()
         self._cache[topic] = receivers
@@ -105,6 +105,11 @@ class Broker:
         self._cache.clear()
         self.generation += 1
         return self._trie.remove(pattern, subscriber)
+
+    def forget(self) -> None:
+        """What ``merge`` answered may not hold any more."""
+        self._cache.clear()
+        self.generation += 1
 
     def retained(self, pattern: str) -> Iterable[Message]:
         """The retained messages that match a filter, in topic order."""

@@ -31,8 +31,8 @@ class Subscriber:
         """
         raise NotImplementedError
 
-    def merge(self, options: Sequence[Any]) -> Subscriber:
-        """The receiver to use when several filters of this subscriber match one topic (or just one).
+    def merge(self, options: Sequence[Any], topic: str) -> Subscriber:
+        """The receiver to use for ``topic`` when several filters of this subscriber match it (or just one).
 
         ``options`` are what ``subscribe`` was given for each matching filter. The result is cached by topic
         until a subscription changes.
@@ -71,6 +71,9 @@ class Router(Publisher, Protocol):
 
     def receivers(self, topic: str) -> Sequence[Subscriber]:
         """Who would get a message on ``topic`` now."""
+
+    def forget(self) -> None:
+        """Ask every receiver anew: what they said of topics may not hold any more."""
 
     @property
     def generation(self) -> int:

@@ -110,9 +110,10 @@ def _words(decision: Decision) -> str:
     if decision.rule is None:
         return "denied: no rule allows it"
     if decision.is_allowed:
-        return f"allowed by {decision.rule.where}: {decision.rule}"
-    part = "; it forbids a part of the filter" if decision.blocks else ""
-    return f"denied by {decision.rule.where}: {decision.rule}{part}"
+        less = decision.withholds
+        but = f"; but not what is denied by {less.where}: {less}" if less is not None else ""
+        return f"allowed by {decision.rule.where}: {decision.rule}{but}"
+    return f"denied by {decision.rule.where}: {decision.rule}"
 
 
 def _shown(rule: Rule | None) -> dict[str, Any]:

@@ -88,7 +88,6 @@ class Enforcer:
     def recheck(self) -> None:
         """Users, bans, rules or limits have changed: end who may not be here, take back what is not allowed."""
         server = self._server
-        server.forget_routes()
         for session in list(server.sessions.values()):
             who = session.identity
             if who is None:
@@ -105,9 +104,12 @@ class Enforcer:
                 and not server.access.may_publish(who, connection.will.topic)
             ):
                 connection.will = None
-            for pattern in list(session.subscriptions):
-                if not server.access.may_subscribe(who, pattern):
+            for pattern, subscription in list(session.subscriptions.items()):
+                if server.access.may_subscribe(who, pattern):
+                    subscription.may = server.access.withheld(who, pattern)
+                else:
                     self._revoke(session, pattern)
+        server.forget_routes()
 
     def _expel(self, session: Session, reason: int) -> None:
         """End a session with all that waits in it; nobody speaks for the client any more, not even its will."""

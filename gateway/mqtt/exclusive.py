@@ -37,8 +37,8 @@ class Apart(Subscriber):
     def __hash__(self) -> int:
         return id(self.session) ^ 1
 
-    def merge(self, options: Sequence[Any]) -> Subscriber:
-        return self.session.merge(options)
+    def merge(self, options: Sequence[Any], topic: str) -> Subscriber:
+        return self.session.merge(options, topic)
 
     def deliver(self, message: Message, done: Done | None) -> bool:
         raise AssertionError("a session receives through Delivery")

@@ -223,6 +223,8 @@ def subscribe_to(
             reasons.append(refusal if connection.version == 5 else V3_FAILURE)
             continue
         subscription = Subscription(asked.qos, asked.no_local, asked.retain_as_published, ids)
+        if session.identity is not None:
+            subscription.may = server.access.withheld(session.identity, pattern)
         new = session.subscribe(server.broker, pattern, subscription)
         if pattern.startswith(EXCLUSIVE):
             server.extras.exclusive.claim(pattern, session)

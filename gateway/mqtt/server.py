@@ -161,8 +161,8 @@ class MqttServer:
         return self.broker.generation + self._changes
 
     def forget_routes(self) -> None:
-        """A connection or a right has changed."""
-        self._changes += 1
+        """A right has changed: what receivers said of topics, and what connections have learned, is asked anew."""
+        self.broker.forget()
 
     # -- time ----------------------------------------------------------------------------------------------
 

@@ -6,8 +6,8 @@ It is the broker's view of a client: a ``Subscriber`` whose filters may overlap.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
 
 from gateway.broker.access import Identity
 from gateway.broker.port import Done, Publisher, Subscriber
@@ -27,15 +27,29 @@ if TYPE_CHECKING:
 
 
 class Subscription:
-    """Options of one filter (MQTT 5 section 3.8.3.1), or of several that match the same topic."""
+    """Options of one filter (MQTT 5 section 3.8.3.1).
 
-    __slots__ = ("qos", "no_local", "retain_as_published", "ids")
+    may  which of its topics may be delivered; None when all may
+    """
+
+    __slots__ = ("qos", "no_local", "retain_as_published", "ids", "may")
 
     def __init__(self, qos: int, no_local: bool = False, as_published: bool = False, ids: tuple[int, ...] = ()) -> None:
         self.qos = qos
         self.no_local = no_local
         self.retain_as_published = as_published
         self.ids = ids
+        self.may: Callable[[str], bool] | None = None
+
+
+class Nobody(Subscriber):
+    """The receiver of a topic that is withheld."""
+
+    def deliver(self, message: Message, done: Done | None) -> bool:
+        return False
+
+
+NOBODY: Final = Nobody()
 
 
 class Delivery(Subscriber):
@@ -114,8 +128,9 @@ class Session(Subscriber):
         if self.connection is not None and self.connection.server.limits.slow_consumer == "disconnect":
             self.connection.end(QUOTA_EXCEEDED, "slow consumer")
 
-    def merge(self, options: Sequence[Subscription]) -> Subscriber:
-        return Delivery(self, options)
+    def merge(self, options: Sequence[Subscription], topic: str) -> Subscriber:
+        open_to = [subscription for subscription in options if subscription.may is None or subscription.may(topic)]
+        return Delivery(self, open_to) if open_to else NOBODY
 
     def deliver(self, message: Message, done: Done | None) -> bool:
         raise AssertionError("a session receives through Delivery")
@@ -151,6 +166,8 @@ class Session(Subscriber):
         def items() -> Iterator[Item]:
             for message in broker.retained(pattern.removeprefix(EXCLUSIVE)):
                 if subscription.no_local and message.source == self.source:
+                    continue
+                if subscription.may is not None and not subscription.may(message.topic):
                     continue
                 if message.expires is None or message.expires > turn.now:
                     yield Item(message, min(message.qos, subscription.qos), True, subscription.ids, None, turn.now)

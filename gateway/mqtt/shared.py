@@ -36,7 +36,7 @@ class Group(Subscriber):
 
     def deliver(self, message: Message, done: Done | None) -> bool:
         """To one member. Without a connected one, QoS 1 and 2 wait for a member that comes back."""
-        chosen = self._choose(None)
+        chosen = self._choose(None, message.topic)
         if chosen is not None:
             subscription = self.members[chosen]
             chosen.outgoing.send(
@@ -48,9 +48,12 @@ class Group(Subscriber):
             )
         return False
 
-    def _choose(self, but: Session | None) -> Session | None:
-        """The next member in turn: connected with room, else connected, else away. ``but`` is passed over."""
-        members = list(self.members)
+    def _choose(self, but: Session | None, topic: str) -> Session | None:
+        """The next member in turn that may have the topic: connected with room, else connected, else away. ``but`` is
+        passed over."""
+        members = [member for member, mine in self.members.items() if mine.may is None or mine.may(topic)]
+        if not members:
+            return None
         turned = members[self._next % len(members) :] + members[: self._next % len(members)]
         self._next += 1
         candidates = [member for member in turned if member is not but]
@@ -60,7 +63,7 @@ class Group(Subscriber):
 
     def hand_over(self, item: Item, leaver: Session) -> bool:
         """Give what ``leaver`` did not finish to a connected member; False when there is none."""
-        chosen = self._choose(leaver) if len(self.members) > (leaver in self.members) else None
+        chosen = self._choose(leaver, item.message.topic)
         if chosen is None or chosen.connection is None:
             return False
         subscription = self.members[chosen]

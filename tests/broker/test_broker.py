@@ -93,7 +93,7 @@ def test_a_subscriber_with_several_matching_filters_gets_one_merged_receiver() -
     broker = Broker()
 
     class Merging(Listener):
-        def merge(self, options: Sequence[Any]) -> Subscriber:
+        def merge(self, options: Sequence[Any], topic: str) -> Subscriber:
             return Listener(self.log, "+".join(sorted(options)))
 
     log: list[str] = []
