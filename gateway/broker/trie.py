@@ -6,7 +6,7 @@ children per level and never looks at subscriptions that cannot match. It keeps 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from gateway.broker.port import Subscriber
 
@@ -14,11 +14,54 @@ Found = list[tuple[Subscriber, Any]]
 
 
 class _Node:
-    __slots__ = ("children", "subscribers")
+    """One level. Most nodes have one child or one subscriber: that one stands in the node itself, and ``more`` is a
+    dict of its own only where there are others; a dict costs 230 bytes, and ten thousand filters are no rarity."""
+
+    __slots__ = ("children", "more", "options", "subscriber")
 
     def __init__(self) -> None:
-        self.children: dict[str, _Node] = {}
-        self.subscribers: dict[Subscriber, Any] = {}
+        self.children: dict[str, _Node] = NO_CHILDREN
+        self.subscriber: Subscriber | None = None
+        self.options: Any = None
+        self.more: dict[Subscriber, Any] = NO_MORE
+
+    def add(self, subscriber: Subscriber, options: Any) -> bool:
+        """Add or replace; True when it is new."""
+        if self.subscriber == subscriber or (self.subscriber is None and subscriber not in self.more):
+            new = self.subscriber is None
+            self.subscriber = subscriber
+            self.options = options
+            return new
+        if self.more is NO_MORE:
+            self.more = {}
+        new = subscriber not in self.more
+        self.more[subscriber] = options
+        return new
+
+    def remove(self, subscriber: Subscriber) -> bool:
+        """False when it was not there."""
+        if self.subscriber is not None and self.subscriber == subscriber:
+            self.subscriber = self.options = None
+            return True
+        if subscriber not in self.more:
+            return False
+        del self.more[subscriber]
+        return True
+
+    def collect(self, found: Found) -> None:
+        """Add everybody to ``found``."""
+        if self.subscriber is not None:
+            found.append((self.subscriber, self.options))
+        if self.more:
+            found.extend(self.more.items())
+
+    def is_empty(self) -> bool:
+        return not self.children and self.subscriber is None and not self.more
+
+
+NO_CHILDREN: Final[dict[str, _Node]] = {}
+NO_MORE: Final[dict[Subscriber, Any]] = {}
+"""Stand for empty dicts; never changed."""
 
 
 class Trie:
@@ -37,10 +80,11 @@ class Trie:
         for level in pattern.split("/"):
             child = node.children.get(level)
             if child is None:
+                if node.children is NO_CHILDREN:
+                    node.children = {}
                 child = node.children[level] = _Node()
             node = child
-        new = subscriber not in node.subscribers
-        node.subscribers[subscriber] = options
+        new = node.add(subscriber, options)
         self.size += new
         return new
 
@@ -54,13 +98,12 @@ class Trie:
                 return False
             path.append((node, level))
             node = child
-        if subscriber not in node.subscribers:
+        if not node.remove(subscriber):
             return False
-        del node.subscribers[subscriber]
         self.size -= 1
         for parent, level in reversed(path):
             child = parent.children[level]
-            if child.children or child.subscribers:
+            if not child.is_empty():
                 break
             del parent.children[level]
         return True
@@ -79,7 +122,7 @@ class Trie:
                 if not hidden:
                     rest = children.get("#")
                     if rest is not None:
-                        found.extend(rest.subscribers.items())
+                        rest.collect(found)
                     plus = children.get("+")
                     if plus is not None:
                         following.append(plus)
@@ -91,9 +134,9 @@ class Trie:
             if not nodes:
                 return found
         for node in nodes:
-            found.extend(node.subscribers.items())
+            node.collect(found)
             # "sport/#" also matches "sport" (section 4.7.1.2).
             rest = node.children.get("#")
             if rest is not None:
-                found.extend(rest.subscribers.items())
+                rest.collect(found)
         return found

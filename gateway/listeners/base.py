@@ -128,11 +128,11 @@ class SocketListener(Generic[S]):
             sock.close()
             return
         address, layers = peer_text(sock, name), self.layers()
-        shell = LayeredShell(self, address, Stack(layers)) if layers else Shell(self, address)
+        shell: Any = LayeredShell(self, address, Stack(layers)) if layers else Shell(self, address)
         self.shells.add(shell)
         self._adopting.create_task(self._connect(sock, shell))
 
-    async def _connect(self, sock: socket.socket, shell: Shell) -> None:
+    async def _connect(self, sock: socket.socket, shell: Any) -> None:
         try:
             await self.loop.connect_accepted_socket(lambda: shell, sock)
         except OSError:

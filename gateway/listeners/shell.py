@@ -1,6 +1,6 @@
 """The sockets around ``mqtt.connection``: bytes in, bytes out, one write for each pass of the loop. No decisions.
 
-No task and no queue for a client: an ``asyncio.Protocol`` feeds the pure connection, and one flush for each loop pass
+No task and no queue for a client: a protocol of asyncio feeds the pure connection, and one flush for each loop pass
 writes what it answered. ``Shell`` is a bare socket; ``LayeredShell`` has layers (``layer.py``) between it and MQTT.
 """
 
@@ -28,8 +28,8 @@ EARLY_BYTES: Final = 64 << 10
 """What a client may send before the next step of its handshake; then it is not read from."""
 
 
-class Shell(asyncio.Protocol):
-    """One socket."""
+class Shell:
+    """One socket: a protocol of asyncio by its methods, not by inheritance: compiled classes have compiled parents."""
 
     __slots__ = (
         "_address",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from gateway.broker.port import Done
 from gateway.errors import Refused
@@ -30,6 +31,10 @@ class _Owed:
         self.error: BaseException | None = None
 
 
+NOTHING: Final[deque[_Owed]] = deque()
+"""Stands for an empty queue, as in ``outgoing.py``. Never changed."""
+
+
 class Incoming:
     """The receiving half of a session. ``answer`` sends one PUBACK or PUBREC over the present connection."""
 
@@ -37,18 +42,18 @@ class Incoming:
 
     def __init__(self) -> None:
         self._answer: Answer | None = None
-        self._owed: deque[_Owed] = deque()
+        self._owed: deque[_Owed] = NOTHING
         self._held: dict[int, _Owed] = {}
 
     def attach(self, answer: Answer) -> None:
         """A new connection: answers of the one before are void, the client repeats what it still needs."""
         self._answer = answer
-        self._owed.clear()
+        self._owed = NOTHING
 
     def detach(self) -> None:
         """The connection is gone."""
         self._answer = None
-        self._owed.clear()
+        self._owed = NOTHING
 
     @property
     def unanswered(self) -> int:
@@ -63,19 +68,24 @@ class Incoming:
     def at_least_once(self, packet_id: int) -> Done:
         """A QoS 1 PUBLISH came in: the callback to give to ``publish``."""
         owed = _Owed(PubAck(packet_id))
-        self._owed.append(owed)
+        self._owe(owed)
         return partial(self._settle, owed)
 
     def exactly_once(self, packet_id: int) -> Done | None:
         """A QoS 2 PUBLISH came in: the callback to give to ``publish``, or None when it is a repeat."""
         known = self._held.get(packet_id)
         if known is not None:
-            self._owed.append(known)
+            self._owe(known)
             self._flush()
             return None
         owed = self._held[packet_id] = _Owed(PubRec(packet_id))
-        self._owed.append(owed)
+        self._owe(owed)
         return partial(self._settle, owed)
+
+    def _owe(self, owed: _Owed) -> None:
+        if self._owed is NOTHING:
+            self._owed = deque()
+        self._owed.append(owed)
 
     def release(self, packet_id: int) -> bool:
         """PUBREL: the id may be used again. False when it was not known."""

@@ -94,7 +94,7 @@ class WebClient:
             event = await self.event()
             if event is None or event.opcode is Opcode.CLOSE:
                 return None
-            self.decoder.feed(event.data)
+            self.decoder.feed(bytes(event.data))
         return packet
 
 
