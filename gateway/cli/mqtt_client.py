@@ -48,6 +48,7 @@ class MqttClient:
     url        ``mqtt://host:port`` or ``mqtts://host:port``
     ca         file with the certificates to trust, for mqtts; None uses the system's
     cert, key  client certificate
+    username, password  as the broker wants them; None shows none
     timeout    seconds for the connection and for each answer
     """
 
@@ -59,6 +60,8 @@ class MqttClient:
         ca: str | None = None,
         cert: str | None = None,
         key: str | None = None,
+        username: str | None = None,
+        password: bytes | None = None,
         timeout: float = 10.0,
     ) -> None:
         self._timeout = timeout
@@ -67,7 +70,7 @@ class MqttClient:
         self._messages: list[Publish] = []
         self._socket = self._open(url, ca, cert, key)
         try:
-            self._send(Connect(client_id, VERSION, True, KEEP_ALIVE))
+            self._send(Connect(client_id, VERSION, True, KEEP_ALIVE, None, username, password))
             answer = self._expect(ConnAck)
             if answer.reason:
                 raise Unreachable(f"{url} refused the connection: {reason_text(answer.reason)}")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from gateway.cli.mqtt_client import MqttClient
 from gateway.cli.where import add_options, broker_url
+from gateway.errors import GatewayError
 
 
 def register(subparsers: Any) -> None:
@@ -27,12 +29,30 @@ def add_connection_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ca", metavar="FILE", help="certificates to trust for mqtts://")
     parser.add_argument("--cert", metavar="FILE", help="client certificate for mqtts://")
     parser.add_argument("--key", metavar="FILE", help="its key")
+    parser.add_argument("--user", metavar="NAME", help="user name to show")
+    parser.add_argument("--password-file", metavar="FILE", help="file that holds the user's password, and nothing else")
     add_options(parser)
 
 
 def connect(args: argparse.Namespace) -> MqttClient:
     """The client that the options describe."""
-    return MqttClient(args.url or broker_url(args), ca=args.ca, cert=args.cert, key=args.key)
+    return MqttClient(
+        args.url or broker_url(args),
+        ca=args.ca,
+        cert=args.cert,
+        key=args.key,
+        username=args.user,
+        password=_password(args.password_file),
+    )
+
+
+def _password(path: str | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_bytes().rstrip(b"\r\n")
+    except OSError as error:
+        raise GatewayError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def run(args: argparse.Namespace) -> int:

@@ -78,9 +78,13 @@ class Shell:
         if connection is None:
             return
         self._read_clock()
-        connection.receive(data)
-        if self._is_behind(connection):
-            self._pause()
+        self._flusher.begin_read()
+        try:
+            connection.receive(data)
+            if self._is_behind(connection):
+                self._pause()
+        finally:
+            self._flusher.end_read(self._server.clock.now)
 
     def _is_behind(self, connection: Connection) -> bool:
         """Whether the client is not read from now: its packets have to wait, or it does not read its answers. Without

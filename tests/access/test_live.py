@@ -77,6 +77,9 @@ def test_the_first_start_and_users_that_come_and_go(start_gateway: StartGateway)
     assert publish(gateway, "a") == REFUSED
     assert publish(gateway, "a", *as_user("admin", "admin")) == REFUSED_PASSWORD
     assert publish(gateway, "a", *as_user("admin", first)) == 0
+    url = f"mqtt://127.0.0.1:{port_of(gateway)}"
+    secret = str(gateway.state / "first-password")
+    gateway.command("pub", "--url", url, "--user", "admin", "--password-file", secret, "a", "x")
     ann = user_add(gateway, "ann")
     assert publish(gateway, "a", *as_user("ann", ann)) == 0
     gateway.command("user", "disable", "ann")
