@@ -134,6 +134,7 @@ class Connection:
         decoder = self._decoder
         turn = self.server.clock
         worked = False
+        turn.forget_pressure()
         try:
             while not self._held and not self._holds:
                 if self.state is State.OPEN and self.server.express and express_acked.run(self, decoder):

@@ -23,6 +23,10 @@ class Turn:
         self.time = time
         self.pressed: Pressure | None = None
 
+    def forget_pressure(self) -> None:
+        """What others published to a full receiver (a device, a rule, a will) is nothing to the client that is next."""
+        self.pressed = None
+
     def is_pressed(self) -> bool:
         """Whether a receiver has had enough. A method, because a checker that narrows the attribute after one look
         would take it for unchanged at the next."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.mqtt.packets import Disconnect, PubAck, Publish
+from gateway.message import Message
+from gateway.mqtt.encode import encode
+from gateway.mqtt.packets import Disconnect, PingReq, PingResp, PubAck, Publish
 from mqtt.pair import Client, World, publishes
 
 BIG = b"x" * 1000
@@ -12,8 +14,6 @@ BIG = b"x" * 1000
 
 def flood(client: Client, count: int, qos: int = 0) -> None:
     """Many messages in one read of the socket."""
-    from gateway.mqtt.encode import encode
-
     packets = (Publish("t", BIG, qos, False, False, n % 65_535 + 1 if qos else 0) for n in range(count))
     client.raw(b"".join(encode(packet, client.version) for packet in packets))
 
@@ -123,3 +123,17 @@ def test_a_receiver_that_leaves_lets_publishers_go() -> None:
     reader.lose()
     publisher.received()
     assert not publisher.connection.hold
+
+
+def test_nobody_waits_for_what_somebody_else_published() -> None:
+    world = World(max_output=20_000)
+    reader = world.client("r")
+    reader.subscribe("device/#", 0)
+    reader.connection.blocked = True
+    for _ in range(30):
+        world.broker.publish(Message("device/t", BIG, source="device:boiler"))
+    assert not reader.connection.room()
+    other = world.client("o")
+    other.publish("elsewhere", b"x", 1, 1)
+    assert not other.connection.hold
+    assert other.exchange(PingReq()) == [PingResp()]
