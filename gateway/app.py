@@ -1,7 +1,7 @@
-"""Settings to a running gateway. The only file that knows all parts; nothing imports it but the command line.
+"""The life of a gateway: what ``parts.py`` has built is opened, kept alive, reported on and ended in order.
 
-Built bottom up: store, broker, rules, desks and devices, uplinks, listeners. Stopped in the other order: no new
-clients, the ones there are told, devices and uplinks end, the desks finish what they have begun, the last commit.
+Started bottom up. Stopped in the other order: no new clients, the ones there are told, devices and uplinks end, the
+desks finish what they have begun, the last commit. Nothing imports it but the command line.
 """
 
 from __future__ import annotations
@@ -9,37 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
-import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from gateway import __version__, kinds
-from gateway.broker.broker import Broker
-from gateway.broker.retained import Retained
 from gateway.clock import Clock
-from gateway.config.find import rule_files
 from gateway.config.load import Loaded, read
 from gateway.config.settings import Settings
-from gateway.connectors.base import Connector
-from gateway.connectors.commands import Desk
-from gateway.connectors.port import DevicePort
 from gateway.control import ControlServer
 from gateway.errors import ConfigError, GatewayError
-from gateway.login.desk import FrontDesk
-from gateway.metrics import Metrics
-from gateway.mqtt.extras import Extras
-from gateway.mqtt.limits import Limits
-from gateway.mqtt.server import MqttServer
 from gateway.mqtt.session_desk import SessionDesk
-from gateway.mqtt.sys_topics import SysTopics
-from gateway.rules.engine import RuleEngine
-from gateway.rules.load import load as load_rules
+from gateway.parts import Parts
 from gateway.store.boots import begin_boot
-from gateway.store.db import Database
-from gateway.store.ledger import Ledger
-from gateway.store.outbox import Outbox
 from gateway.supervise import Health, Supervised
 from gateway.systemd import Notifier
 from gateway.watchdog import Watchdog
@@ -64,100 +46,18 @@ class App:
 
     def __init__(self, loaded: Loaded[Settings], state: Path, host_name: str, notifier: Notifier, clock: Clock) -> None:
         self.loaded = loaded
-        self.settings = settings = loaded.value
-        self.name = settings.gateway.name or host_name
+        self.name = loaded.value.gateway.name or host_name
         self.state = state
         self.clock = clock
-        self.metrics = Metrics()
         self.boot = 0
+        self.parts = Parts(loaded, state, self.name, clock, self._die)
         self._notifier = notifier
         self._stop = asyncio.Event()
         self._changed = asyncio.Event()
         self._fatal: GatewayError | None = None
         self._started = clock.now()
         self._supervised: dict[str, dict[str, Supervised]] = {}
-        self._random = random.Random().random
-
-        mqtt = settings.mqtt
-        self.broker = Broker(self.metrics, Retained(mqtt.max_retained, mqtt.retained_bytes))
-        self.database = Database(state / "gateway.db", window=settings.store.window, on_error=self._die)
-        self.outbox = Outbox(
-            self.database,
-            clock,
-            tuple(settings.uplink),
-            max_bytes=settings.store.max_bytes,
-            max_age=settings.store.max_age,
-            metrics=self.metrics,
-        )
-        self.front_desk = FrontDesk(state, loaded, self._read_clocks)
-        self.server = MqttServer(
-            self.broker,
-            self.front_desk.access,
-            _limits(settings),
-            self.metrics,
-            _make_client_id,
-            Extras.of(settings.mqtt),
-        )
-        version = f"edge-gateway version {__version__}"
-        self.sys_topics = SysTopics(self.server, self.broker.status, mqtt.sys.interval, version)
-        self.rules = RuleEngine(self.broker, clock, self.metrics)
-        self.listeners = {
-            name: kinds.runner("listener", loaded.kinds[f"listener.{name}"])(name, config, self.server, clock)
-            for name, config in settings.listener.items()
-        }
-        self._shared: dict[str, Any] = {}
-        self.devices: dict[str, Connector] = {}
-        self.desks: dict[str, Desk] = {}
-        for name, device in settings.device.items():
-            self._build_device(name, device)
-        self.uplinks: dict[str, Any] = {}
-        self._watchdog = Watchdog(clock, self.database, self.uplinks)
-
-    # -- building ------------------------------------------------------------------------------------------
-
-    def _build_device(self, name: str, config: Any) -> None:
-        port = DevicePort(
-            name,
-            config,
-            config.point,
-            clock=self.clock,
-            publisher=self.broker,
-            shared=self._shared,
-            book=self.outbox.book,
-        )
-        connector: Connector = kinds.runner("device", self.loaded.kinds[f"device.{name}"])(name, config, port)
-        self.devices[name] = connector
-        topic = config.topic or name
-        desk = self.desks[name] = Desk(
-            name,
-            topic,
-            {point.name: point for point in config.point},
-            connector.write,
-            publisher=self.broker,
-            ledger=Ledger(self.database, self.clock),
-            clock=self.clock,
-        )
-        self.broker.subscribe(f"{topic}/+/set", desk)
-
-    def _build_uplinks(self) -> None:
-        for name, config in self.settings.uplink.items():
-            runner = kinds.runner("uplink", self.loaded.kinds[f"uplink.{name}"])
-            self.uplinks[name] = runner(
-                name,
-                config,
-                self.outbox.reader(name),
-                self.broker,
-                self.clock,
-                self.metrics,
-                self.name,
-                self._random,
-            )
-            for route in config.forward:
-                self.broker.subscribe(route.filter, self.outbox)
-
-    def load_rules(self) -> None:
-        """Read the rule files and swap the whole set. Raises ConfigError; the set that runs then stays."""
-        self.rules.swap(load_rules(rule_files(self.settings.rules, self.loaded.source)).actions)
+        self._watchdog = Watchdog(clock, self.parts.database, self.parts.uplinks)
 
     # -- life ----------------------------------------------------------------------------------------------
 
@@ -169,16 +69,16 @@ class App:
         """SIGHUP: take rules, users, access and certificates as they are now; where one has a mistake, it is logged
         and what ran before goes on."""
         try:
-            self.load_rules()
+            self.parts.load_rules()
         except ConfigError as error:
             _log_problems("rules not reloaded", error)
         else:
-            log.info("rules reloaded", extra={"actions": len(self.rules.status())})
+            log.info("rules reloaded", extra={"actions": len(self.parts.rules.status())})
         try:
             self.reload_access()
         except ConfigError as error:
             _log_problems("access not reloaded", error)
-        for listener in self.listeners.values():
+        for listener in self.parts.listeners.values():
             listener.reload()
 
     def reload_access(self) -> dict[str, int]:
@@ -186,21 +86,15 @@ class App:
 
         Raises ConfigError when anything in them is wrong; nothing is changed then.
         """
-        found = self.front_desk.reload(read(self.loaded.source.path, Settings, kinds))
-        self._read_clocks()
-        self.server.enforcer.recheck()
+        found = self.parts.front_desk.reload(read(self.loaded.source.path, Settings, kinds))
+        self.parts.read_clocks()
+        self.parts.server.enforcer.recheck()
         log.info("access reloaded", extra=found)
         return found
 
     async def _access_status(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        flapping = self.front_desk.access.flapping
+        flapping = self.parts.front_desk.access.flapping
         return {"flapping": flapping.status(self.clock.now()) if flapping is not None else []}
-
-    def _read_clocks(self) -> tuple[float, float]:
-        clock = self.server.clock
-        clock.now = self.clock.now()
-        clock.time = self.clock.time()
-        return clock.now, clock.time
 
     def _die(self, error: GatewayError) -> None:
         """The store is lost: nothing that is acknowledged from here on would be true."""
@@ -209,36 +103,37 @@ class App:
 
     async def run(self) -> None:
         """Start everything, run until ``stop``, end everything. Raises the error that ended it, if one did."""
-        self.server.alarm = asyncio.get_running_loop().call_later
-        await self.database.open()
+        self.parts.server.alarm = asyncio.get_running_loop().call_later
+        await self.parts.database.open()
         try:
-            self.front_desk.open()
-            boots = await begin_boot(self.database, self.clock)
+            self.parts.front_desk.open()
+            boots = await begin_boot(self.parts.database, self.clock)
             self.boot = boots.number
-            await self.outbox.load(boots)
-            self.load_rules()
-            self._build_uplinks()
+            await self.parts.outbox.load(boots)
+            self.parts.load_rules()
+            self.parts.build_uplinks()
             await self._live()
         finally:
-            self.front_desk.close()
-            await self.database.close()
+            self.parts.front_desk.close()
+            await self.parts.database.close()
             self._notifier.close()
         if self._fatal is not None:
             raise self._fatal
 
     async def _live(self) -> None:
+        parts = self.parts
         commands = {
             "status": lambda request: self.status(),
             "access": self._access_status,
             "reload-access": lambda request: self.reload_access(),
-            **SessionDesk(self.server).commands(),
+            **SessionDesk(self.parts.server).commands(),
         }
-        control = ControlServer(self.state, commands, {"trace": self.server.tracer.begin})
+        control = ControlServer(self.state, commands, {"trace": self.parts.server.tracer.begin})
         async with asyncio.TaskGroup() as group:
-            inner = [self._keep(group, "desk", name, _life(desk.run)) for name, desk in self.desks.items()]
-            outer = [self._keep(group, "device", name, device.run) for name, device in self.devices.items()]
-            outer += [self._keep(group, "uplink", name, uplink.run) for name, uplink in self.uplinks.items()]
-            fronts = [self._keep(group, "listener", name, listener.run) for name, listener in self.listeners.items()]
+            inner = [self._keep(group, "desk", name, _life(desk.run)) for name, desk in parts.desks.items()]
+            outer = [self._keep(group, "device", name, device.run) for name, device in parts.devices.items()]
+            outer += [self._keep(group, "uplink", name, uplink.run) for name, uplink in parts.uplinks.items()]
+            fronts = [self._keep(group, "listener", name, listener.run) for name, listener in parts.listeners.items()]
             fronts.append(self._keep(group, "control", "socket", control.run))
             ticking = group.create_task(self._tick())
             await self._say_ready()
@@ -246,7 +141,7 @@ class App:
             self._notifier.stopping()
             log.info("stopping")
             ticking.cancel()
-            self.server.shutdown()
+            self.parts.server.shutdown()
             await _end(fronts)
             await self._finish_commands()
             await _end(outer)
@@ -259,8 +154,8 @@ class App:
             kind,
             name,
             run,
-            random=self._random,
-            metrics=self.metrics,
+            random=self.parts.random,
+            metrics=self.parts.metrics,
             now=self.clock.now,
             on_change=self._say_status,
         )
@@ -271,14 +166,14 @@ class App:
         """Let the commands that have begun come to their end; those that wait are given back."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DESK_PATIENCE):
-                await asyncio.gather(*(desk.drain() for desk in self.desks.values()))
+                await asyncio.gather(*(desk.drain() for desk in self.parts.desks.values()))
 
     async def _tick(self) -> None:
         watchdog_due = self.clock.now()
         while True:
-            now, _ = self._read_clocks()
-            self.server.tick()
-            self.sys_topics.tick()
+            now, _ = self.parts.read_clocks()
+            self.parts.server.tick()
+            self.parts.sys_topics.tick()
             interval = self._notifier.watchdog_interval
             if interval is not None and now >= watchdog_due:
                 stuck = self._watchdog.stuck()
@@ -323,17 +218,17 @@ class App:
                 "uptime": round(self.clock.now() - self._started, 1),
                 "time": self.clock.time(),
             },
-            "listeners": self._status_of("listener", self.listeners.items()),
-            "mqtt": {**self.server.status(), **self.broker.status()},
+            "listeners": self._status_of("listener", self.parts.listeners.items()),
+            "mqtt": {**self.parts.server.status(), **self.parts.broker.status()},
             "devices": {
-                name: {**entry, "commands": self.desks[name].status()}
-                for name, entry in self._status_of("device", self.devices.items()).items()
+                name: {**entry, "commands": self.parts.desks[name].status()}
+                for name, entry in self._status_of("device", self.parts.devices.items()).items()
             },
-            "rules": self.rules.status(),
-            "outbox": {**self.outbox.status(), "books": await self.outbox.tallies()},
-            "uplinks": self._status_of("uplink", self.uplinks.items()),
-            "drops": dict(self.metrics.drops),
-            "counts": dict(self.metrics.counts),
+            "rules": self.parts.rules.status(),
+            "outbox": {**self.parts.outbox.status(), "books": await self.parts.outbox.tallies()},
+            "uplinks": self._status_of("uplink", self.parts.uplinks.items()),
+            "drops": dict(self.parts.metrics.drops),
+            "counts": dict(self.parts.metrics.counts),
         }
 
     def _status_of(self, kind: str, parts: Iterable[tuple[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -354,31 +249,6 @@ def _joined(own: dict[str, Any], supervised: dict[str, Any]) -> dict[str, Any]:
 def _log_problems(event: str, error: ConfigError) -> None:
     for problem in error.problems:
         log.error(event, extra={"problem": problem})
-
-
-def _limits(settings: Settings) -> Limits:
-    mqtt = settings.mqtt
-    return Limits(
-        max_packet=mqtt.max_packet,
-        receive_maximum=mqtt.receive_maximum,
-        max_inflight=mqtt.max_inflight,
-        queue_count=mqtt.queue_count,
-        queue_bytes=mqtt.queue_bytes,
-        max_output=mqtt.max_output,
-        max_sessions=mqtt.max_sessions,
-        max_subscriptions=mqtt.max_subscriptions,
-        keep_alive_max=int(mqtt.keep_alive_max),
-        session_expiry_max=mqtt.session_expiry_max,
-        connect_timeout=mqtt.connect_timeout,
-        topic_alias_maximum=mqtt.topic_alias_maximum,
-        slow_consumer_wait=mqtt.slow_consumer_wait,
-        inflight_overflow=mqtt.inflight_overflow,
-        slow_consumer=mqtt.slow_consumer,
-    )
-
-
-def _make_client_id() -> str:
-    return f"auto-{secrets.token_hex(8)}"
 
 
 def _life(run: Callable[[], Awaitable[None]]) -> Callable[[Callable[[], None]], Awaitable[None]]:

@@ -80,7 +80,7 @@ def build(folder: Path, text: str = TEXT) -> App:
 
 def test_every_bound_reaches_its_part(tmp_path: Path) -> None:
     app = build(tmp_path)
-    limits = app.server.limits
+    limits = app.parts.server.limits
     assert {name: getattr(limits, name) for name in Limits.__slots__} == {
         "max_packet": 2048,
         "receive_maximum": 11,
@@ -98,7 +98,7 @@ def test_every_bound_reaches_its_part(tmp_path: Path) -> None:
         "inflight_overflow": "backpressure",
         "slow_consumer": "disconnect",
     }
-    retained = app.broker._retained
+    retained = app.parts.broker._retained
     assert (retained.max_count, retained.max_bytes) == (22, 23)
     extras = {"exclusive", "sys", "slow", "rewrite", "auto_subscribe"}
     assert {field.name for field in dataclasses.fields(Mqtt)} - extras == {
@@ -106,27 +106,27 @@ def test_every_bound_reaches_its_part(tmp_path: Path) -> None:
         "max_retained",
         "retained_bytes",
     }
-    assert (app.database.window, app.outbox._max_bytes, app.outbox._max_age) == (0.05, 2 << 20, 3600)
-    assert app.server.access.anonymous
+    assert (app.parts.database.window, app.parts.outbox._max_bytes, app.parts.outbox._max_age) == (0.05, 2 << 20, 3600)
+    assert app.parts.server.access.anonymous
     assert app.name == "site-7"
 
 
 def test_the_extras_reach_the_server_and_the_sys_topics_their_interval(tmp_path: Path) -> None:
     app = build(tmp_path, '[mqtt]\nexclusive = false\n[mqtt.sys]\ninterval = "7s"\nevents = false\n')
-    assert not app.server.extras.events
-    app.sys_topics.tick()
-    app.server.clock.now += 6
-    app.sys_topics.tick()
-    assert [message.payload for message in app.broker.retained("$SYS/broker/uptime")] == [b"0 seconds"]
-    app.server.clock.now += 1
-    app.sys_topics.tick()
-    assert [message.payload for message in app.broker.retained("$SYS/broker/uptime")] == [b"7 seconds"]
+    assert not app.parts.server.extras.events
+    app.parts.sys_topics.tick()
+    app.parts.server.clock.now += 6
+    app.parts.sys_topics.tick()
+    assert [message.payload for message in app.parts.broker.retained("$SYS/broker/uptime")] == [b"0 seconds"]
+    app.parts.server.clock.now += 1
+    app.parts.sys_topics.tick()
+    assert [message.payload for message in app.parts.broker.retained("$SYS/broker/uptime")] == [b"7 seconds"]
 
 
 def test_without_an_interval_there_are_no_sys_topics(tmp_path: Path) -> None:
     app = build(tmp_path, "[mqtt.sys]\ninterval = 0\n")
-    app.sys_topics.tick()
-    assert not list(app.broker.retained("$SYS/#"))
+    app.parts.sys_topics.tick()
+    assert not list(app.parts.broker.retained("$SYS/#"))
 
 
 def test_the_host_name_is_the_name_unless_there_is_one(tmp_path: Path) -> None:
@@ -137,7 +137,8 @@ def test_the_host_name_is_the_name_unless_there_is_one(tmp_path: Path) -> None:
     ("topic", "heard"), [("plant/boiler/t/set", True), ("plain/t/set", True), ("boiler/t/set", False)]
 )
 def test_commands_are_heard_below_the_topic_of_the_device(tmp_path: Path, topic: str, heard: bool) -> None:
-    desks = [subscriber for subscriber, _ in build(tmp_path).broker._trie.match(topic) if isinstance(subscriber, Desk)]
+    found = build(tmp_path).parts.broker._trie.match(topic)
+    desks = [subscriber for subscriber, _ in found if isinstance(subscriber, Desk)]
     assert bool(desks) is heard
 
 

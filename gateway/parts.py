@@ -1,0 +1,171 @@
+"""Settings to the parts of a gateway, bottom up: store, broker, rules, desks and devices, uplinks, listeners.
+
+Nothing here runs and nothing is opened; ``app.py`` gives the parts their life. Here is who knows whom.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gateway import __version__, kinds
+from gateway.broker.broker import Broker
+from gateway.broker.retained import Retained
+from gateway.clock import Clock
+from gateway.config.find import rule_files
+from gateway.config.load import Loaded
+from gateway.config.settings import Settings
+from gateway.connectors.base import Connector
+from gateway.connectors.commands import Desk
+from gateway.connectors.port import DevicePort
+from gateway.errors import GatewayError
+from gateway.login.desk import FrontDesk
+from gateway.metrics import Metrics
+from gateway.mqtt.extras import Extras
+from gateway.mqtt.limits import Limits
+from gateway.mqtt.server import MqttServer
+from gateway.mqtt.sys_topics import SysTopics
+from gateway.rules.engine import RuleEngine
+from gateway.rules.load import load as load_rules
+from gateway.store.db import Database
+from gateway.store.ledger import Ledger
+from gateway.store.outbox import Outbox
+
+
+class Parts:
+    """Everything that one gateway is made of. Built without I/O.
+
+    loaded    checked settings, with the file they came from
+    state     folder for the database and the control socket
+    on_lost   called when the store is lost: nothing that is acknowledged from then on would be true
+    random    0 <= x < 1, for back-off
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded[Settings],
+        state: Path,
+        name: str,
+        clock: Clock,
+        on_lost: Callable[[GatewayError], None],
+    ) -> None:
+        self.loaded = loaded
+        self.settings = settings = loaded.value
+        self.name = name
+        self.clock = clock
+        self.metrics = Metrics()
+        self.random = random.Random().random
+
+        mqtt = settings.mqtt
+        self.broker = Broker(self.metrics, Retained(mqtt.max_retained, mqtt.retained_bytes))
+        self.database = Database(state / "gateway.db", window=settings.store.window, on_error=on_lost)
+        self.outbox = Outbox(
+            self.database,
+            clock,
+            tuple(settings.uplink),
+            max_bytes=settings.store.max_bytes,
+            max_age=settings.store.max_age,
+            metrics=self.metrics,
+        )
+        self.front_desk = FrontDesk(state, loaded, self.read_clocks)
+        self.server = MqttServer(
+            self.broker,
+            self.front_desk.access,
+            _limits(settings),
+            self.metrics,
+            _make_client_id,
+            Extras.of(settings.mqtt),
+        )
+        version = f"edge-gateway version {__version__}"
+        self.sys_topics = SysTopics(self.server, self.broker.status, mqtt.sys.interval, version)
+        self.rules = RuleEngine(self.broker, clock, self.metrics)
+        self.listeners = {
+            name: kinds.runner("listener", loaded.kinds[f"listener.{name}"])(name, config, self.server, clock)
+            for name, config in settings.listener.items()
+        }
+        self._shared: dict[str, Any] = {}
+        self.devices: dict[str, Connector] = {}
+        self.desks: dict[str, Desk] = {}
+        for name, device in settings.device.items():
+            self._build_device(name, device)
+        self.uplinks: dict[str, Any] = {}
+
+    def _build_device(self, name: str, config: Any) -> None:
+        port = DevicePort(
+            name,
+            config,
+            config.point,
+            clock=self.clock,
+            publisher=self.broker,
+            shared=self._shared,
+            book=self.outbox.book,
+        )
+        connector: Connector = kinds.runner("device", self.loaded.kinds[f"device.{name}"])(name, config, port)
+        self.devices[name] = connector
+        topic = config.topic or name
+        desk = self.desks[name] = Desk(
+            name,
+            topic,
+            {point.name: point for point in config.point},
+            connector.write,
+            publisher=self.broker,
+            ledger=Ledger(self.database, self.clock),
+            clock=self.clock,
+        )
+        self.broker.subscribe(f"{topic}/+/set", desk)
+
+    def build_uplinks(self) -> None:
+        """The uplinks, once the outbox knows where each of them is."""
+        for name, config in self.settings.uplink.items():
+            runner = kinds.runner("uplink", self.loaded.kinds[f"uplink.{name}"])
+            self.uplinks[name] = runner(
+                name,
+                config,
+                self.outbox.reader(name),
+                self.broker,
+                self.clock,
+                self.metrics,
+                self.name,
+                self.random,
+            )
+            for route in config.forward:
+                self.broker.subscribe(route.filter, self.outbox)
+
+    def load_rules(self) -> None:
+        """Read the rule files and swap the whole set. Raises ConfigError; the set that runs then stays."""
+        self.rules.swap(load_rules(rule_files(self.settings.rules, self.loaded.source)).actions)
+
+    def read_clocks(self) -> tuple[float, float]:
+        """Bring the MQTT server's clock up to date: (monotonic, wall)."""
+        clock = self.server.clock
+        clock.now = self.clock.now()
+        clock.time = self.clock.time()
+        return clock.now, clock.time
+
+
+def _limits(settings: Settings) -> Limits:
+    mqtt = settings.mqtt
+    return Limits(
+        max_packet=mqtt.max_packet,
+        receive_maximum=mqtt.receive_maximum,
+        max_inflight=mqtt.max_inflight,
+        queue_count=mqtt.queue_count,
+        queue_bytes=mqtt.queue_bytes,
+        max_output=mqtt.max_output,
+        max_sessions=mqtt.max_sessions,
+        max_subscriptions=mqtt.max_subscriptions,
+        keep_alive_max=int(mqtt.keep_alive_max),
+        session_expiry_max=mqtt.session_expiry_max,
+        connect_timeout=mqtt.connect_timeout,
+        topic_alias_maximum=mqtt.topic_alias_maximum,
+        slow_consumer_wait=mqtt.slow_consumer_wait,
+        inflight_overflow=mqtt.inflight_overflow,
+        slow_consumer=mqtt.slow_consumer,
+    )
+
+
+def _make_client_id() -> str:
+    return f"auto-{secrets.token_hex(8)}"
