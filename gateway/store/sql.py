@@ -1,4 +1,4 @@
-"""The named statements of ``queries.sql`` and the numbered files of ``migrations/``.
+"""The named statements of ``queries/``, one file for each owner of tables, and the numbered files of ``migrations/``.
 
 A statement begins with ``-- name: word``; the comment lines below it say what it is for. Statements live in a
 file of their own, so that they can be read, tried in the ``sqlite3`` shell and reviewed as SQL.
@@ -35,4 +35,12 @@ def migrations() -> list[tuple[int, str]]:
     return scripts
 
 
-SQL: Final = parse(resources.files(__package__).joinpath("queries.sql").read_text())
+def _statements() -> dict[str, str]:
+    """Those of every file; a name is there once in all of them."""
+    files = resources.files(__package__).joinpath("queries").iterdir()
+    return parse(
+        "\n".join(file.read_text() for file in sorted(files, key=lambda file: file.name) if file.name.endswith(".sql"))
+    )
+
+
+SQL: Final = _statements()

@@ -156,6 +156,6 @@ def test_statements_have_a_name_and_a_description() -> None:
     assert sql.parse(text) == {"a": "SELECT 1", "b": "SELECT\n  2"}
     with pytest.raises(ValueError, match="there twice"):
         sql.parse(text + text)
-    source = Path(sql.__file__).with_name("queries.sql").read_text()
-    for block in source.split("-- name: ")[1:]:
+    sources = [file.read_text() for file in Path(sql.__file__).with_name("queries").glob("*.sql")]
+    for block in [block for source in sources for block in source.split("-- name: ")[1:]]:
         assert block.splitlines()[1].startswith("-- "), block
