@@ -14,7 +14,9 @@ from gateway.errors import ConfigError, GatewayError
 
 EX_CONFIG: Final = 78
 
-COMMANDS: Final = ("run", "check", "schema", "test", "status", "session", "pub", "sub", "user", "access", "demo")
+COMMANDS: Final = (
+    "run", "check", "schema", "test", "status", "session", "store", "pub", "sub", "user", "access", "demo",
+)  # fmt: skip
 """One file each in ``cli/``; only the one that is asked for is imported."""
 
 

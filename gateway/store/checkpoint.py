@@ -11,6 +11,7 @@ import sqlite3
 from typing import Final
 
 from gateway.store.opening import LOG_BYTES, PAGE_SIZE
+from gateway.store.written import Written
 
 FRAME_BYTES: Final = PAGE_SIZE + 24
 """A page in the log and its header (SQLite file format, section 4.1)."""
@@ -22,10 +23,11 @@ PAGES_PER_COMMIT: Final = 5
 class Checkpoints:
     """When to checkpoint, and what the log has carried. Used by the database's thread."""
 
-    __slots__ = ("failed", "log_bytes", "_estimate", "_frames")
+    __slots__ = ("failed", "log_bytes", "written", "_estimate", "_frames")
 
     def __init__(self) -> None:
         self.failed = 0
+        self.written = Written()
         self.log_bytes = 0
         self._estimate = 0
         self._frames = 0
@@ -42,12 +44,15 @@ class Checkpoints:
 
         No room or an I/O error leaves everything in the log, where it is safe, and is only counted.
         """
+        before = self.written.look()
         try:
             _busy, frames, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         except sqlite3.OperationalError:
             self.failed += 1
             self._estimate = LOG_BYTES // 2
             return
+        finally:
+            self.written.moved(before)
         self.log_bytes += max(0, frames - self._frames) * FRAME_BYTES
         # When all was moved the next commit begins the log anew.
         self._frames = 0 if moved == frames else frames

@@ -26,7 +26,9 @@ from typing import Any, Final, NamedTuple, TypeVar
 from gateway.errors import Refused
 from gateway.store.checkpoint import Checkpoints
 from gateway.store.errors import StoreError
-from gateway.store.opening import opened
+from gateway.store.floor import Floor
+from gateway.store.health import Health
+from gateway.store.opening import opened, suspect
 from gateway.store.transaction import Outcome, Work, commit, is_lost, read
 
 T = TypeVar("T")
@@ -80,15 +82,31 @@ class Database:
     """The database at ``path``; built without I/O, used between ``open`` and ``close``, on one event loop.
 
     window    seconds that a transaction gathers under load
+    salvage   what to do with a damaged file: see ``opened``
+    floor     of free space on the disk, below which no rows are taken; without it the disk is not looked at
+    waiting   called on the store's thread now and then while a long ``open`` goes on
     on_error  called once on the loop when the database is lost (damaged) or its thread met a bug: end the process
     progress  grows with everything the thread finishes; with ``busy`` it tells a watchdog work from a standstill
     """
 
-    def __init__(self, path: Path, *, window: float = 0.02, on_error: Callable[[StoreError], None] = _raise) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        window: float = 0.02,
+        on_error: Callable[[StoreError], None] = _raise,
+        salvage: bool = False,
+        floor: Floor | None = None,
+        waiting: Callable[[], None] = lambda: None,
+    ) -> None:
         self.path = path
         self.window = window
+        self._salvage = salvage
+        self._waiting = waiting
+        self._looking = False
         self.counts = Counts()
         self.checkpoints = Checkpoints()
+        self.health = Health(path, floor, self.checkpoints.written)
         self.progress = 0
         self.transaction = 1
         self._on_error = on_error
@@ -193,6 +211,34 @@ class Database:
         """Whether the thread has something to do."""
         return self._jobs_open > 0
 
+    def look_after(self) -> None:
+        """Look at the room on the disk; call about once a second. Waits for nothing."""
+        if self._thread is None or self._closing or self._looking:
+            return
+        self._looking = True
+
+        def job(connection: sqlite3.Connection) -> None:
+            self.health.look(connection, self._loop.time())
+            self._post(self._looked)
+
+        self._put(job)
+
+    def _looked(self) -> None:
+        self._looking = False
+        self._finished()
+
+    def status(self) -> dict[str, Any]:
+        """What was committed since the start, and ``Health.status``."""
+        counts = self.counts
+        return {
+            "commits": counts.commits,
+            "failed": counts.failed,
+            "rows": counts.rows,
+            "handed": counts.bytes,
+            "checkpoints_failed": self.checkpoints.failed,
+            **self.health.status(),
+        }
+
     # Gathering, on the loop
 
     def _admit(self, size: int) -> None:
@@ -200,6 +246,8 @@ class Database:
             raise StoreError(f"{self.path}: is closed")
         if size:
             items = self._items + self._items_committing
+            if self.health.floor.low:
+                raise Refused("the disk is full: nothing more is stored", 0x97)
             # One that is larger than the bound may pass alone.
             if items >= MAX_ITEMS or (items and self._bytes + self._bytes_committing + size > MAX_BYTES):
                 raise Refused(f"the store is behind: {items} items wait for the disk", 0x97)
@@ -242,7 +290,9 @@ class Database:
         size = self._bytes_committing
 
         def job(connection: sqlite3.Connection) -> None:
-            self._post(self._committed, works, commit(connection, [work for work, _ in works]))
+            outcomes = commit(connection, [work for work, _ in works])
+            self.health.after_commit(connection, outcomes[0].error, self._loop.time())
+            self._post(self._committed, works, outcomes)
             self.checkpoints.after_commit(connection, size)
 
         self._put(job)
@@ -290,6 +340,7 @@ class Database:
         if is_lost(error):
             lost = StoreError(f"{self.path}: is damaged ({error}); stop, move it away or put a copy back")
             lost.__cause__ = error
+            suspect(self.path)
             self._lose(lost)
 
     def _lose(self, error: StoreError) -> None:
@@ -308,7 +359,9 @@ class Database:
 
     def _run(self, ready: asyncio.Future[None]) -> None:
         try:
-            with opened(self.path) as connection:
+            self.checkpoints.written.begin()
+            with opened(self.path, salvage=self._salvage, progress=self._waiting) as connection:
+                self.health.opened(connection, self._loop.time())
                 self._post(_settle, ready, Outcome(None, None))
                 while (job := self._jobs.get()) is not None:
                     job(connection)

@@ -174,6 +174,8 @@ def _examine(path: Path) -> None:
                 if _owner_in_file(path) == APPLICATION_ID:
                     raise Damaged(f"{path}: its log is another database's; {_ADVICE}", "its log is another database's")
                 raise StoreError(f"{path}: is the database of another program (id {owner:#x}); {_ADVICE}")
+    except UnicodeDecodeError as error:  # in the words of SQLite about names that are noise
+        problem = str(error)
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode not in _UNREADABLE:
             raise

@@ -128,6 +128,20 @@ class Quarantine:
         return [e for e in self.entries() if e.report is not None and e.report.get("acknowledged") is None]
 
 
+def salvage_alarm(entries: list[Entry]) -> str | None:
+    """What the alarm says while ``entries`` are not acknowledged."""
+    if not entries:
+        return None
+    report = entries[-1].report or {}
+    tables = report.get("tables", {}).values()
+    saved, lost = (sum(table[word] for table in tables) for word in ("saved", "lost"))
+    what = "no room to save its rows" if report.get("no_room") else f"{saved} rows saved, at least {lost} lost"
+    return (
+        f"the database was damaged ({report.get('problem')}) and replaced: {what}; the damaged one is kept in "
+        f"{entries[-1].path}; when you have seen it: gateway store acknowledge"
+    )
+
+
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_bytes())
