@@ -113,7 +113,7 @@ def run_plain(connection: Connection, decoder: Decoder) -> bool:
         return turn.is_pressed()
     decoder.at = at
     metrics = connection.server.metrics
-    metrics.count("messages_in", count)
+    metrics.traffic.messages_in += count
     metrics.traffic.packets_in += count
     metrics.traffic.payload_in += payload
     return True

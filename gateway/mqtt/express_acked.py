@@ -67,7 +67,8 @@ def run_acked(connection: Connection, decoder: Decoder) -> bool:
             break
         payload = data[rest:stop]
         message = Message(route.topic, payload, 1, False, turn.time, None, source)
-        message.frames = {key: (data[at:body], data[body + 2 : stop])}
+        message.frame_key = key
+        message.frame = (data[at:body], data[body + 2 : stop])
         for receiver in route.receivers:
             receiver.take(Item(message, 1, False, (), None, turn.now))
         answers.append(data[body : body + 2])
@@ -80,7 +81,7 @@ def run_acked(connection: Connection, decoder: Decoder) -> bool:
     decoder.at = at
     connection.write(PUBACK + PUBACK.join(answers))
     metrics = connection.server.metrics
-    metrics.count("messages_in", len(answers))
+    metrics.traffic.messages_in += len(answers)
     metrics.traffic.packets_in += len(answers)
     metrics.traffic.packets_out += len(answers) - 1  # for the connection they are one
     metrics.traffic.payload_in += payload_in
@@ -92,8 +93,8 @@ def run_pubacks(connection: Connection, decoder: Decoder) -> bool:
     server = connection.server
     session = connection.session
     assert session is not None
-    if server.extras.slow is not None:
-        return False
+    slow = server.extras.slow
+    now = server.clock.now
     data = decoder.data
     at = first = decoder.at
     end = len(data)
@@ -103,8 +104,11 @@ def run_pubacks(connection: Connection, decoder: Decoder) -> bool:
         if not packet_id:
             break
         at += 4
-        if outgoing.acknowledged(packet_id) is None:
+        item = outgoing.acknowledged(packet_id)
+        if item is None:
             server.metrics.count("acks_unknown")
+        elif slow is not None and now - item.since > slow.threshold:
+            slow.late(connection, item)
     decoder.at = at
     server.metrics.traffic.packets_in += (at - first) // 4
     return at > first

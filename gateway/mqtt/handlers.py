@@ -63,7 +63,7 @@ def on_publish(connection: Connection, packet: Publish) -> None:
     """PUBLISH: hand the message to the broker; answer when it is safe."""
     server = connection.server
     session = _session(connection)
-    server.metrics.count("messages_in")
+    server.metrics.traffic.messages_in += 1
     server.metrics.traffic.payload_in += len(packet.payload)
     topic, expires, props = packet.topic, None, packet.props
     if props:

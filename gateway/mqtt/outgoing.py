@@ -5,14 +5,15 @@ the client's window, or comes while it is away, waits in ``pending``, bounded in
 is dropped and counted. Retained messages for a new subscription are drawn one by one as room appears, so a
 subscription to everything needs no memory for everything.
 
-It writes frames to a connection and knows no socket. Whether publishers should wait for it is in ``pressure.py``.
+It writes frames to a connection, its ``wire``, and knows no socket. Whether publishers should wait for it is in
+``pressure.py``.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from gateway.message import MESSAGE_EXPIRY, SUBSCRIPTION_IDENTIFIER, Message
 from gateway.metrics import Metrics
@@ -24,30 +25,12 @@ from gateway.mqtt.properties import TOPIC_ALIAS
 from gateway.mqtt.turn import Turn
 
 if TYPE_CHECKING:
+    from gateway.mqtt.connection import Connection
     from gateway.mqtt.shared import Group
 
 
 NOTHING: Final[deque[Item]] = deque()
 """Stands for an empty queue: a deque of its own takes 700 bytes, and most clients never need it. Never changed."""
-
-
-class Wire(Protocol):
-    """What the window needs of a connection."""
-
-    version: int
-    max_packet_out: int
-
-    def write(self, data: bytes) -> None:
-        """Queue bytes for the next flush."""
-
-    def send(self, packet: PubRel) -> None:
-        """Queue a packet, if the client takes one of its size."""
-
-    def room(self) -> bool:
-        """Whether the socket takes more; False also tells publishers to wait."""
-
-    def full(self) -> bool:
-        """Whether not even QoS 0 may be queued any more."""
 
 
 class Item:
@@ -110,7 +93,7 @@ class Outgoing:
         self.pending_bytes = 0
         self.pressure = Pressure(turn, is_slow)
         self.window = limits.max_inflight
-        self.wire: Wire | None = None
+        self.wire: Connection | None = None
 
     # -- messages in ---------------------------------------------------------------------------------------
 
@@ -139,7 +122,7 @@ class Outgoing:
             self._metrics.drop("slow_consumer", count)
             return
         wire.write(run)
-        self._metrics.count("messages_out", count)
+        self._metrics.traffic.messages_out += count
         # For the connection the run is one packet.
         self._metrics.traffic.packets_out += count - 1
         self._metrics.traffic.payload_out += payload
@@ -226,7 +209,7 @@ class Outgoing:
 
     # -- frames out ----------------------------------------------------------------------------------------
 
-    def _start(self, wire: Wire, item: Item) -> None:
+    def _start(self, wire: Connection, item: Item) -> None:
         item.packet_id = self._free_id()
         if self._write(wire, item, False):
             self.inflight[item.packet_id] = item
@@ -238,7 +221,7 @@ class Outgoing:
             if self._next_id not in self.inflight:
                 return self._next_id
 
-    def _write(self, wire: Wire, item: Item, dup: bool) -> bool:
+    def _write(self, wire: Connection, item: Item, dup: bool) -> bool:
         message = item.message
         flags = dup << 3 | item.qos << 1 | item.retain
         # [MQTT-4.3.3-7]: what has been sent once does not expire any more.
@@ -251,7 +234,7 @@ class Outgoing:
             self._metrics.drop("too_large_for_client")
             return False
         wire.write(head + item.packet_id.to_bytes(2, "big") + tail if item.qos else head)
-        self._metrics.count("messages_out")
+        self._metrics.traffic.messages_out += 1
         self._metrics.traffic.payload_out += len(message.payload)
         return True
 
@@ -261,15 +244,23 @@ class Outgoing:
         topic, alias = (message.topic, 0) if not self._aliases_max else self._alias(message.topic)
         if version == 5 and (item.ids or message.expires is not None):
             return publish_frame(topic, message.payload, 5, flags, self._special(item, alias))
-        frames = message.frames
-        if frames is None:
-            frames = message.frames = {}
         # Bits: flags, version, "the alias is known", the alias.
         key = flags | (version == 5) << 4 | (not topic) << 5 | alias << 6
-        frame: tuple[bytes, bytes] | None = frames.get(key)
-        if frame is None:
-            props = message.props + ((TOPIC_ALIAS, alias),) if alias else message.props
-            frame = frames[key] = publish_frame(topic, message.payload, version, flags, props)
+        if message.frame_key == key:
+            return message.frame
+        frames = message.frames
+        found = frames.get(key) if frames is not None else None
+        if found is not None:
+            return found
+        props = message.props + ((TOPIC_ALIAS, alias),) if alias else message.props
+        frame = publish_frame(topic, message.payload, version, flags, props)
+        if message.frame_key < 0:
+            message.frame_key = key
+            message.frame = frame
+        elif frames is None:
+            message.frames = {key: frame}
+        else:
+            frames[key] = frame
         return frame
 
     def _alias(self, topic: str) -> tuple[str, int]:
@@ -319,7 +310,7 @@ class Outgoing:
 
     # -- connections come and go ---------------------------------------------------------------------------
 
-    def resume(self, wire: Wire, window: int, aliases: int) -> None:
+    def resume(self, wire: Connection, window: int, aliases: int) -> None:
         """A connection is there: repeat what is in flight, in order, then go on [MQTT-4.4.0-1].
 
         ``window``: the client's Receive Maximum, which also bounds what is repeated at once [MQTT-3.3.4-9].
@@ -332,7 +323,7 @@ class Outgoing:
         self._unsent = list(reversed(self.inflight))
         self.refill()
 
-    def _repeat(self, wire: Wire) -> None:
+    def _repeat(self, wire: Connection) -> None:
         while self._unsent and len(self.inflight) - len(self._unsent) < self.window and wire.room():
             packet_id = self._unsent.pop()
             item = self.inflight.get(packet_id)

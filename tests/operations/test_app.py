@@ -47,6 +47,7 @@ topic_alias_maximum = 21
 slow_consumer_wait = "100ms"
 inflight_overflow = "backpressure"
 slow_consumer = "disconnect"
+gather = "5ms"
 max_retained = 22
 retained_bytes = 23
 
@@ -103,9 +104,11 @@ def test_every_bound_reaches_its_part(tmp_path: Path) -> None:
     extras = {"exclusive", "sys", "slow", "rewrite", "auto_subscribe"}
     assert {field.name for field in dataclasses.fields(Mqtt)} - extras == {
         *Limits.__slots__,
+        "gather",
         "max_retained",
         "retained_bytes",
     }
+    assert app.parts.pool.moderator.gather == 0.005
     assert (app.parts.database.window, app.parts.outbox._max_bytes, app.parts.outbox._max_age) == (0.05, 2 << 20, 3600)
     assert app.parts.server.access.anonymous
     assert app.name == "site-7"
