@@ -106,6 +106,10 @@ class Broker:
         self.generation += 1
         return self._trie.remove(pattern, subscriber)
 
+    def spelling(self, pattern: str) -> str:
+        """The filter as the text that is kept, if it is."""
+        return self._trie.spelling(pattern)
+
     def forget(self) -> None:
         """What ``merge`` answered may not hold any more."""
         self._cache.clear()

@@ -72,6 +72,9 @@ class Router(Publisher, Protocol):
     def receivers(self, topic: str) -> Sequence[Subscriber]:
         """Who would get a message on ``topic`` now."""
 
+    def spelling(self, pattern: str) -> str:
+        """The filter as the text that the broker keeps, if it does, so that a thousand sessions share one."""
+
     def forget(self) -> None:
         """Ask every receiver anew: what they said of topics may not hold any more."""
 

@@ -105,10 +105,12 @@ class Enforcer:
             ):
                 connection.will = None
             for pattern, subscription in list(session.subscriptions.items()):
-                if server.access.may_subscribe(who, pattern):
-                    subscription.may = server.access.withheld(who, pattern)
-                else:
+                if not server.access.may_subscribe(who, pattern):
                     self._revoke(session, pattern)
+                    continue
+                may = server.access.withheld(who, pattern)
+                if may is not None or subscription.may is not None:
+                    session.subscribe(server.broker, pattern, subscription.limited(may))
         server.forget_routes()
 
     def _expel(self, session: Session, reason: int) -> None:

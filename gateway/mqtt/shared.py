@@ -14,7 +14,8 @@ from gateway.message import Message
 from gateway.mqtt.outgoing import Item
 
 if TYPE_CHECKING:
-    from gateway.mqtt.session import Session, Subscription
+    from gateway.mqtt.session import Session
+    from gateway.mqtt.subscription import Subscription
 
 PREFIX = "$share/"
 
