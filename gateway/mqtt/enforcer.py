@@ -88,6 +88,9 @@ class Enforcer:
     def recheck(self) -> None:
         """Users, bans, rules or limits have changed: end who may not be here, take back what is not allowed."""
         server = self._server
+        if server.fan_out is not None:
+            # What was published before goes by the rights of before.
+            server.fan_out.flush()
         for session in list(server.sessions.values()):
             who = session.identity
             if who is None:

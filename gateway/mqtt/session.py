@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 class Nobody(Subscriber):
     """The receiver of a topic that is withheld."""
 
+    def keeps(self) -> bool:
+        return False
+
     def deliver(self, message: Message, done: Done | None) -> bool:
         return False
 
@@ -61,6 +64,9 @@ class Delivery(Subscriber):
         qos = message.qos if message.qos < self._qos else self._qos
         retain = message.retain and self._retain_as_published
         session.outgoing.send(message, qos, retain, self._ids)
+        return False
+
+    def keeps(self) -> bool:
         return False
 
     def express(self, version: int, qos: int) -> Outgoing | None:

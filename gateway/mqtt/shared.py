@@ -49,6 +49,9 @@ class Group(Subscriber):
             )
         return False
 
+    def keeps(self) -> bool:
+        return False
+
     def _choose(self, but: Session | None, topic: str) -> Session | None:
         """The next member in turn that may have the topic: connected with room, else connected, else away. ``but`` is
         passed over."""
