@@ -51,6 +51,7 @@ crash: peers ## kill -9 the gateway ROUNDS times under load (20)
 bench: $(stamp) ## numbers of this machine; writes nothing
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.footprint
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.broker
+	@PYTHONPATH=tests $(bin)/python -m benchmarks.neighbours
 
 compiled: $(stamp) ## the wheel with the hot chain compiled by mypyc, unpacked in build/compiled
 	@rm -rf build/wheel build/compiled

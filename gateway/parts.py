@@ -168,6 +168,9 @@ def _limits(settings: Settings) -> Limits:
         slow_consumer_wait=mqtt.slow_consumer_wait,
         inflight_overflow=mqtt.inflight_overflow,
         slow_consumer=mqtt.slow_consumer,
+        fan_out=mqtt.fan_out,
+        fan_out_count=mqtt.fan_out_count,
+        fan_out_bytes=mqtt.fan_out_bytes,
     )
 
 

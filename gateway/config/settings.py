@@ -118,6 +118,20 @@ class Mqtt:
         text="What happens to messages for a client whose window is full: pending keeps queue_count of them and then "
         "drops the oldest; backpressure lets publishers wait, however long, and drops nothing.",
     )
+    fan_out: Literal["sync", "async"] = setting(
+        "sync",
+        text="How a message reaches many clients: sync serves all of them before anything else happens; async serves "
+        "them in turns, so that other clients are answered meanwhile and the publisher is answered first.",
+    )
+    fan_out_count: int = setting(
+        1000,
+        text="fan_out = async: messages that wait; beyond that each publisher's message makes room first.",
+        check=between(1, 1_000_000),
+        live=True,
+    )
+    fan_out_bytes: Size = setting(
+        MIB, text="The same in bytes of topic and payload.", check=between(0, 1024 * MIB), live=True
+    )
     slow_consumer: Literal["drop", "disconnect"] = setting(
         "drop",
         text="What happens to a client that makes publishers wait for longer than slow_consumer_wait: drop lets nobody "

@@ -129,7 +129,10 @@ def learn(connection: Connection, message: Message) -> None:
     if len(routes) >= MAX_ROUTES or len(topic) > LONGEST_TOPIC:
         return
     found: list[Outgoing] = []
-    for receiver in server.broker.receivers(message.topic):
+    receivers = server.broker.receivers(message.topic)
+    if server.fan_out is not None and server.fan_out.wants(message.source, len(receivers)):
+        return
+    for receiver in receivers:
         outgoing = receiver.express(connection.version, message.qos)
         if outgoing is None:
             return

@@ -123,6 +123,9 @@ def run(connection: Connection, decoder: Decoder) -> bool:
     first = data[at]
     if first == PUBACK[0]:
         return run_pubacks(connection, decoder)
+    fan_out = connection.server.fan_out
+    if fan_out is not None and connection.session is not None and fan_out.waits(connection.session.source):
+        return False
     if first == PLAIN_QOS_0:
         return connection.express.is_current(connection.server.routes) and run_plain(connection, decoder)
     if first == PLAIN:

@@ -45,7 +45,8 @@ from gateway.mqtt.reasons import (
     TOPIC_ALIAS_INVALID,
     reason_text,
 )
-from gateway.mqtt.session import Session, Subscription
+from gateway.mqtt.session import Session
+from gateway.mqtt.subscription import subscription
 
 if TYPE_CHECKING:
     from gateway.mqtt.connection import Connection
@@ -203,8 +204,8 @@ def on_subscribe(connection: Connection, packet: Subscribe) -> None:
         events.subscribed(connection, packet.filters, reasons)
 
 
-Due = list[tuple[str, Subscription]]
-"""Subscriptions whose retained messages have yet to be sent."""
+Due = list[str]
+"""Filters whose retained messages have yet to be sent."""
 
 
 def subscribe_to(
@@ -222,23 +223,22 @@ def subscribe_to(
         if refusal:
             reasons.append(refusal if connection.version == 5 else V3_FAILURE)
             continue
-        subscription = Subscription(asked.qos, asked.no_local, asked.retain_as_published, ids)
-        if session.identity is not None:
-            subscription.may = server.access.withheld(session.identity, pattern)
-        new = session.subscribe(server.broker, pattern, subscription)
+        may = server.access.withheld(session.identity, pattern) if session.identity is not None else None
+        options = subscription(asked.qos, asked.no_local, asked.retain_as_published, ids, may)
+        new = session.subscribe(server.broker, pattern, options)
         if pattern.startswith(EXCLUSIVE):
             server.extras.exclusive.claim(pattern, session)
         # Retain Handling (section 3.8.3.1): 0 always, 1 only for a new filter, 2 never.
         if asked.retain_handling == 0 or (asked.retain_handling == 1 and new):
-            due.append((pattern, subscription))
+            due.append(pattern)
         reasons.append(asked.qos)
     return tuple(reasons), due
 
 
 def send_due(connection: Connection, due: Due) -> None:
     """Send the retained messages of new subscriptions; SUBACK or CONNACK must be sent."""
-    for pattern, subscription in due:
-        _session(connection).send_retained(connection.server.broker, pattern, subscription)
+    for pattern in due:
+        _session(connection).send_retained(connection.server.broker, pattern)
 
 
 def _refusal(connection: Connection, session: Session, pattern: str) -> int:

@@ -15,6 +15,7 @@ from gateway.message import MESSAGE_EXPIRY, Message
 from gateway.metrics import Metrics
 from gateway.mqtt.enforcer import Enforcer
 from gateway.mqtt.extras import Extras
+from gateway.mqtt.fan_out import FanOut
 from gateway.mqtt.limits import Limits
 from gateway.mqtt.properties import WILL_DELAY_INTERVAL, get
 from gateway.mqtt.reasons import SERVER_SHUTTING_DOWN, SESSION_TAKEN_OVER
@@ -77,6 +78,9 @@ class MqttServer:
         self.sessions: dict[str, Session] = {}
         self.connections: set[Connection] = set()
         self._wills: dict[str, _PendingWill] = {}
+        self.fan_out: FanOut | None = FanOut(self) if limits.fan_out == "async" else None
+        if self.fan_out is not None:
+            broker.deliver_later(self.fan_out)
         self._patience: list[tuple[float, Callable[[], None]]] = []
 
     # -- connections ---------------------------------------------------------------------------------------
@@ -185,6 +189,8 @@ class MqttServer:
     def tick(self) -> None:
         """Close silent clients, send wills that are due, forget expired sessions. Call about once a second."""
         now = self.clock.now
+        if self.fan_out is not None:
+            self.fan_out.drain()
         due = [expire for at, expire in self._patience if at <= now]
         self._patience = [entry for entry in self._patience if entry[0] > now]
         for expire in due:

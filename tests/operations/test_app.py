@@ -48,6 +48,9 @@ slow_consumer_wait = "100ms"
 inflight_overflow = "backpressure"
 slow_consumer = "disconnect"
 gather = "5ms"
+fan_out = "async"
+fan_out_count = 24
+fan_out_bytes = 25
 max_retained = 22
 retained_bytes = 23
 
@@ -98,6 +101,9 @@ def test_every_bound_reaches_its_part(tmp_path: Path) -> None:
         "slow_consumer_wait": 0.1,
         "inflight_overflow": "backpressure",
         "slow_consumer": "disconnect",
+        "fan_out": "async",
+        "fan_out_count": 24,
+        "fan_out_bytes": 25,
     }
     retained = app.parts.broker._retained
     assert (retained.max_count, retained.max_bytes) == (22, 23)
