@@ -66,7 +66,10 @@ class Incoming:
         return len(self._owed)
 
     def at_least_once(self, packet_id: int, reason: int = SUCCESS) -> Done:
-        """A QoS 1 PUBLISH came in: the callback to give to ``publish``. ``reason``: which kind of success it will be."""
+        """A QoS 1 PUBLISH came in: the callback to give to ``publish``.
+
+        ``reason``: what the client is told when all goes well.
+        """
         owed = _Owed(PubAck(packet_id, reason))
         self._owe(owed)
         return partial(self._settle, owed)
