@@ -91,15 +91,16 @@ def on_publish(connection: Connection, packet: Publish) -> None:
         topic, packet.payload, packet.qos, packet.retain, server.clock.time, expires, session.source, 0, props
     )
     incoming = session.incoming
-    # Of what has no receiver, 0x10 tells a version 5 client so (section 3.4.2.1).
-    is_heard = packet.qos == 0 or connection.version < 5 or bool(server.broker.receivers(topic))
-    reason = SUCCESS if is_heard else NO_MATCHING_SUBSCRIBERS
     if packet.qos < 2:
+        # Of what has no receiver, 0x10 tells a version 5 client so (section 3.4.2.1). PUBREC stays plain, as other
+        # brokers keep it: the standard leaves both open.
+        is_heard = packet.qos == 0 or connection.version < 5 or bool(server.broker.receivers(topic))
+        reason = SUCCESS if is_heard else NO_MATCHING_SUBSCRIBERS
         server.broker.publish(message, incoming.at_least_once(packet.packet_id, reason) if packet.qos else None)
         if server.express and who.quota is None and topic == asked:
             learn(connection, message)
         return
-    done = incoming.exactly_once(packet.packet_id, reason)
+    done = incoming.exactly_once(packet.packet_id)
     if done is not None:
         server.broker.publish(message, done)
 

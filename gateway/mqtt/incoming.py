@@ -74,14 +74,14 @@ class Incoming:
         self._owe(owed)
         return partial(self._settle, owed)
 
-    def exactly_once(self, packet_id: int, reason: int = SUCCESS) -> Done | None:
+    def exactly_once(self, packet_id: int) -> Done | None:
         """The same for QoS 2, or None when the PUBLISH is a repeat."""
         known = self._held.get(packet_id)
         if known is not None:
             self._owe(known)
             self._flush()
             return None
-        owed = self._held[packet_id] = _Owed(PubRec(packet_id, reason))
+        owed = self._held[packet_id] = _Owed(PubRec(packet_id))
         self._owe(owed)
         return partial(self._settle, owed)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from math import ceil
 from typing import TYPE_CHECKING, Final, Protocol
 
 from gateway.errors import Malformed
@@ -289,8 +290,8 @@ class Outgoing:
         message = item.message
         props = message.props
         if message.expires is not None:
-            # [MQTT-3.3.2-6]: the interval shrinks by the time that the message waited here.
-            props += ((MESSAGE_EXPIRY, max(1, int(message.expires - self._turn.now))),)
+            # [MQTT-3.3.2-6]: the interval shrinks by the whole seconds that the message waited here.
+            props += ((MESSAGE_EXPIRY, max(1, ceil(message.expires - self._turn.now))),)
         if alias:
             props += ((TOPIC_ALIAS, alias),)
         return props + tuple((SUBSCRIPTION_IDENTIFIER, identifier) for identifier in item.ids)
