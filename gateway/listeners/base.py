@@ -144,10 +144,15 @@ class SocketListener(Generic[S]):
             or sock.fileno() >= self._last_file
         ):
             return "connects_refused"
-        if self._proxies and sock.family != socket.AF_UNIX:
+        if sock.family == socket.AF_UNIX:
+            return ""
+        if self._proxies:
             address = ipaddress.ip_address(name[0].partition("%")[0])
             if not any(address in network for network in self._proxies):
                 return "proxy_refused"
+        # Behind a proxy the client's address is known only at CONNECT, where bans are looked at again.
+        elif self.server.access.bans.of_address(name[0], self.clock.time()) is not None:
+            return "connects_refused"
         return ""
 
     def status(self) -> dict[str, Any]:

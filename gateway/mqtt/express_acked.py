@@ -14,6 +14,7 @@ from gateway.message import Message
 from gateway.mqtt.express import PLAIN as PLAIN_QOS_0
 from gateway.mqtt.express import run_plain
 from gateway.mqtt.outgoing import Item
+from gateway.mqtt.reasons import NO_MATCHING_SUBSCRIBERS
 
 if TYPE_CHECKING:
     from gateway.mqtt.connection import Connection
@@ -24,6 +25,10 @@ PLAIN: Final = 0x32
 
 PUBACK: Final = b"\x40\x02"
 """PUBACK of both versions when there is nothing more to say (MQTT 5 section 3.4.2.1)."""
+
+PUBACK_UNHEARD: Final = b"\x40\x03"
+UNHEARD: Final = bytes((NO_MATCHING_SUBSCRIBERS,))
+"""Around the packet id of a version 5 PUBACK: there is nobody who wants that topic."""
 
 FLAGS: Final = 0x02
 
@@ -42,6 +47,7 @@ def run_acked(connection: Connection, decoder: Decoder) -> bool:
     is_v5 = connection.version == 5
     key = FLAGS | is_v5 << 4
     answers: list[bytes] = []
+    is_unheard = False  # the same for all answers of a run
     payload_in = 0
     while at + 6 <= end and data[at] == PLAIN:
         length = data[at + 1]
@@ -60,6 +66,10 @@ def run_acked(connection: Connection, decoder: Decoder) -> bool:
         route = connection.express.acked.get(data[start + 2 : body])
         if route is None or (is_v5 and data[body + 2]) or not (data[body] or data[body + 1]):
             break
+        if is_v5 and is_unheard is bool(route.receivers):
+            if answers:
+                break
+            is_unheard = not is_unheard
         for receiver in route.receivers:
             if not receiver.is_ready():
                 break
@@ -79,7 +89,10 @@ def run_acked(connection: Connection, decoder: Decoder) -> bool:
     if not answers:
         return turn.is_pressed()
     decoder.at = at
-    connection.write(PUBACK + PUBACK.join(answers))
+    if is_unheard:
+        connection.write(PUBACK_UNHEARD + (UNHEARD + PUBACK_UNHEARD).join(answers) + UNHEARD)
+    else:
+        connection.write(PUBACK + PUBACK.join(answers))
     metrics = connection.server.metrics
     metrics.traffic.messages_in += len(answers)
     metrics.traffic.packets_in += len(answers)

@@ -34,6 +34,7 @@ from gateway.mqtt.packets import (
 )
 from gateway.mqtt.properties import SESSION_EXPIRY_INTERVAL, TOPIC_ALIAS, get
 from gateway.mqtt.reasons import (
+    NO_MATCHING_SUBSCRIBERS,
     NO_SUBSCRIPTION_EXISTED,
     NORMAL_DISCONNECTION,
     NOT_AUTHORIZED,
@@ -42,6 +43,7 @@ from gateway.mqtt.reasons import (
     PROTOCOL_ERROR,
     QUOTA_EXCEEDED,
     RECEIVE_MAXIMUM_EXCEEDED,
+    SUCCESS,
     TOPIC_ALIAS_INVALID,
     reason_text,
 )
@@ -91,7 +93,11 @@ def on_publish(connection: Connection, packet: Publish) -> None:
     )
     incoming = session.incoming
     if packet.qos < 2:
-        server.broker.publish(message, incoming.at_least_once(packet.packet_id) if packet.qos else None)
+        # Of what has no receiver, 0x10 tells a version 5 client so (section 3.4.2.1). PUBREC stays plain, as other
+        # brokers keep it: the standard leaves both open.
+        is_heard = packet.qos == 0 or connection.version < 5 or bool(server.broker.receivers(topic))
+        reason = SUCCESS if is_heard else NO_MATCHING_SUBSCRIBERS
+        server.broker.publish(message, incoming.at_least_once(packet.packet_id, reason) if packet.qos else None)
         if server.express and who.quota is None and topic == asked:
             learn(connection, message)
         return
@@ -170,7 +176,7 @@ def on_pubrec(connection: Connection, packet: PubRec) -> None:
     """PUBREC: the client has it; answer PUBREL, or end the exchange when it refused."""
     outgoing = _session(connection).outgoing
     if packet.reason >= 0x80:
-        outgoing.acknowledged(packet.packet_id)
+        outgoing.refused(packet.packet_id)
     elif outgoing.received(packet.packet_id):
         connection.send(PubRel(packet.packet_id))
     else:

@@ -15,7 +15,7 @@ from typing import Final
 from gateway.broker.port import Done
 from gateway.errors import Refused
 from gateway.mqtt.packets import PubAck, PubRec
-from gateway.mqtt.reasons import UNSPECIFIED_ERROR
+from gateway.mqtt.reasons import SUCCESS, UNSPECIFIED_ERROR
 
 Answer = Callable[[PubAck | PubRec, BaseException | None], None]
 
@@ -65,14 +65,17 @@ class Incoming:
         """Answers that wait for the store."""
         return len(self._owed)
 
-    def at_least_once(self, packet_id: int) -> Done:
-        """A QoS 1 PUBLISH came in: the callback to give to ``publish``."""
-        owed = _Owed(PubAck(packet_id))
+    def at_least_once(self, packet_id: int, reason: int = SUCCESS) -> Done:
+        """A QoS 1 PUBLISH came in: the callback to give to ``publish``.
+
+        ``reason``: what the client is told when all goes well.
+        """
+        owed = _Owed(PubAck(packet_id, reason))
         self._owe(owed)
         return partial(self._settle, owed)
 
     def exactly_once(self, packet_id: int) -> Done | None:
-        """A QoS 2 PUBLISH came in: the callback to give to ``publish``, or None when it is a repeat."""
+        """The same for QoS 2, or None when the PUBLISH is a repeat."""
         known = self._held.get(packet_id)
         if known is not None:
             self._owe(known)

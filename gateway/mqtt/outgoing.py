@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from math import ceil
 from typing import TYPE_CHECKING, Final
 
+from gateway.errors import Malformed
 from gateway.message import MESSAGE_EXPIRY, SUBSCRIPTION_IDENTIFIER, Message
 from gateway.metrics import Metrics
 from gateway.mqtt.encode import publish_frame
@@ -22,6 +24,7 @@ from gateway.mqtt.limits import Limits
 from gateway.mqtt.packets import PubRel
 from gateway.mqtt.pressure import Pressure
 from gateway.mqtt.properties import TOPIC_ALIAS
+from gateway.mqtt.reasons import PROTOCOL_ERROR
 from gateway.mqtt.turn import Turn
 
 if TYPE_CHECKING:
@@ -278,35 +281,58 @@ class Outgoing:
         message = item.message
         props = message.props
         if message.expires is not None:
-            # [MQTT-3.3.2-6]: the interval shrinks by the time that the message waited here.
-            props += ((MESSAGE_EXPIRY, max(1, int(message.expires - self._turn.now))),)
+            # [MQTT-3.3.2-6]: the interval shrinks by the whole seconds that the message waited here.
+            props += ((MESSAGE_EXPIRY, max(1, ceil(message.expires - self._turn.now))),)
         if alias:
             props += ((TOPIC_ALIAS, alias),)
         return props + tuple((SUBSCRIPTION_IDENTIFIER, identifier) for identifier in item.ids)
 
     # -- answers of the client -----------------------------------------------------------------------------
 
+    # An identifier that is not in flight is nothing bad (section 4.3.3). One that is in flight and waits for another
+    # packet is a violation of the protocol, which ends the connection [MQTT-4.8.0-1 in 3.1.1; 4.13.1-1 in 5].
+
     def acknowledged(self, packet_id: int) -> Item | None:
-        """PUBACK, or PUBREC with an error: this message is done. None for an id that is not in flight."""
-        item = self.inflight.pop(packet_id, None)
-        if item is not None and self.waits():
-            self.refill()
-        return item
+        """PUBACK: this message is done. None for an id that is not in flight. Raises Malformed for QoS 2."""
+        item = self.inflight.get(packet_id)
+        if item is None:
+            return None
+        if item.qos != 1:
+            raise Malformed("PUBACK for a message with QoS 2", PROTOCOL_ERROR)
+        return self._done(item)
+
+    def refused(self, packet_id: int) -> None:
+        """PUBREC with an error: this message is done. Raises Malformed for QoS 1."""
+        if self.received(packet_id):
+            self._done(self.inflight[packet_id])
 
     def received(self, packet_id: int) -> bool:
-        """PUBREC: the client has the message; from now on we owe PUBREL, not PUBLISH. False for an unknown id."""
+        """PUBREC: the client has the message; from now on we owe PUBREL, not PUBLISH. False for an unknown id.
+
+        Raises Malformed for QoS 1.
+        """
         item = self.inflight.get(packet_id)
-        if item is None or item.qos != 2:
+        if item is None:
             return False
+        if item.qos != 2:
+            raise Malformed("PUBREC for a message with QoS 1", PROTOCOL_ERROR)
         item.released = True
         return True
 
     def completed(self, packet_id: int) -> Item | None:
-        """PUBCOMP: the exchange is over. None for an id that waits for no PUBCOMP."""
+        """PUBCOMP: the exchange is over. None for an unknown id. Raises Malformed when PUBREC has not come."""
         item = self.inflight.get(packet_id)
-        if item is None or not item.released:
+        if item is None:
             return None
-        return self.acknowledged(packet_id)
+        if not item.released:
+            raise Malformed("PUBCOMP for a message that waits for another answer", PROTOCOL_ERROR)
+        return self._done(item)
+
+    def _done(self, item: Item) -> Item:
+        del self.inflight[item.packet_id]
+        if self.waits():
+            self.refill()
+        return item
 
     # -- connections come and go ---------------------------------------------------------------------------
 

@@ -210,10 +210,17 @@ class MqttServer:
             self.tracer.tick()
 
     def shutdown(self) -> None:
-        """The gateway stops: tell version 5 clients so; wills are not sent for a clean stop of the server."""
-        for connection in list(self.connections):
-            connection.will = None
+        """The gateway stops: tell version 5 clients so, and publish every will [MQTT-3.1.2-8].
+
+        Of the ends of a connection only DISCONNECT from the client, or a newer connection, takes its will away. Who
+        has a will goes first, so that the others still see it. A will that waits for its delay is published as well:
+        nothing would be there to publish it later.
+        """
+        for connection in sorted(self.connections, key=lambda one: one.will is None):
             connection.end(SERVER_SHUTTING_DOWN, "server shutting down")
+        for pending in self._wills.values():
+            self._publish_will(pending.will, pending.session)
+        self._wills.clear()
 
     def status(self) -> dict[str, Any]:
         """Sessions as a person wants to see them."""
