@@ -112,6 +112,7 @@ class App:
             await self.parts.outbox.load(boots)
             self.parts.load_rules()
             self.parts.build_uplinks()
+            await self.parts.recall(boots)
             await self._live()
         finally:
             self.parts.front_desk.close()
