@@ -115,7 +115,7 @@ class Mqtt:
     offline_bytes: Size = setting(
         64 * MIB,
         text="Bytes of the messages that wait for all remembered clients together. A message that several of them "
-        "wait for counts once.",
+        "wait for counts for each, although it is stored once.",
         check=between(0, 16 * 1024 * MIB),
     )
     max_output: Size = setting(

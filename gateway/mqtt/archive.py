@@ -98,7 +98,7 @@ class Archive:
         raise NotImplementedError
 
     def held_bytes(self) -> int:
-        """Bytes of all messages that are kept; one that several sessions wait for counts once."""
+        """Bytes of all messages that are kept; one that several sessions wait for counts for each of them."""
         raise NotImplementedError
 
     def put_session(self, number: int, session: Session) -> None:

@@ -36,28 +36,19 @@ BOOKKEEPING: Final = 1.0
 """Seconds that a change may wait whose loss to kill -9 repeats a message and loses none."""
 
 
-class _Body:
-    """A content that is kept, and how many sessions wait for it."""
-
-    __slots__ = ("shares", "size")
-
-    def __init__(self, size: int, shares: int) -> None:
-        self.size = size
-        self.shares = shares
-
-
 class Sessions(Archive):
     """See the module's docstring. Use it after ``load``, until the database closes."""
 
     __slots__ = (
-        "_batch", "_bodies", "_body", "_bytes", "_clock", "_database", "_entry", "_latest", "_session", "_times",
+        "_batch", "_body", "_bytes", "_clock", "_database", "_entry", "_latest", "_session", "_shares", "_times",
     )  # fmt: skip
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
         self._batch: Batch[Changes, None] = Batch(database, Changes, apply, self._committed)
-        self._bodies: dict[int, _Body] = {}
+        self._shares: dict[int, int] = {}
+        """How many sessions wait for each body."""
         self._bytes = 0
         self._session = self._body = self._entry = 0
         self._latest: tuple[Message, int, int] | None = None
@@ -68,8 +59,8 @@ class Sessions(Archive):
         self._times = Times(boots, self._clock.now)
         loaded: Loaded = await self._database.commit(partial(load, times=self._times))
         self._session, self._body, self._entry = loaded.numbers
-        self._bodies = {number: _Body(size, shares) for number, (size, shares) in loaded.bodies.items()}
-        self._bytes = sum(body.size for body in self._bodies.values())
+        self._shares = loaded.shares
+        self._bytes = sum(size_of(entry.message) for one in loaded.stored.sessions for entry in one.entries)
         return loaded.stored
 
     # Sessions and their filters
@@ -118,9 +109,10 @@ class Sessions(Archive):
         if latest is not None and latest[0] is message and latest[2] == self._database.transaction:
             changes = self._batch.join(ENTRY_BYTES, within)
             kept.body = latest[1]
-            self._share(kept.body)
         else:
             changes = self._add_body(kept, message, within)
+        self._shares[kept.body] = self._shares.get(kept.body, 0) + 1
+        self._bytes += size_of(message)
         self._entry += 1
         kept.entry = self._entry
         group = item.group.pattern if item.group is not None else ""
@@ -128,20 +120,12 @@ class Sessions(Archive):
         changes.entries[kept.entry] = [number, kept.body, item.qos, item.retain, ids, group, item.packet_id, False]
         changes.kept[kept.entry] = kept
 
-    def _share(self, body: int) -> None:
-        found = self._bodies.get(body)
-        if found is not None:
-            found.shares += 1
-
     def _add_body(self, kept: Kept, message: Message, within: float | None) -> Changes:
         if not (message.topic.isascii() and message.source.isascii()):
             checked_text(message)
-        size = size_of(message)
-        changes = self._batch.join(ENTRY_BYTES + size, within)
+        changes = self._batch.join(ENTRY_BYTES + size_of(message), within)
         self._body += 1
         kept.body = self._body
-        self._bodies[kept.body] = _Body(size, 1)
-        self._bytes += size
         changes.bodies[kept.body] = (
             *self._times.stamp(),
             message.qos,
@@ -181,17 +165,16 @@ class Sessions(Archive):
                 changes.updates.pop(kept.entry, None)
                 changes.kept.pop(kept.entry, None)
                 changes.gone.append(kept.entry)
-        self._leave_body(kept.body, changes)
+        self._leave_body(kept, changes)
 
-    def _leave_body(self, number: int, changes: Changes | None) -> None:
-        body = self._bodies.get(number)
-        if body is None:
+    def _leave_body(self, kept: Kept, changes: Changes | None) -> None:
+        number = kept.body
+        self._bytes -= size_of(kept.item.message)
+        left = self._shares[number] - 1
+        if left:
+            self._shares[number] = left
             return
-        body.shares -= 1
-        if body.shares:
-            return
-        del self._bodies[number]
-        self._bytes -= body.size
+        del self._shares[number]
         if self._latest is not None and self._latest[1] == number:
             self._latest = None
         if changes is not None and changes.bodies.pop(number, None) is None:
@@ -258,7 +241,7 @@ class Sessions(Archive):
 
     def _give_back(self, kept: Kept, error: BaseException) -> None:
         if kept.item.kept is kept:
-            self._leave_body(kept.body, self._batch.gathering)
+            self._leave_body(kept, self._batch.gathering)
             kept.failed(error)
 
     def _carry_over(self, changes: Changes) -> None:

@@ -16,7 +16,7 @@ from gateway.mqtt.keeping import Kept
 from gateway.mqtt.packets import Will
 from gateway.mqtt.session import Subscription
 from gateway.store.props import decode_props
-from gateway.store.rows import Times, identity_of, ids_of, size_of
+from gateway.store.rows import Times, identity_of, ids_of
 from gateway.store.sql import SQL
 
 PACKET_ID: Final = 6
@@ -91,12 +91,12 @@ class Loaded(NamedTuple):
     """The tables at the start.
 
     numbers  the highest session, body and entry
-    bodies   by number: bytes that it counts for, entries that share it
+    shares   how many entries share each body
     """
 
     stored: Stored
     numbers: tuple[int, int, int]
-    bodies: dict[int, tuple[int, int]]
+    shares: dict[int, int]
 
 
 def load(connection: sqlite3.Connection, times: Times) -> Loaded:
@@ -113,18 +113,16 @@ def load(connection: sqlite3.Connection, times: Times) -> Loaded:
     for number, packet_id in connection.execute(SQL["held_all"]).fetchall():
         if number in sessions:
             sessions[number].held.append(packet_id)
-    bodies = _entries(connection, sessions, times)
+    shares = _entries(connection, sessions, times)
     wills = [_will(row, times) for row in connection.execute(SQL["will_all"]).fetchall()]
     highest = tuple(
         connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]
         for table in ("session", "session_body", "session_entry")
     )
-    return Loaded(Stored(list(sessions.values()), wills), (highest[0], highest[1], highest[2]), bodies)
+    return Loaded(Stored(list(sessions.values()), wills), (highest[0], highest[1], highest[2]), shares)
 
 
-def _entries(
-    connection: sqlite3.Connection, sessions: dict[int, StoredSession], times: Times
-) -> dict[int, tuple[int, int]]:
+def _entries(connection: sqlite3.Connection, sessions: dict[int, StoredSession], times: Times) -> dict[int, int]:
     messages = {row[0]: _message(row, times) for row in connection.execute(SQL["body_all"]).fetchall()}
     shares = dict.fromkeys(messages, 0)
     orphans: list[int] = []
@@ -140,7 +138,7 @@ def _entries(
         )
     connection.executemany(SQL["entry_delete"], [(entry,) for entry in orphans])
     connection.executemany(SQL["body_delete"], [(body,) for body, count in shares.items() if not count])
-    return {body: (size_of(messages[body]), count) for body, count in shares.items() if count}
+    return {body: count for body, count in shares.items() if count}
 
 
 def _message(row: Row, times: Times) -> Message:
