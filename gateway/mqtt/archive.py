@@ -84,7 +84,8 @@ class Stored(NamedTuple):
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Archive:
-    """The port. Called on the event loop only; no method blocks.
+    """The port. Called on the event loop only; no method blocks. After a commit, those who are told of their messages
+    are told in the order in which the messages were added.
 
     Only ``add`` and ``hold`` raise: GatewayError when the store is closed or too far behind, and then nothing of
     that call is kept. The others are bounded by what was added before and are always taken; once the store is

@@ -186,8 +186,9 @@ def on_pubrel(connection: Connection, packet: PubRel) -> None:
     incoming = _session(connection).incoming
     known = incoming.release(packet.packet_id)
     answer = PubComp(packet.packet_id, 0 if known else PACKET_IDENTIFIER_NOT_FOUND)
-    if known and incoming.keep is not None:
-        # The client may use the id for another message once it has the answer.
+    if incoming.keep is not None:
+        # The client may use the id for another message once it has the answer. Also when the id is not known: the
+        # commit of an earlier PUBREL may be under way.
         incoming.keep.release(packet.packet_id, partial(_send_when_safe, connection, answer))
     else:
         connection.send(answer)

@@ -222,8 +222,9 @@ class Sessions(Archive):
 
     def _committed(self, changes: Changes, result: None, error: BaseException | None) -> None:
         if error is None:
+            # In the order of delivery: a message that has waited for room was touched later than one that is newer.
             calls: list[Callable[[], None]] = [
-                partial(self._tell, kept, *changes.state_of(entry)) for entry, kept in changes.kept.items()
+                partial(self._tell, kept, *changes.state_of(entry)) for entry, kept in sorted(changes.kept.items())
             ]
         else:
             if isinstance(error, sqlite3.Error):

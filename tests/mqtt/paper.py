@@ -64,7 +64,7 @@ class PaperArchive(Archive):
         self.safe = self.now.copy()
         kept, self._kept = self._kept, {}
         dones, self._dones = self._dones, []
-        for entry, one in kept.items():
+        for entry, one in sorted(kept.items()):
             if one.item.kept is one:
                 row = self.safe.entries[entry][1]
                 one.committed(row.packet_id, row.released)
