@@ -114,6 +114,7 @@ class App:
             await self.parts.outbox.load(boots)
             self.parts.load_rules()
             self.parts.build_uplinks()
+            await self.parts.recall(boots)
             await self._live()
         finally:
             self.parts.pool.close()

@@ -28,9 +28,12 @@ MAX_NESTED: Final = 10_000
 
 
 class Broker:
-    """Routes messages to subscribers; implements ``broker.port.Publisher``."""
+    """Routes messages to subscribers; implements ``broker.port.Publisher``.
 
-    __slots__ = ("generation", "metrics", "_cache", "_later", "_nested", "_publishing", "_retained", "_trie")
+    keeper  gets every message that has changed what is retained, to keep it beyond the process; None: nobody does
+    """
+
+    __slots__ = ("generation", "keeper", "metrics", "_cache", "_later", "_nested", "_publishing", "_retained", "_trie")
 
     def __init__(self, metrics: Metrics | None = None, retained: Retained | None = None) -> None:
         self.metrics = metrics or Metrics()
@@ -39,6 +42,7 @@ class Broker:
         self._cache: dict[str, tuple[Subscriber, ...]] = {}
         self.generation = 0
         self._later: Later | None = None
+        self.keeper: Subscriber | None = None
         self._publishing = False
         self._nested: deque[tuple[Message, Done | None]] = deque()
 
@@ -68,18 +72,28 @@ class Broker:
             done(Refused("too many messages published in answer to one", 0x97))
 
     def _route(self, message: Message, done: Done | None, lane: str) -> int:
-        if message.retain and not self._retained.put(message):
-            self.metrics.drop("retained_full")
+        keeper: Subscriber | None = None
+        if message.retain:
+            if self._retained.put(message):
+                keeper = self.keeper
+            else:
+                self.metrics.drop("retained_full")
         receivers = everybody = self.receivers(message.topic)
         later = self._later
         if later is not None and later.wants(lane, len(everybody)):
             later.take(lane, message, [receiver for receiver in everybody if not receiver.keeps()])
             receivers = tuple(receiver for receiver in everybody if receiver.keeps())
         if done is None:
+            if keeper is not None:
+                keeper.deliver(message, None)
             for receiver in receivers:
                 receiver.deliver(message, None)
         else:
             gather = Gather(done)
+            if keeper is not None:
+                gather.expect()
+                if not keeper.deliver(message, gather):
+                    gather.cancel()
             for receiver in receivers:
                 gather.expect()
                 if not receiver.deliver(message, gather):
@@ -130,6 +144,10 @@ class Broker:
     def retained(self, pattern: str) -> Iterable[Message]:
         """The retained messages that match a filter, in topic order."""
         return self._retained.match(pattern)
+
+    def restore(self, message: Message) -> bool:
+        """Retain what was retained before a restart; nobody gets it. False when there is no room."""
+        return self._retained.put(message)
 
     def status(self) -> dict[str, int]:
         """Sizes of what the broker keeps."""

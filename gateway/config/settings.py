@@ -107,6 +107,17 @@ class Mqtt:
     queue_bytes: Size = setting(
         MIB, text="The same in bytes of topic and payload.", check=between(0, 1024 * MIB), live=True
     )
+    offline_queue: Literal["evict", "reject"] = setting(
+        "evict",
+        text="What happens when there is no room in it: evict drops the oldest message; reject refuses the newest, "
+        "and an MQTT 5 publisher is told so.",
+    )
+    offline_bytes: Size = setting(
+        64 * MIB,
+        text="Bytes of the messages that wait for all remembered clients together. A message that several of them "
+        "wait for counts for each, although it is stored once.",
+        check=between(0, 16 * 1024 * MIB),
+    )
     max_output: Size = setting(
         256 * KIB,
         text="Bytes that wait for one slow connection before QoS 0 messages are dropped and others wait.",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.message import Message
 from gateway.mqtt.express import PLAIN as PLAIN_QOS_0
 from gateway.mqtt.express import run_plain
-from gateway.mqtt.outgoing import Item
+from gateway.mqtt.item import Item
 from gateway.mqtt.reasons import NO_MATCHING_SUBSCRIBERS
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.errors import Malformed, Refused
@@ -155,7 +156,7 @@ def _decline(connection: Connection, packet: Publish, reason: int) -> None:
     if packet.qos == 1:
         done = incoming.at_least_once(packet.packet_id)
     else:
-        known = incoming.exactly_once(packet.packet_id)
+        known = incoming.exactly_once(packet.packet_id, keeps=False)
         if known is None:
             return
         done = known
@@ -177,8 +178,11 @@ def on_pubrec(connection: Connection, packet: PubRec) -> None:
     outgoing = _session(connection).outgoing
     if packet.reason >= 0x80:
         outgoing.refused(packet.packet_id)
-    elif outgoing.received(packet.packet_id):
-        connection.send(PubRel(packet.packet_id))
+        return
+    item = outgoing.received(packet.packet_id)
+    if item is not None:
+        if item.kept is None or item.kept.may_release():
+            connection.send(PubRel(packet.packet_id))
     else:
         connection.server.metrics.count("acks_unknown")
         connection.send(PubRel(packet.packet_id, PACKET_IDENTIFIER_NOT_FOUND))
@@ -186,8 +190,20 @@ def on_pubrec(connection: Connection, packet: PubRec) -> None:
 
 def on_pubrel(connection: Connection, packet: PubRel) -> None:
     """PUBREL: forget the packet id, answer PUBCOMP also when it is unknown [MQTT-4.3.3-11]."""
-    known = _session(connection).incoming.release(packet.packet_id)
-    connection.send(PubComp(packet.packet_id, 0 if known else PACKET_IDENTIFIER_NOT_FOUND))
+    incoming = _session(connection).incoming
+    known = incoming.release(packet.packet_id)
+    answer = PubComp(packet.packet_id, 0 if known else PACKET_IDENTIFIER_NOT_FOUND)
+    if incoming.keep is not None:
+        # The client may use the id for another message once it has the answer. Also when the id is not known: the
+        # commit of an earlier PUBREL may be under way.
+        incoming.keep.release(packet.packet_id, partial(_send_when_safe, connection, answer))
+    else:
+        connection.send(answer)
+
+
+def _send_when_safe(connection: Connection, answer: PubComp, error: BaseException | None) -> None:
+    if connection.is_open:
+        connection.send(answer)
 
 
 def on_pubcomp(connection: Connection, packet: PubComp) -> None:
@@ -204,10 +220,30 @@ def on_subscribe(connection: Connection, packet: Subscribe) -> None:
     """SUBSCRIBE: add each filter, answer SUBACK, then send the retained messages that are due."""
     identifier = get(packet.props, SUBSCRIPTION_IDENTIFIER, 0)
     reasons, due = subscribe_to(connection, packet.filters, (identifier,) if identifier else ())
+    _when_safe(connection, partial(_subscribed, connection, packet, reasons, due))
+
+
+def _subscribed(connection: Connection, packet: Subscribe, reasons: tuple[int, ...], due: Due) -> None:
     connection.send(SubAck(packet.packet_id, reasons))
     send_due(connection, due)
     if connection.server.extras.events:
         events.subscribed(connection, packet.filters, reasons)
+
+
+def _when_safe(connection: Connection, answer: Callable[[], None]) -> None:
+    """Answer when what a durable session has changed is committed, or could not be; until then it is not read from."""
+    keep = _session(connection).keep
+    if keep is None:
+        answer()
+        return
+    connection.pause()
+
+    def done(error: BaseException | None) -> None:
+        connection.resume()
+        if connection.is_open:
+            answer()
+
+    keep.archive.after(done)
 
 
 Due = list[str]
@@ -273,9 +309,13 @@ def on_unsubscribe(connection: Connection, packet: Unsubscribe) -> None:
     for pattern in patterns:
         if pattern.startswith(EXCLUSIVE):
             server.extras.exclusive.release(pattern, session)
+    _when_safe(connection, partial(_unsubscribed, connection, packet, found))
+
+
+def _unsubscribed(connection: Connection, packet: Unsubscribe, found: list[bool]) -> None:
     reasons = tuple(0 if one else NO_SUBSCRIPTION_EXISTED for one in found) if connection.version == 5 else ()
     connection.send(UnsubAck(packet.packet_id, reasons))
-    if server.extras.events:
+    if connection.server.extras.events:
         events.unsubscribed(
             connection, [pattern for pattern, there in zip(packet.patterns, found, strict=True) if there]
         )

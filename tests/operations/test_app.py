@@ -37,6 +37,8 @@ receive_maximum = 11
 max_inflight = 12
 queue_count = 13
 queue_bytes = 14
+offline_queue = "reject"
+offline_bytes = 24
 max_output = "5KiB"
 max_sessions = 16
 max_subscriptions = 17
@@ -91,6 +93,8 @@ def test_every_bound_reaches_its_part(tmp_path: Path) -> None:
         "max_inflight": 12,
         "queue_count": 13,
         "queue_bytes": 14,
+        "offline_queue": "reject",
+        "offline_bytes": 24,
         "max_output": 5120,
         "max_sessions": 16,
         "max_subscriptions": 17,
