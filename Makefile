@@ -55,6 +55,7 @@ powercut: $(stamp) ## cut the power CUTS times under load, in a model of the dis
 bench: $(stamp) ## numbers of this machine; writes nothing
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.footprint
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.broker
+	@PYTHONPATH=tests $(bin)/python -m benchmarks.neighbours
 
 compiled: $(stamp) ## the wheel with the hot chain compiled by mypyc, unpacked in build/compiled
 	@rm -rf build/wheel build/compiled

@@ -23,18 +23,23 @@ from gateway.connectors.base import Connector
 from gateway.connectors.commands import Desk
 from gateway.connectors.port import DevicePort
 from gateway.errors import GatewayError
+from gateway.listeners.pool import Pool
 from gateway.login.desk import FrontDesk
 from gateway.metrics import Metrics
 from gateway.mqtt.extras import Extras
 from gateway.mqtt.limits import Limits
+from gateway.mqtt.restore import restore
 from gateway.mqtt.server import MqttServer
 from gateway.mqtt.sys_topics import SysTopics
 from gateway.rules.engine import RuleEngine
 from gateway.rules.load import load as load_rules
+from gateway.store.boots import Boots
 from gateway.store.db import Database
 from gateway.store.floor import Floor
 from gateway.store.ledger import Ledger
 from gateway.store.outbox import Outbox
+from gateway.store.retained import RetainedStore
+from gateway.store.sessions import Sessions
 
 
 class Parts:
@@ -82,6 +87,9 @@ class Parts:
             max_age=settings.store.max_age,
             metrics=self.metrics,
         )
+        self.sessions = Sessions(self.database, clock)
+        self.retained = RetainedStore(self.database, clock, self.metrics)
+        self.broker.keeper = self.retained
         self.front_desk = FrontDesk(state, loaded, self.read_clocks)
         self.server = MqttServer(
             self.broker,
@@ -90,12 +98,16 @@ class Parts:
             self.metrics,
             _make_client_id,
             Extras.of(settings.mqtt),
+            self.sessions,
         )
+        self.pool = Pool(self.server.clock, clock, mqtt.gather)
         version = f"edge-gateway version {__version__}"
         self.sys_topics = SysTopics(self.server, self.broker.status, mqtt.sys.interval, version)
         self.rules = RuleEngine(self.broker, clock, self.metrics)
         self.listeners = {
-            name: kinds.runner("listener", loaded.kinds[f"listener.{name}"])(name, config, self.server, clock)
+            name: kinds.runner("listener", loaded.kinds[f"listener.{name}"])(
+                name, config, self.server, clock, self.pool
+            )
             for name, config in settings.listener.items()
         }
         self._shared: dict[str, Any] = {}
@@ -146,6 +158,14 @@ class Parts:
             for route in config.forward:
                 self.broker.subscribe(route.filter, self.outbox)
 
+    async def recall(self, boots: Boots) -> None:
+        """Retained messages, sessions and wills, once everybody who may get a will has subscribed and rights are
+        known."""
+        await self.retained.load(boots, self.broker.restore)
+        stored = await self.sessions.load(boots)
+        self.read_clocks()
+        restore(self.server, self.sessions, stored)
+
     def load_rules(self) -> None:
         """Read the rule files and swap the whole set. Raises ConfigError; the set that runs then stays."""
         self.rules.swap(load_rules(rule_files(self.settings.rules, self.loaded.source)).actions)
@@ -166,6 +186,8 @@ def _limits(settings: Settings) -> Limits:
         max_inflight=mqtt.max_inflight,
         queue_count=mqtt.queue_count,
         queue_bytes=mqtt.queue_bytes,
+        offline_queue=mqtt.offline_queue,
+        offline_bytes=mqtt.offline_bytes,
         max_output=mqtt.max_output,
         max_sessions=mqtt.max_sessions,
         max_subscriptions=mqtt.max_subscriptions,
@@ -176,6 +198,9 @@ def _limits(settings: Settings) -> Limits:
         slow_consumer_wait=mqtt.slow_consumer_wait,
         inflight_overflow=mqtt.inflight_overflow,
         slow_consumer=mqtt.slow_consumer,
+        fan_out=mqtt.fan_out,
+        fan_out_count=mqtt.fan_out_count,
+        fan_out_bytes=mqtt.fan_out_bytes,
     )
 
 

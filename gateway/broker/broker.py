@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
 
-from gateway.broker.port import Done, Gather, Subscriber
+from gateway.broker.port import Done, Gather, Later, Subscriber
 from gateway.broker.retained import Retained
 from gateway.broker.trie import Trie
 from gateway.errors import Refused
@@ -28,9 +28,12 @@ MAX_NESTED: Final = 10_000
 
 
 class Broker:
-    """Routes messages to subscribers; implements ``broker.port.Publisher``."""
+    """Routes messages to subscribers; implements ``broker.port.Publisher``.
 
-    __slots__ = ("generation", "metrics", "_cache", "_nested", "_publishing", "_retained", "_trie")
+    keeper  gets every message that has changed what is retained, to keep it beyond the process; None: nobody does
+    """
+
+    __slots__ = ("generation", "keeper", "metrics", "_cache", "_later", "_nested", "_publishing", "_retained", "_trie")
 
     def __init__(self, metrics: Metrics | None = None, retained: Retained | None = None) -> None:
         self.metrics = metrics or Metrics()
@@ -38,6 +41,8 @@ class Broker:
         self._retained = retained or Retained()
         self._cache: dict[str, tuple[Subscriber, ...]] = {}
         self.generation = 0
+        self._later: Later | None = None
+        self.keeper: Subscriber | None = None
         self._publishing = False
         self._nested: deque[tuple[Message, Done | None]] = deque()
 
@@ -48,9 +53,12 @@ class Broker:
             return 0
         self._publishing = True
         try:
-            receivers = self._route(message, done)
+            # What a message brings about goes where it goes, so that it cannot come before it.
+            lane = message.source
+            receivers = self._route(message, done, lane)
             while self._nested:
-                self._route(*self._nested.popleft())
+                answer, answered = self._nested.popleft()
+                self._route(answer, answered, lane)
         finally:
             self._publishing = False
         return receivers
@@ -63,21 +71,35 @@ class Broker:
         if done is not None:
             done(Refused("too many messages published in answer to one", 0x97))
 
-    def _route(self, message: Message, done: Done | None) -> int:
-        if message.retain and not self._retained.put(message):
-            self.metrics.drop("retained_full")
-        receivers = self.receivers(message.topic)
+    def _route(self, message: Message, done: Done | None, lane: str) -> int:
+        keeper: Subscriber | None = None
+        if message.retain:
+            if self._retained.put(message):
+                keeper = self.keeper
+            else:
+                self.metrics.drop("retained_full")
+        receivers = everybody = self.receivers(message.topic)
+        later = self._later
+        if later is not None and later.wants(lane, len(everybody)):
+            later.take(lane, message, [receiver for receiver in everybody if not receiver.keeps()])
+            receivers = tuple(receiver for receiver in everybody if receiver.keeps())
         if done is None:
+            if keeper is not None:
+                keeper.deliver(message, None)
             for receiver in receivers:
                 receiver.deliver(message, None)
         else:
             gather = Gather(done)
+            if keeper is not None:
+                gather.expect()
+                if not keeper.deliver(message, gather):
+                    gather.cancel()
             for receiver in receivers:
                 gather.expect()
                 if not receiver.deliver(message, gather):
                     gather.cancel()
             gather.close()
-        return len(receivers)
+        return len(everybody)
 
     def receivers(self, topic: str) -> tuple[Subscriber, ...]:
         """Who would get a message on ``topic`` now."""
@@ -106,6 +128,14 @@ class Broker:
         self.generation += 1
         return self._trie.remove(pattern, subscriber)
 
+    def deliver_later(self, later: Later) -> None:
+        """Give ``later`` what it wants from here on."""
+        self._later = later
+
+    def spelling(self, pattern: str) -> str:
+        """The filter as the text that is kept, if it is."""
+        return self._trie.spelling(pattern)
+
     def forget(self) -> None:
         """What ``merge`` answered may not hold any more."""
         self._cache.clear()
@@ -114,6 +144,10 @@ class Broker:
     def retained(self, pattern: str) -> Iterable[Message]:
         """The retained messages that match a filter, in topic order."""
         return self._retained.match(pattern)
+
+    def restore(self, message: Message) -> bool:
+        """Retain what was retained before a restart; nobody gets it. False when there is no room."""
+        return self._retained.put(message)
 
     def status(self) -> dict[str, int]:
         """Sizes of what the broker keeps."""

@@ -120,6 +120,17 @@ class Mqtt:
     queue_bytes: Size = setting(
         MIB, text="The same in bytes of topic and payload.", check=between(0, 1024 * MIB), live=True
     )
+    offline_queue: Literal["evict", "reject"] = setting(
+        "evict",
+        text="What happens when there is no room in it: evict drops the oldest message; reject refuses the newest, "
+        "and an MQTT 5 publisher is told so.",
+    )
+    offline_bytes: Size = setting(
+        64 * MIB,
+        text="Bytes of the messages that wait for all remembered clients together. A message that several of them "
+        "wait for counts for each, although it is stored once.",
+        check=between(0, 16 * 1024 * MIB),
+    )
     max_output: Size = setting(
         256 * KIB,
         text="Bytes that wait for one slow connection before QoS 0 messages are dropped and others wait.",
@@ -131,6 +142,20 @@ class Mqtt:
         text="What happens to messages for a client whose window is full: pending keeps queue_count of them and then "
         "drops the oldest; backpressure lets publishers wait, however long, and drops nothing.",
     )
+    fan_out: Literal["sync", "async"] = setting(
+        "sync",
+        text="How a message reaches many clients: sync serves all of them before anything else happens; async serves "
+        "them in turns, so that other clients are answered meanwhile and the publisher is answered first.",
+    )
+    fan_out_count: int = setting(
+        1000,
+        text="fan_out = async: messages that wait; beyond that each publisher's message makes room first.",
+        check=between(1, 1_000_000),
+        live=True,
+    )
+    fan_out_bytes: Size = setting(
+        MIB, text="The same in bytes of topic and payload.", check=between(0, 1024 * MIB), live=True
+    )
     slow_consumer: Literal["drop", "disconnect"] = setting(
         "drop",
         text="What happens to a client that makes publishers wait for longer than slow_consumer_wait: drop lets nobody "
@@ -138,6 +163,13 @@ class Mqtt:
     )
     slow_consumer_wait: Duration = setting(
         0.5, text="How long publishers wait for a client that reads too slowly.", check=between(0, 60)
+    )
+    gather: Duration = setting(
+        0.002,
+        text="At more than about 500 wake-ups a second, how long messages gather before the sockets are looked at "
+        "again. It halves the CPU for about half of this time more on the way; clients that wait for each answer are "
+        "left alone. 0: never.",
+        check=between(0, 0.1),
     )
     max_sessions: int = setting(
         1000, text="Clients, connected and remembered together.", check=between(1, 1_000_000), live=True

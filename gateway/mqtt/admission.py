@@ -126,7 +126,9 @@ def let_in(connection: Connection, connect: Connect, who: Identity, proof: Prope
     # On a loopback listener a name need not be proven; it is shown, and rules do not see it.
     session.username = connect.username if who.username is None and LOCAL in who.groups else who.username
     session.expiry = _session_expiry(connection, connect)
+    server.admitted(session)
     connection.will = connect.will
+    server.wills.given(connection, session)
     connection.keep_alive = _keep_alive(connection, connect)
     connection.accept()
     auto = server.extras.auto_subscriptions(connection)

@@ -113,7 +113,7 @@ def run_plain(connection: Connection, decoder: Decoder) -> bool:
         return turn.is_pressed()
     decoder.at = at
     metrics = connection.server.metrics
-    metrics.count("messages_in", count)
+    metrics.traffic.messages_in += count
     metrics.traffic.packets_in += count
     metrics.traffic.payload_in += payload
     return True
@@ -129,7 +129,10 @@ def learn(connection: Connection, message: Message) -> None:
     if len(routes) >= MAX_ROUTES or len(topic) > LONGEST_TOPIC:
         return
     found: list[Outgoing] = []
-    for receiver in server.broker.receivers(message.topic):
+    receivers = server.broker.receivers(message.topic)
+    if server.fan_out is not None and server.fan_out.wants(message.source, len(receivers)):
+        return
+    for receiver in receivers:
         outgoing = receiver.express(connection.version, message.qos)
         if outgoing is None:
             return

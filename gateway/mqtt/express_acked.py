@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 from gateway.message import Message
 from gateway.mqtt.express import PLAIN as PLAIN_QOS_0
 from gateway.mqtt.express import run_plain
-from gateway.mqtt.outgoing import Item
+from gateway.mqtt.item import Item
+from gateway.mqtt.reasons import NO_MATCHING_SUBSCRIBERS
 
 if TYPE_CHECKING:
     from gateway.mqtt.connection import Connection
@@ -24,6 +25,10 @@ PLAIN: Final = 0x32
 
 PUBACK: Final = b"\x40\x02"
 """PUBACK of both versions when there is nothing more to say (MQTT 5 section 3.4.2.1)."""
+
+PUBACK_UNHEARD: Final = b"\x40\x03"
+UNHEARD: Final = bytes((NO_MATCHING_SUBSCRIBERS,))
+"""Around the packet id of a version 5 PUBACK: there is nobody who wants that topic."""
 
 FLAGS: Final = 0x02
 
@@ -42,6 +47,7 @@ def run_acked(connection: Connection, decoder: Decoder) -> bool:
     is_v5 = connection.version == 5
     key = FLAGS | is_v5 << 4
     answers: list[bytes] = []
+    is_unheard = False  # the same for all answers of a run
     payload_in = 0
     while at + 6 <= end and data[at] == PLAIN:
         length = data[at + 1]
@@ -60,6 +66,10 @@ def run_acked(connection: Connection, decoder: Decoder) -> bool:
         route = connection.express.acked.get(data[start + 2 : body])
         if route is None or (is_v5 and data[body + 2]) or not (data[body] or data[body + 1]):
             break
+        if is_v5 and is_unheard is bool(route.receivers):
+            if answers:
+                break
+            is_unheard = not is_unheard
         for receiver in route.receivers:
             if not receiver.is_ready():
                 break
@@ -67,7 +77,8 @@ def run_acked(connection: Connection, decoder: Decoder) -> bool:
             break
         payload = data[rest:stop]
         message = Message(route.topic, payload, 1, False, turn.time, None, source)
-        message.frames = {key: (data[at:body], data[body + 2 : stop])}
+        message.frame_key = key
+        message.frame = (data[at:body], data[body + 2 : stop])
         for receiver in route.receivers:
             receiver.take(Item(message, 1, False, (), None, turn.now))
         answers.append(data[body : body + 2])
@@ -78,9 +89,12 @@ def run_acked(connection: Connection, decoder: Decoder) -> bool:
     if not answers:
         return turn.is_pressed()
     decoder.at = at
-    connection.write(PUBACK + PUBACK.join(answers))
+    if is_unheard:
+        connection.write(PUBACK_UNHEARD + (UNHEARD + PUBACK_UNHEARD).join(answers) + UNHEARD)
+    else:
+        connection.write(PUBACK + PUBACK.join(answers))
     metrics = connection.server.metrics
-    metrics.count("messages_in", len(answers))
+    metrics.traffic.messages_in += len(answers)
     metrics.traffic.packets_in += len(answers)
     metrics.traffic.packets_out += len(answers) - 1  # for the connection they are one
     metrics.traffic.payload_in += payload_in
@@ -92,8 +106,8 @@ def run_pubacks(connection: Connection, decoder: Decoder) -> bool:
     server = connection.server
     session = connection.session
     assert session is not None
-    if server.extras.slow is not None:
-        return False
+    slow = server.extras.slow
+    now = server.clock.now
     data = decoder.data
     at = first = decoder.at
     end = len(data)
@@ -103,8 +117,11 @@ def run_pubacks(connection: Connection, decoder: Decoder) -> bool:
         if not packet_id:
             break
         at += 4
-        if outgoing.acknowledged(packet_id) is None:
+        item = outgoing.acknowledged(packet_id)
+        if item is None:
             server.metrics.count("acks_unknown")
+        elif slow is not None and now - item.since > slow.threshold:
+            slow.late(connection, item)
     decoder.at = at
     server.metrics.traffic.packets_in += (at - first) // 4
     return at > first
@@ -119,6 +136,9 @@ def run(connection: Connection, decoder: Decoder) -> bool:
     first = data[at]
     if first == PUBACK[0]:
         return run_pubacks(connection, decoder)
+    fan_out = connection.server.fan_out
+    if fan_out is not None and connection.session is not None and fan_out.waits(connection.session.source):
+        return False
     if first == PLAIN_QOS_0:
         return connection.express.is_current(connection.server.routes) and run_plain(connection, decoder)
     if first == PLAIN:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.errors import Malformed, Refused
@@ -34,6 +35,7 @@ from gateway.mqtt.packets import (
 )
 from gateway.mqtt.properties import SESSION_EXPIRY_INTERVAL, TOPIC_ALIAS, get
 from gateway.mqtt.reasons import (
+    NO_MATCHING_SUBSCRIBERS,
     NO_SUBSCRIPTION_EXISTED,
     NORMAL_DISCONNECTION,
     NOT_AUTHORIZED,
@@ -42,10 +44,12 @@ from gateway.mqtt.reasons import (
     PROTOCOL_ERROR,
     QUOTA_EXCEEDED,
     RECEIVE_MAXIMUM_EXCEEDED,
+    SUCCESS,
     TOPIC_ALIAS_INVALID,
     reason_text,
 )
-from gateway.mqtt.session import Session, Subscription
+from gateway.mqtt.session import Session
+from gateway.mqtt.subscription import subscription
 
 if TYPE_CHECKING:
     from gateway.mqtt.connection import Connection
@@ -63,7 +67,7 @@ def on_publish(connection: Connection, packet: Publish) -> None:
     """PUBLISH: hand the message to the broker; answer when it is safe."""
     server = connection.server
     session = _session(connection)
-    server.metrics.count("messages_in")
+    server.metrics.traffic.messages_in += 1
     server.metrics.traffic.payload_in += len(packet.payload)
     topic, expires, props = packet.topic, None, packet.props
     if props:
@@ -90,7 +94,11 @@ def on_publish(connection: Connection, packet: Publish) -> None:
     )
     incoming = session.incoming
     if packet.qos < 2:
-        server.broker.publish(message, incoming.at_least_once(packet.packet_id) if packet.qos else None)
+        # Of what has no receiver, 0x10 tells a version 5 client so (section 3.4.2.1). PUBREC stays plain, as other
+        # brokers keep it: the standard leaves both open.
+        is_heard = packet.qos == 0 or connection.version < 5 or bool(server.broker.receivers(topic))
+        reason = SUCCESS if is_heard else NO_MATCHING_SUBSCRIBERS
+        server.broker.publish(message, incoming.at_least_once(packet.packet_id, reason) if packet.qos else None)
         if server.express and who.quota is None and topic == asked:
             learn(connection, message)
         return
@@ -148,7 +156,7 @@ def _decline(connection: Connection, packet: Publish, reason: int) -> None:
     if packet.qos == 1:
         done = incoming.at_least_once(packet.packet_id)
     else:
-        known = incoming.exactly_once(packet.packet_id)
+        known = incoming.exactly_once(packet.packet_id, keeps=False)
         if known is None:
             return
         done = known
@@ -169,9 +177,12 @@ def on_pubrec(connection: Connection, packet: PubRec) -> None:
     """PUBREC: the client has it; answer PUBREL, or end the exchange when it refused."""
     outgoing = _session(connection).outgoing
     if packet.reason >= 0x80:
-        outgoing.acknowledged(packet.packet_id)
-    elif outgoing.received(packet.packet_id):
-        connection.send(PubRel(packet.packet_id))
+        outgoing.refused(packet.packet_id)
+        return
+    item = outgoing.received(packet.packet_id)
+    if item is not None:
+        if item.kept is None or item.kept.may_release():
+            connection.send(PubRel(packet.packet_id))
     else:
         connection.server.metrics.count("acks_unknown")
         connection.send(PubRel(packet.packet_id, PACKET_IDENTIFIER_NOT_FOUND))
@@ -179,8 +190,20 @@ def on_pubrec(connection: Connection, packet: PubRec) -> None:
 
 def on_pubrel(connection: Connection, packet: PubRel) -> None:
     """PUBREL: forget the packet id, answer PUBCOMP also when it is unknown [MQTT-4.3.3-11]."""
-    known = _session(connection).incoming.release(packet.packet_id)
-    connection.send(PubComp(packet.packet_id, 0 if known else PACKET_IDENTIFIER_NOT_FOUND))
+    incoming = _session(connection).incoming
+    known = incoming.release(packet.packet_id)
+    answer = PubComp(packet.packet_id, 0 if known else PACKET_IDENTIFIER_NOT_FOUND)
+    if incoming.keep is not None:
+        # The client may use the id for another message once it has the answer. Also when the id is not known: the
+        # commit of an earlier PUBREL may be under way.
+        incoming.keep.release(packet.packet_id, partial(_send_when_safe, connection, answer))
+    else:
+        connection.send(answer)
+
+
+def _send_when_safe(connection: Connection, answer: PubComp, error: BaseException | None) -> None:
+    if connection.is_open:
+        connection.send(answer)
 
 
 def on_pubcomp(connection: Connection, packet: PubComp) -> None:
@@ -197,14 +220,34 @@ def on_subscribe(connection: Connection, packet: Subscribe) -> None:
     """SUBSCRIBE: add each filter, answer SUBACK, then send the retained messages that are due."""
     identifier = get(packet.props, SUBSCRIPTION_IDENTIFIER, 0)
     reasons, due = subscribe_to(connection, packet.filters, (identifier,) if identifier else ())
+    _when_safe(connection, partial(_subscribed, connection, packet, reasons, due))
+
+
+def _subscribed(connection: Connection, packet: Subscribe, reasons: tuple[int, ...], due: Due) -> None:
     connection.send(SubAck(packet.packet_id, reasons))
     send_due(connection, due)
     if connection.server.extras.events:
         events.subscribed(connection, packet.filters, reasons)
 
 
-Due = list[tuple[str, Subscription]]
-"""Subscriptions whose retained messages have yet to be sent."""
+def _when_safe(connection: Connection, answer: Callable[[], None]) -> None:
+    """Answer when what a durable session has changed is committed, or could not be; until then it is not read from."""
+    keep = _session(connection).keep
+    if keep is None:
+        answer()
+        return
+    connection.pause()
+
+    def done(error: BaseException | None) -> None:
+        connection.resume()
+        if connection.is_open:
+            answer()
+
+    keep.archive.after(done)
+
+
+Due = list[str]
+"""Filters whose retained messages have yet to be sent."""
 
 
 def subscribe_to(
@@ -222,23 +265,22 @@ def subscribe_to(
         if refusal:
             reasons.append(refusal if connection.version == 5 else V3_FAILURE)
             continue
-        subscription = Subscription(asked.qos, asked.no_local, asked.retain_as_published, ids)
-        if session.identity is not None:
-            subscription.may = server.access.withheld(session.identity, pattern)
-        new = session.subscribe(server.broker, pattern, subscription)
+        may = server.access.withheld(session.identity, pattern) if session.identity is not None else None
+        options = subscription(asked.qos, asked.no_local, asked.retain_as_published, ids, may)
+        new = session.subscribe(server.broker, pattern, options)
         if pattern.startswith(EXCLUSIVE):
             server.extras.exclusive.claim(pattern, session)
         # Retain Handling (section 3.8.3.1): 0 always, 1 only for a new filter, 2 never.
         if asked.retain_handling == 0 or (asked.retain_handling == 1 and new):
-            due.append((pattern, subscription))
+            due.append(pattern)
         reasons.append(asked.qos)
     return tuple(reasons), due
 
 
 def send_due(connection: Connection, due: Due) -> None:
     """Send the retained messages of new subscriptions; SUBACK or CONNACK must be sent."""
-    for pattern, subscription in due:
-        _session(connection).send_retained(connection.server.broker, pattern, subscription)
+    for pattern in due:
+        _session(connection).send_retained(connection.server.broker, pattern)
 
 
 def _refusal(connection: Connection, session: Session, pattern: str) -> int:
@@ -267,9 +309,13 @@ def on_unsubscribe(connection: Connection, packet: Unsubscribe) -> None:
     for pattern in patterns:
         if pattern.startswith(EXCLUSIVE):
             server.extras.exclusive.release(pattern, session)
+    _when_safe(connection, partial(_unsubscribed, connection, packet, found))
+
+
+def _unsubscribed(connection: Connection, packet: Unsubscribe, found: list[bool]) -> None:
     reasons = tuple(0 if one else NO_SUBSCRIPTION_EXISTED for one in found) if connection.version == 5 else ()
     connection.send(UnsubAck(packet.packet_id, reasons))
-    if server.extras.events:
+    if connection.server.extras.events:
         events.unsubscribed(
             connection, [pattern for pattern, there in zip(packet.patterns, found, strict=True) if there]
         )

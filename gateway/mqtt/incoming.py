@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gateway.broker.port import Done
 from gateway.errors import Refused
 from gateway.mqtt.packets import PubAck, PubRec
-from gateway.mqtt.reasons import UNSPECIFIED_ERROR
+from gateway.mqtt.reasons import SUCCESS, UNSPECIFIED_ERROR
+
+if TYPE_CHECKING:
+    from gateway.mqtt.keeping import Keep
 
 Answer = Callable[[PubAck | PubRec, BaseException | None], None]
 
@@ -38,9 +41,11 @@ NOTHING: Final[deque[_Owed]] = deque()
 class Incoming:
     """The receiving half of a session. ``answer`` sends one PUBACK or PUBREC over the present connection."""
 
-    __slots__ = ("_answer", "_held", "_owed")
+    __slots__ = ("_answer", "_held", "_owed", "keep")
 
     def __init__(self) -> None:
+        self.keep: Keep | None = None
+        """The mirror of a session that outlives its connection."""
         self._answer: Answer | None = None
         self._owed: deque[_Owed] = NOTHING
         self._held: dict[int, _Owed] = {}
@@ -65,14 +70,20 @@ class Incoming:
         """Answers that wait for the store."""
         return len(self._owed)
 
-    def at_least_once(self, packet_id: int) -> Done:
-        """A QoS 1 PUBLISH came in: the callback to give to ``publish``."""
-        owed = _Owed(PubAck(packet_id))
+    def at_least_once(self, packet_id: int, reason: int = SUCCESS) -> Done:
+        """A QoS 1 PUBLISH came in: the callback to give to ``publish``.
+
+        ``reason``: what the client is told when all goes well.
+        """
+        owed = _Owed(PubAck(packet_id, reason))
         self._owe(owed)
         return partial(self._settle, owed)
 
-    def exactly_once(self, packet_id: int) -> Done | None:
-        """A QoS 2 PUBLISH came in: the callback to give to ``publish``, or None when it is a repeat."""
+    def exactly_once(self, packet_id: int, keeps: bool = True) -> Done | None:
+        """A QoS 2 PUBLISH came in: the callback to give to ``publish``, or None when it is a repeat.
+
+        ``keeps``: the id of a durable session must be known after a restart too, because the message is handed on.
+        """
         known = self._held.get(packet_id)
         if known is not None:
             self._owe(known)
@@ -80,7 +91,13 @@ class Incoming:
             return None
         owed = self._held[packet_id] = _Owed(PubRec(packet_id))
         self._owe(owed)
-        return partial(self._settle, owed)
+        settle = partial(self._settle, owed)
+        return self.keep.hold(packet_id, settle) if keeps and self.keep is not None else settle
+
+    def restore(self, packet_id: int) -> None:
+        """A QoS 2 PUBLISH with this id was handed on before a restart."""
+        owed = self._held[packet_id] = _Owed(PubRec(packet_id))
+        owed.ready = True
 
     def _owe(self, owed: _Owed) -> None:
         if self._owed is NOTHING:
@@ -92,13 +109,19 @@ class Incoming:
         return self._held.pop(packet_id, None) is not None
 
     def _settle(self, owed: _Owed, error: BaseException | None) -> None:
-        owed.ready = True
         owed.error = error
         if error is not None:
             owed.packet.reason = error.reason if isinstance(error, Refused) else UNSPECIFIED_ERROR
             if owed.packet.type == PubRec.type:
                 # A PUBREC with an error ends the exchange (MQTT 5 section 4.3.3).
                 self._held.pop(owed.packet.packet_id, None)
+                if self.keep is not None:
+                    self.keep.release(owed.packet.packet_id, partial(self._ready, owed))
+                    return
+        self._ready(owed, None)
+
+    def _ready(self, owed: _Owed, error: BaseException | None) -> None:
+        owed.ready = True
         self._flush()
 
     def _flush(self) -> None:

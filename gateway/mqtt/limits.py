@@ -11,6 +11,8 @@ class Limits:
     max_inflight        QoS 1 and 2 messages we have unacknowledged towards a client, whatever it allows
     queue_count         messages that wait for one session beyond its window, or while it is away
     queue_bytes         the same in bytes of payload and topic
+    offline_queue       what goes when there is no room in it: ``evict`` the oldest, ``reject`` the newest
+    offline_bytes       bytes of the messages of all durable sessions together, where there is an archive
     max_output          bytes that wait for one socket before QoS 0 is dropped and QoS 1 and 2 wait
     max_sessions        connected and remembered clients together
     max_subscriptions   filters of one client
@@ -22,6 +24,10 @@ class Limits:
     inflight_overflow   ``pending``: what is beyond a receiver's window waits within queue_count and queue_bytes;
                         ``backpressure``: publishers wait as soon as the window is full, however long, and nothing is
                         dropped for a connected client
+    fan_out             ``sync``: a message reaches all its receivers before anything else happens; ``async``: it
+                        reaches clients a few at a time, see ``fan_out.py``
+    fan_out_count       messages that wait for that
+    fan_out_bytes       the same in bytes of payload and topic
     slow_consumer       what a slow receiver gets: ``drop`` loses messages, ``disconnect`` loses its connection
     """
 
@@ -31,6 +37,8 @@ class Limits:
         "max_inflight",
         "queue_count",
         "queue_bytes",
+        "offline_queue",
+        "offline_bytes",
         "max_output",
         "max_sessions",
         "max_subscriptions",
@@ -41,6 +49,9 @@ class Limits:
         "slow_consumer_wait",
         "inflight_overflow",
         "slow_consumer",
+        "fan_out",
+        "fan_out_count",
+        "fan_out_bytes",
     )
 
     def __init__(
@@ -50,6 +61,8 @@ class Limits:
         max_inflight: int = 256,
         queue_count: int = 1000,
         queue_bytes: int = 1 << 20,
+        offline_queue: str = "evict",
+        offline_bytes: int = 64 << 20,
         max_output: int = 256 << 10,
         max_sessions: int = 1000,
         max_subscriptions: int = 10_000,
@@ -60,12 +73,17 @@ class Limits:
         slow_consumer_wait: float = 0.5,
         inflight_overflow: str = "pending",
         slow_consumer: str = "drop",
+        fan_out: str = "sync",
+        fan_out_count: int = 1000,
+        fan_out_bytes: int = 1 << 20,
     ) -> None:
         self.max_packet = max_packet
         self.receive_maximum = receive_maximum
         self.max_inflight = max_inflight
         self.queue_count = queue_count
         self.queue_bytes = queue_bytes
+        self.offline_queue = offline_queue
+        self.offline_bytes = offline_bytes
         self.max_output = max_output
         self.max_sessions = max_sessions
         self.max_subscriptions = max_subscriptions
@@ -76,3 +94,6 @@ class Limits:
         self.slow_consumer_wait = slow_consumer_wait
         self.inflight_overflow = inflight_overflow
         self.slow_consumer = slow_consumer
+        self.fan_out = fan_out
+        self.fan_out_count = fan_out_count
+        self.fan_out_bytes = fan_out_bytes

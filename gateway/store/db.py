@@ -179,6 +179,11 @@ class Database:
         self._admit(size)
         self._count(size, within)
 
+    def shrink(self, size: int) -> None:
+        """Take back a row that ``write`` or ``grow`` announced, while its transaction still gathers."""
+        self._items -= 1
+        self._bytes -= size
+
     async def commit(self, work: Work[T], *, size: int = ITEM_BYTES, within: float | None = None) -> T:
         """``write``, and wait: returns the work's result after the commit, or raises its error."""
         future: asyncio.Future[T] = self._loop.create_future()

@@ -37,6 +37,8 @@ receive_maximum = 11
 max_inflight = 12
 queue_count = 13
 queue_bytes = 14
+offline_queue = "reject"
+offline_bytes = 24
 max_output = "5KiB"
 max_sessions = 16
 max_subscriptions = 17
@@ -47,6 +49,10 @@ topic_alias_maximum = 21
 slow_consumer_wait = "100ms"
 inflight_overflow = "backpressure"
 slow_consumer = "disconnect"
+gather = "5ms"
+fan_out = "async"
+fan_out_count = 24
+fan_out_bytes = 25
 max_retained = 22
 retained_bytes = 23
 
@@ -87,6 +93,8 @@ def test_every_bound_reaches_its_part(tmp_path: Path) -> None:
         "max_inflight": 12,
         "queue_count": 13,
         "queue_bytes": 14,
+        "offline_queue": "reject",
+        "offline_bytes": 24,
         "max_output": 5120,
         "max_sessions": 16,
         "max_subscriptions": 17,
@@ -97,15 +105,20 @@ def test_every_bound_reaches_its_part(tmp_path: Path) -> None:
         "slow_consumer_wait": 0.1,
         "inflight_overflow": "backpressure",
         "slow_consumer": "disconnect",
+        "fan_out": "async",
+        "fan_out_count": 24,
+        "fan_out_bytes": 25,
     }
     retained = app.parts.broker._retained
     assert (retained.max_count, retained.max_bytes) == (22, 23)
     extras = {"exclusive", "sys", "slow", "rewrite", "auto_subscribe"}
     assert {field.name for field in dataclasses.fields(Mqtt)} - extras == {
         *Limits.__slots__,
+        "gather",
         "max_retained",
         "retained_bytes",
     }
+    assert app.parts.pool.moderator.gather == 0.005
     assert (app.parts.database.window, app.parts.outbox._max_bytes, app.parts.outbox._max_age) == (0.05, 2 << 20, 3600)
     assert app.parts.server.access.anonymous
     assert app.name == "site-7"
