@@ -1,9 +1,10 @@
 """Builds a fresh database out of whatever can be read of a damaged one.
 
 1. *Trees.* Each table is read along its tree; a broken page costs the rows below it and nothing else.
-2. *Strays.* Where a tree was broken, the leaves that it led to are found by looking at every page that no tree
+2. *Lost roots.* A table whose entry in the schema is lost is looked for where it begins in a fresh database.
+3. *Strays.* Where a tree was broken, the leaves that it led to are found by looking at every page that no tree
    and no list of free pages holds: a page whose rows all fit one table, and only that one, is that table's.
-3. *Numbers.* What must never be given out twice (rows, starts) goes on behind everything that may have been.
+4. *Numbers.* What must never be given out twice (rows, starts) goes on behind everything that may have been.
 
 When the file alone is whole, its log is what is damaged, or another file's: then the log is left out.
 The damaged file is only read. The fresh one is complete and on the disk, or is not there.
@@ -73,6 +74,10 @@ class Salvage:
             roots, seen, damaged = self._schema()
             for name in self._in_order():
                 seen |= self._tree(name, roots.get(name))
+            if damaged:
+                for name in self._in_order():
+                    if name not in roots and (root := self._lost_root(name, seen)):
+                        seen |= self._tree(name, root)
             for name in self._tables.keys() & roots.keys():
                 damaged |= self.saved[name].pages > 0
             if damaged or self._tables.keys() - roots.keys():
@@ -140,6 +145,23 @@ class Salvage:
             self._keep(table, saved, row)
         saved.pages += walk.damaged
         return walk.pages
+
+    def _lost_root(self, name: str, seen: set[int]) -> int | None:
+        """Where the tree of a table begins whose entry in the schema is lost, if that can be told.
+
+        A database that was migrated has the tables of its later formats elsewhere, so what is found in the place
+        must be this table's. That it looks like an index too does not count: an index would begin elsewhere.
+        """
+        (root,) = self._connection.execute(SQL["salvaged_root"], {"name": name}).fetchone()
+        walk = Walk(self._pages, root)
+        others = [table for table in self._tables.values() if table.name != name]
+        mine, found = True, False
+        for row in walk.rows():
+            if row is not None:
+                found = True
+                mine = mine and self._tables[name].fits(*row)
+                others = [table for table in others if table.fits(*row)]
+        return root if found and mine and not others and not walk.pages & seen else None
 
     def _strays(self, known: set[int]) -> None:
         indexes = indexes_of(self._connection, self._tables)

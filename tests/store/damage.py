@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.store.opening import opened
+from store.filler import fill_empty
 
 PAGE = 1024
 
@@ -29,6 +30,7 @@ def fill(connection: sqlite3.Connection, rows: int) -> None:
         "INSERT INTO command (device, id, point, status, result, time) VALUES ('boiler', ?, 'p', 'done', ?, 1.7e9)",
         [(f"id-{n}", json.dumps({"value": n})) for n in range(200)],
     )
+    fill_empty(connection)
     connection.execute("COMMIT")
 
 

@@ -70,13 +70,14 @@ def test_a_broken_inner_page_costs_nothing(bench: Bench) -> None:
     assert report["stray_pages"] > 50
 
 
-def test_a_broken_first_page_costs_only_what_cannot_be_told_apart(bench: Bench) -> None:
+def test_a_broken_first_page_costs_nothing_but_the_count_of_starts(bench: Bench) -> None:
     before = damage.make(bench.path)
     damage.break_page(bench.path, 1, b"\0" * damage.PAGE)
     bench.path.with_name("gateway.db-wal").write_bytes(b"")
     after, report = salvage(bench.path)
-    assert after["outbox"] == before["outbox"]
-    assert after["command"] == before["command"]
+    before["tally"].remove(("in the log", 1))
+    del before["sqlite_sequence"], after["sqlite_sequence"]
+    assert after == before
     assert report["problem"] == "is not a database"
 
 

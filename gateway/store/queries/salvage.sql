@@ -15,3 +15,7 @@ SELECT coalesce(max(max(acked, sent)), 0) FROM outbox_cursor;
 -- Rows of the outbox that are missing between those that are there: numbers have no gaps of their own.
 SELECT coalesce(max(seq) - min(seq) + 1 - count(*), 0) FROM outbox
 WHERE seq > (SELECT coalesce(min(acked), 0) FROM outbox_cursor);
+
+-- name: salvaged_root
+-- Where a table begins in the fresh database.
+SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = :name;

@@ -1,1 +1,0 @@
-"""A file system in memory that remembers what a power cut would have left of it."""
