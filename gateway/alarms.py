@@ -1,7 +1,8 @@
 """What somebody should look at: alarms by name, each raised and cleared once.
 
 An alarm is logged, stands in ``gateway status``, and is a retained message at ``$SYS/gateway/alarms/NAME``:
-``{"alarm", "text", "since"}``; when it is over, the message is taken away.
+``{"alarm", "text", "since"}``; when it is over, the message is taken away. The message has QoS 0: nothing is stored
+for it, so it reaches subscribers also while the disk takes nothing.
 """
 
 from __future__ import annotations
@@ -59,5 +60,5 @@ class Alarms:
 
     def _say(self, name: str, payload: bytes) -> None:
         self._publisher.publish(
-            Message(f"{ROOT}/{name}", payload, qos=1, retain=True, time=self._clock.time(), source="alarms")
+            Message(f"{ROOT}/{name}", payload, retain=True, time=self._clock.time(), source="alarms")
         )

@@ -76,7 +76,7 @@ class Parts:
             window=settings.store.window,
             on_error=on_lost,
             salvage=settings.store.on_corruption == "salvage",
-            floor=Floor(state, settings.store.free_floor),
+            floor=Floor(state / "gateway.db", settings.store.free_floor),
             waiting=waiting,
         )
         self.outbox = Outbox(

@@ -32,11 +32,15 @@ class Checkpoints:
         self._estimate = 0
         self._frames = 0
 
-    def after_commit(self, connection: sqlite3.Connection, size: int) -> None:
-        """Checkpoint if the log may be near its length. ``size`` is what the commit's rows count."""
+    def after_commit(self, connection: sqlite3.Connection, size: int, is_short: bool = False) -> None:
+        """Checkpoint if the log may be near its length. ``size`` is what the commit's rows count.
+
+        ``is_short``: there is no more room on the disk, or hardly any. What is in the log leaves it while it can, so
+        that deletes have the whole length of the log.
+        """
         # Twice: a row that spills over into pages of its own leaves part of each empty, and is deleted one day.
         self._estimate += PAGES_PER_COMMIT * FRAME_BYTES + 2 * size
-        if self._estimate >= LOG_BYTES:
+        if is_short or self._estimate >= LOG_BYTES:
             self.checkpoint(connection)
 
     def checkpoint(self, connection: sqlite3.Connection) -> None:

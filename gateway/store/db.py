@@ -29,7 +29,7 @@ from gateway.store.errors import StoreError
 from gateway.store.floor import Floor
 from gateway.store.health import Health
 from gateway.store.opening import opened, suspect
-from gateway.store.transaction import Outcome, Work, commit, is_lost, read
+from gateway.store.transaction import NO_ROOM, Outcome, Work, commit, is_lost, primary_code, read
 
 T = TypeVar("T")
 Answer = Callable[[Any, BaseException | None], None]
@@ -223,8 +223,10 @@ class Database:
         self._looking = True
 
         def job(connection: sqlite3.Connection) -> None:
-            self.health.look(connection, self._loop.time())
+            floor_reached = self.health.look(connection, self._loop.time())
             self._post(self._looked)
+            if floor_reached:
+                self.checkpoints.checkpoint(connection)
 
         self._put(job)
 
@@ -251,7 +253,7 @@ class Database:
             raise StoreError(f"{self.path}: is closed")
         if size:
             items = self._items + self._items_committing
-            if self.health.floor.low:
+            if not self.health.floor.takes(self._bytes + self._bytes_committing + size):
                 raise Refused("the disk is full: nothing more is stored", 0x97)
             # One that is larger than the bound may pass alone.
             if items >= MAX_ITEMS or (items and self._bytes + self._bytes_committing + size > MAX_BYTES):
@@ -296,9 +298,10 @@ class Database:
 
         def job(connection: sqlite3.Connection) -> None:
             outcomes = commit(connection, [work for work, _ in works])
-            self.health.after_commit(connection, outcomes[0].error, self._loop.time())
+            error = outcomes[0].error
+            floor_reached = self.health.after_commit(connection, error, size, self._loop.time())
             self._post(self._committed, works, outcomes)
-            self.checkpoints.after_commit(connection, size)
+            self.checkpoints.after_commit(connection, size, floor_reached or primary_code(error) == NO_ROOM)
 
         self._put(job)
 

@@ -1,7 +1,8 @@
 """Keeps the disk from running full: appends stop at a floor of free space, deletes and reads go on.
 
 *Room* is what the file system has free for us, and the pages of the database that hold nothing: a delete makes
-room in the file without making the file smaller. Below the floor the store takes no more rows; it takes them again
+room in the file without making the file smaller. What the log will add to the file at its next checkpoint is taken
+off. Below the floor the store takes no more rows; it takes them again
 when there is a quarter more room than the floor, so that the answer does not change with every row.
 
 The *reserve* is a file that occupies a few megabytes. When others have filled the disk to the last byte it is
@@ -29,8 +30,12 @@ SHARE: Final = 50
 small card is often a partition of a few hundred megabytes, of which 64 would be a quarter."""
 
 RESERVE: Final = 4 * MIB
+LOOKS: Final = 8
+"""The disk is measured again when an eighth of the floor was written: a second can be too long."""
+
 HOLD: Final = 10.0
-"""Seconds without appends after the disk was full in fact, whatever it says of its room: a quota is not in it."""
+"""Seconds without appends after the disk was full in fact, whatever it says of its room: a quota is not in it.
+Trouble is told of for as long too, although the next transaction may have been written."""
 
 
 class Space(NamedTuple):
@@ -46,51 +51,79 @@ def space_of(folder: Path) -> Space:
     return Space(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
 
 
-class Floor:
-    """Whether there is room for more rows. Changed on the store's thread; ``low`` may be read anywhere.
+def size_of(file: Path) -> int:
+    """Of a file, in bytes; 0 when it is missing. Raises OSError."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
-    folder   of the database
-    setting  bytes that stay free; None: as SHARE says; 0: the disk is not looked at, there is no reserve
+
+class Floor:
+    """Whether there is room for more rows. Changed on the store's thread; ``takes`` and ``low`` may be used anywhere.
+
+    database  its file; the reserve lies beside it
+    setting   bytes that stay free; None: as SHARE says; 0: the disk is not looked at, there is no reserve
     """
 
-    __slots__ = ("bytes", "inside", "low", "space", "trouble", "_folder", "_held", "_measure", "_reserve", "_setting")
+    __slots__ = (
+        "bytes", "inside", "left", "low", "space", "trouble",
+        "_database", "_held", "_measure", "_reserve", "_setting", "_unseen", "_writes",
+    )  # fmt: skip
 
-    def __init__(self, folder: Path, setting: int | None, measure: Callable[[Path], Space] = space_of) -> None:
+    def __init__(self, database: Path, setting: int | None, measure: Callable[[Path], Space] = space_of) -> None:
         self.low = False
+        self.left = float("inf")
+        """Bytes of room above the floor when it was last measured."""
         self.trouble: str | None = None
         self.space = Space(0, 0)
         self.inside = 0
         self.bytes = setting or 0
-        self._folder = folder
+        self._database = database
         self._setting = setting
         self._measure = measure
         self._held = 0.0
-        self._reserve = folder / "gateway.reserve"
+        self._unseen = 0
+        self._writes = True
+        self._reserve = database.with_name("gateway.reserve")
 
     @property
     def wanted(self) -> bool:
         """Whether the disk is looked at."""
         return self._setting != 0
 
+    def takes(self, size: int) -> bool:
+        """Whether there is room for ``size`` bytes that are not written yet; on the loop. False ends all appends
+        until the disk was measured again.
+        """
+        if size > self.left:
+            self.low = True
+        return not self.low
+
     def look(self, connection: sqlite3.Connection, now: float) -> None:
         """Measure and decide; about once a second, and after each failure. ``now``: the clock that never steps."""
+        self._forget_trouble(now)
         if not self.wanted:
             return
+        self._unseen = 0
         try:
-            self.space = self._measure(self._folder)
-            # freelist_count counts what is committed and not yet checkpointed too.
-            pages, size = (
-                connection.execute(f"PRAGMA {word}").fetchone()[0] for word in ("freelist_count", "page_size")
+            self.space = self._measure(self._database.parent)
+            # All three count what is committed and not yet checkpointed too.
+            pages, free, size = (
+                connection.execute(f"PRAGMA {word}").fetchone()[0]
+                for word in ("page_count", "freelist_count", "page_size")
             )
+            pending = max(0, pages * size - size_of(self._database))
         except (OSError, sqlite3.Error) as error:
             self.trouble = str(error)
+            self._held = now + HOLD
             return
-        self.inside = pages * size
+        self.inside = free * size
         self.bytes = self._setting or max(LEAST, min(MOST, self.space.total // SHARE))
-        room = self.space.free + self.inside
-        if room < self.bytes:
+        self.left = self.space.free + self.inside - pending - self.bytes
+        if self.left < 0:
             self.low = True
-        elif self.low and now >= self._held and room >= self.bytes + self.bytes // 4:
+        elif self.low and now >= self._held and self.left >= self.bytes // 4:
             self.low = False
         reserve = self._reserve_bytes
         if self.space.free < reserve // 4:
@@ -98,17 +131,27 @@ class Floor:
         elif not self.low and self.space.free >= self.bytes + 2 * reserve:
             self._make_reserve()
 
-    def committed(self) -> None:
-        """A transaction was written: whatever was wrong with the disk is over."""
-        self.trouble = None
+    def committed(self, connection: sqlite3.Connection, size: int, now: float) -> None:
+        """A transaction with rows of ``size`` bytes was written."""
+        self._writes = True
+        self._unseen += size
+        if self._unseen * LOOKS >= self.bytes:
+            self.look(connection, now)
+        else:
+            self._forget_trouble(now)
 
     def failed(self, error: sqlite3.Error, full: bool, now: float) -> None:
         """A transaction was not; ``full``: because there is no room."""
         self.trouble = str(error)
+        self._writes = False
+        self._held = now + HOLD
         if full and self.wanted:
             self.low = True
-            self._held = now + HOLD
             self._give_up_reserve()
+
+    def _forget_trouble(self, now: float) -> None:
+        if self._writes and now >= self._held:
+            self.trouble = None
 
     @property
     def _reserve_bytes(self) -> int:

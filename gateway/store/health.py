@@ -9,7 +9,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from gateway.store.floor import Floor
+from gateway.store.floor import Floor, size_of
 from gateway.store.quarantine import Entry, Quarantine, salvage_alarm
 from gateway.store.transaction import NO_ROOM, UNWRITABLE, primary_code
 from gateway.store.written import Written
@@ -18,14 +18,15 @@ from gateway.store.written import Written
 class Health:
     """Of the database at ``path``; ``floor`` None: the disk is not looked at."""
 
-    __slots__ = ("floor", "path", "quarantine", "written", "_unseen")
+    __slots__ = ("floor", "path", "quarantine", "written", "_unseen", "_was_low")
 
     def __init__(self, path: Path, floor: Floor | None, written: Written) -> None:
         self.path = path
-        self.floor = floor or Floor(path.parent, 0)
+        self.floor = floor or Floor(path, 0)
         self.written = written
         self.quarantine = Quarantine(path)
         self._unseen: list[Entry] = []
+        self._was_low = False
 
     def opened(self, connection: sqlite3.Connection, now: float) -> None:
         """On the thread, before anything is written."""
@@ -33,19 +34,27 @@ class Health:
         self.floor.look(connection, now)
         self.written.opened()
 
-    def look(self, connection: sqlite3.Connection, now: float) -> None:
-        """On the thread, about once a second."""
+    def look(self, connection: sqlite3.Connection, now: float) -> bool:
+        """On the thread, about once a second; whether the floor was reached since the last look."""
         self.floor.look(connection, now)
         self.written.look()
+        return self._floor_reached()
 
-    def after_commit(self, connection: sqlite3.Connection, error: BaseException | None, now: float) -> None:
-        """On the thread: what a transaction's error, if it is everybody's, says about the disk."""
+    def after_commit(self, connection: sqlite3.Connection, error: BaseException | None, size: int, now: float) -> bool:
+        """On the thread: what a transaction of ``size`` bytes, or its error, if it is everybody's, says about the
+        disk. True: the floor was reached.
+        """
         code = primary_code(error)
         if isinstance(error, sqlite3.Error) and code in UNWRITABLE:
             self.floor.failed(error, code == NO_ROOM, now)
             self.floor.look(connection, now)
         else:
-            self.floor.committed()
+            self.floor.committed(connection, size, now)
+        return self._floor_reached()
+
+    def _floor_reached(self) -> bool:
+        was_low, self._was_low = self._was_low, self.floor.low
+        return self._was_low and not was_low
 
     def acknowledge(self, time: float) -> list[str]:
         """Somebody knows of the salvages; names of those that were new. Raises OSError."""
@@ -62,8 +71,8 @@ class Health:
         entries = self.quarantine.entries()
         return {
             "path": str(self.path),
-            "bytes": _size(self.path),
-            "log_bytes": _size(self.path.with_name(self.path.name + "-wal")),
+            "bytes": size_of(self.path),
+            "log_bytes": size_of(self.path.with_name(self.path.name + "-wal")),
             "disk": self.floor.status(),
             "written": self.written.status(),
             "quarantine": {
@@ -73,10 +82,3 @@ class Health:
             },
             "salvage": entries[-1].as_dict() if entries else None,
         }
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0

@@ -8,39 +8,24 @@ from __future__ import annotations
 import errno
 import random
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from paho.mqtt.reasoncodes import ReasonCode
 
 from e2e.powercut.cut import leave
 from e2e.powercut.fuse import Mount, NotHere
 from e2e.powercut.memory import Memory
 from e2e.rig import settings
-from e2e.rig.clients import Publisher
+from e2e.rig.asker import Asker
 from e2e.rig.gateway import GatewayProcess
 from e2e.rig.waiting import free_port, wait_until
 
 pytestmark = pytest.mark.slow
 
 QUOTA = 24 << 20
-
-
-class Asker(Publisher):
-    """A publisher that also remembers what was refused."""
-
-    def __init__(self, port: int, client_id: str) -> None:
-        self.refused: list[int] = []
-        super().__init__(port, client_id)
-
-    def _on_publish(self, client: Any, data: Any, mid: int, reason: ReasonCode, properties: Any) -> None:
-        if reason.is_failure:
-            self.refused.append(reason.value)
-        super()._on_publish(client, data, mid, reason, properties)
 
 
 class Rig:
@@ -60,17 +45,8 @@ class Rig:
         self.gateway = GatewayProcess(folder, text)
         stack.callback(self.gateway.close)
         self.gateway.start()
-        self.client = Asker(port, "plant")
+        self.client = Asker(port)
         stack.callback(self.client.close)
-
-    def is_taken(self, payload: bytes) -> bool:
-        """Publish it (again); whether it was ever acknowledged."""
-        self.client.publish("line/a", payload)
-        time.sleep(0.1)
-        return payload in self.client.acknowledged
-
-    def until_taken(self, payload: bytes) -> None:
-        wait_until(lambda: self.is_taken(payload), 25, "messages are taken again")
 
     def disk(self) -> Any:
         return self.gateway.status()["store"]["disk"]
@@ -96,14 +72,14 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 
 @pytest.mark.parametrize(("call", "number"), [("fsync", errno.EIO), ("write", errno.EIO), ("write", errno.ENOSPC)])
 def test_a_disk_that_fails_and_heals(rig: Rig, call: str, number: int) -> None:
-    rig.until_taken(b"before")
+    rig.client.until_taken(b"before")
     rig.memory.failing[call] = number
     rig.client.publish("line/a", b"while it fails")
     wait_until(lambda: rig.disk()["trouble"], 5, "trouble is seen")
     wait_until(lambda: [one["alarm"] for one in rig.gateway.status()["alarms"]] == ["disk"], 5, "an alarm stands")
     wait_until(lambda: rig.client.refused == [0x97], 5, "the publisher is told")
     rig.memory.failing.clear()
-    rig.until_taken(b"after")
+    rig.client.until_taken(b"after")
     wait_until(lambda: not rig.gateway.status()["alarms"], 25, "the alarm is over")
     assert b"while it fails" not in rig.client.acknowledged
     rig.check()
@@ -111,12 +87,7 @@ def test_a_disk_that_fails_and_heals(rig: Rig, call: str, number: int) -> None:
 
 def test_a_disk_that_is_full(rig: Rig) -> None:
     rig.memory.quota = QUOTA
-    number = 0
-    while not rig.client.refused:
-        assert number < 3 * QUOTA >> 14, "the floor was not held"
-        rig.client.publish("line/a", b"%d:" % number + b"x" * (16 << 10))
-        number += 1
-        time.sleep(0.01)
+    rig.client.until_refused(16 << 10, 3 * QUOTA >> 14)
     assert set(rig.client.refused) == {0x97}
     assert rig.memory.used < QUOTA - (1 << 20), "appends stop before the disk is full"
     wait_until(lambda: rig.disk()["low"], 5, "it says so")
@@ -125,6 +96,6 @@ def test_a_disk_that_is_full(rig: Rig) -> None:
     rig.memory.quota = rig.memory.used  # and others take the rest: the reserve goes
     wait_until(lambda: not rig.disk()["reserve"], 5, "the reserve is given up")
     rig.memory.quota = 2 * QUOTA
-    rig.until_taken(b"again")
+    rig.client.until_taken(b"again")
     wait_until(lambda: rig.disk()["reserve"] and not rig.gateway.status()["alarms"], 15, "all is as before")
     rig.check()

@@ -34,7 +34,7 @@ class Disk:
 
 @asynccontextmanager
 async def outbox_on(bench: Bench, disk: Disk) -> AsyncIterator[tuple[Outbox, Database]]:
-    database = Database(bench.path, on_error=bench.lost.append, floor=Floor(bench.path.parent, FLOOR, disk.measure))
+    database = Database(bench.path, on_error=bench.lost.append, floor=Floor(bench.path, FLOOR, disk.measure))
     await database.open()
     try:
         outbox = Outbox(database, bench.clock, ["cloud"], 10_000_000, 1e9, bench.metrics)
@@ -131,7 +131,7 @@ def test_the_reserve_is_given_up_when_the_disk_is_full_and_made_again(bench: Ben
     [(20 * MIB, LEAST), (256 * MIB, 256 * MIB // 50), (32_000 * MIB, MOST), (2048 * MIB, 2048 * MIB // 50)],
 )
 def test_without_a_setting_the_floor_follows_the_size_of_the_disk(tmp_path: Path, total: int, floor: int) -> None:
-    found = Floor(tmp_path, None, Disk(total, total).measure)
+    found = Floor(tmp_path / "gateway.db", None, Disk(total, total).measure)
     with sqlite3.connect(":memory:") as connection:
         found.look(connection, 0.0)
     connection.close()
@@ -139,7 +139,7 @@ def test_without_a_setting_the_floor_follows_the_size_of_the_disk(tmp_path: Path
 
 
 def test_a_disk_that_was_full_in_fact_is_tried_again_after_a_while(tmp_path: Path) -> None:
-    floor = Floor(tmp_path, FLOOR, Disk().measure)
+    floor = Floor(tmp_path / "gateway.db", FLOOR, Disk().measure)
     with sqlite3.connect(":memory:") as connection:
         floor.look(connection, 100.0)
         floor.failed(sqlite3.OperationalError("database or disk is full"), True, 100.0)
@@ -147,13 +147,28 @@ def test_a_disk_that_was_full_in_fact_is_tried_again_after_a_while(tmp_path: Pat
             floor.look(connection, now)
             assert floor.low is low
         assert floor.alarm() == "the store cannot write: database or disk is full; look at the card"
-        floor.committed()
+        floor.committed(connection, 0, 100.0 + HOLD)
         assert floor.alarm() is None
     connection.close()
 
 
+@pytest.mark.parametrize("setting", [0, FLOOR])
+def test_trouble_is_told_of_for_a_while_although_the_next_transaction_is_written(tmp_path: Path, setting: int) -> None:
+    floor = Floor(tmp_path / "gateway.db", setting, Disk().measure)
+    with sqlite3.connect(":memory:") as connection:
+        floor.failed(sqlite3.OperationalError("disk I/O error"), False, 100.0)
+        floor.look(connection, 200.0)
+        assert floor.trouble == "disk I/O error"  # nothing was written since
+        floor.failed(sqlite3.OperationalError("disk I/O error"), False, 200.0)
+        floor.committed(connection, 0, 201.0)
+        for now, trouble in ((200.0 + HOLD - 0.1, "disk I/O error"), (200.0 + HOLD, None)):
+            floor.look(connection, now)
+            assert floor.trouble == trouble
+    connection.close()
+
+
 def test_nought_does_not_look_at_the_disk(tmp_path: Path) -> None:
-    floor = Floor(tmp_path, 0, Disk(free=0).measure)
+    floor = Floor(tmp_path / "gateway.db", 0, Disk(free=0).measure)
     with sqlite3.connect(":memory:") as connection:
         floor.look(connection, 0.0)
         floor.failed(sqlite3.OperationalError("full"), True, 0.0)
@@ -203,5 +218,52 @@ def test_the_look_never_queues_up(bench: Bench) -> None:
             progress = database.progress
             await asyncio.sleep(0)
             assert database.progress == progress
+
+    run(body)
+
+
+def test_what_is_queued_counts_before_it_is_written(bench: Bench) -> None:
+    disk = Disk(free=FLOOR + 2 * MIB)
+
+    async def body() -> None:
+        async with outbox_on(bench, disk) as (outbox, database):
+            errors = await store(outbox, *messages(60, payload=b"x" * (64 << 10)))
+            assert 16 < errors.count(None) < 32  # 2 MiB are left, and no look came in between
+            assert {str(error) for error in errors if error} == {"the disk is full: nothing more is stored"}
+            assert database.health.alarms()["disk"] is not None
+            await look(database)
+            assert bench.path.stat().st_size > MIB  # the log was emptied while there was room
+
+    run(body)
+
+
+def test_what_the_log_will_add_to_the_file_is_taken_off(bench: Bench) -> None:
+    disk = Disk()
+
+    async def body() -> None:
+        async with outbox_on(bench, disk) as (outbox, database):
+            before = database.health.floor.left
+            await store(outbox, *messages(20, payload=b"x" * (64 << 10)))
+            await look(database)
+            assert bench.path.stat().st_size < MIB  # all of it is in the log
+            left, size = database.health.floor.left, bench.path.stat().st_size
+            assert before - left == pytest.approx(20 * (65 << 10), rel=0.05)
+            await database.read(database.checkpoints.checkpoint)
+            disk.free -= bench.path.stat().st_size - size
+            await look(database)
+            assert database.health.floor.left == left  # the same before and after it has moved
+
+    run(body)
+
+
+def test_the_disk_is_measured_again_when_much_was_written(bench: Bench) -> None:
+    disk = Disk()
+
+    async def body() -> None:
+        async with outbox_on(bench, disk) as (outbox, database):
+            disk.free = 0
+            for _ in range(3):
+                await store(outbox, *messages(6, payload=b"x" * (64 << 10)))
+            assert database.health.floor.low
 
     run(body)
