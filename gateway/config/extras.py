@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.config.declare import Duration, between, setting, topic_filter
+from gateway.config.declare import Duration, Size, between, setting, topic_filter
 from gateway.mqtt.auto_subscribe import template_problem
 from gateway.topic import Rewrite
 
@@ -79,4 +79,22 @@ class Sys:
     events: bool = setting(
         True,
         text="Publish connected, disconnected, subscribed and unsubscribed below $SYS/gateway/clients/<client id>/.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelayedPublish:
+    """Delayed messages: $delayed/SECONDS/TOPIC, kept on disk. ``gateway delayed list`` shows them."""
+
+    enabled: bool = setting(
+        True, text="Whether new ones are taken. Those that were taken before are delivered in any case."
+    )
+    max_count: int = setting(10_000, text="Most that wait; one more is refused with 0x97.", check=between(0, 1_000_000))
+    max_bytes: Size = setting(
+        16 * 1024 * 1024,
+        text="The same in bytes, on disk and in memory: topic, payload and 200 bytes for each.",
+        check=between(0, 1024 * 1024 * 1024),
+    )
+    max_delay: Duration = setting(
+        366 * 86_400.0, text="Longest delay; what asks for more is refused with 0x90.", check=between(1, 315_360_000)
     )

@@ -6,9 +6,10 @@ without any setting: exclusive subscriptions and client events.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from gateway.delay import Delay, read_delay
 from gateway.mqtt import events
 from gateway.mqtt.auto_subscribe import AutoSubscription
 from gateway.mqtt.exclusive import Exclusive
@@ -31,9 +32,10 @@ class Extras:
     exclusive       who holds which ``$exclusive/`` filter
     slow            slow subscribers; None when they are not measured
     events          whether client events are published
+    read_delay      takes the topic of a delayed message apart, or raises Refused
     """
 
-    __slots__ = ("_auto", "events", "exclusive", "rewrite_filter", "rewrite_topic", "slow")
+    __slots__ = ("_auto", "events", "exclusive", "read_delay", "rewrite_filter", "rewrite_topic", "slow")
 
     def __init__(
         self,
@@ -47,6 +49,7 @@ class Extras:
         self.rewrite_filter = subscribe_rewrites(rewrites)
         self.exclusive = Exclusive(exclusive)
         self.events = events
+        self.read_delay: Callable[[str], Delay] = read_delay
         self.slow = slow
         self._auto = tuple(auto)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.broker.access import bare_filter
+from gateway.delay import DELAYED
 from gateway.errors import Malformed, Refused
 from gateway.message import (
     MESSAGE_EXPIRY,
@@ -43,6 +45,7 @@ from gateway.mqtt.reasons import (
     QUOTA_EXCEEDED,
     RECEIVE_MAXIMUM_EXCEEDED,
     TOPIC_ALIAS_INVALID,
+    TOPIC_FILTER_INVALID,
     reason_text,
 )
 from gateway.mqtt.session import Session, Subscription
@@ -73,12 +76,20 @@ def on_publish(connection: Connection, packet: Publish) -> None:
         topic = server.extras.rewrite_topic(topic)
     if packet.qos and connection.version == 5 and session.incoming.unanswered >= server.limits.receive_maximum:
         raise Malformed("more messages in flight than the Receive Maximum", RECEIVE_MAXIMUM_EXCEEDED)
+    target = topic
+    if topic.startswith(DELAYED):
+        try:
+            target = server.extras.read_delay(topic).target
+        except Refused as refused:
+            server.metrics.drop("delayed_invalid")
+            _decline(connection, packet, refused.reason)
+            return
     who = session.identity
-    if who is None or not server.access.may_publish(who, topic):
+    if who is None or not server.access.may_publish(who, target):
         server.metrics.drop("not_authorized")
         _decline(connection, packet, NOT_AUTHORIZED)
         return
-    if who.quota is not None and not server.enforcer.within_rate(connection, who.quota, topic, packet):
+    if who.quota is not None and not server.enforcer.within_rate(connection, who.quota, target, packet):
         _decline(connection, packet, QUOTA_EXCEEDED)
         return
     if props and not _is_text_if_it_says_so(props, packet.payload):
@@ -252,6 +263,9 @@ def _refusal(connection: Connection, session: Session, pattern: str) -> int:
         len(session.subscriptions) >= connection.server.limits.max_subscriptions
     ):
         return QUOTA_EXCEEDED
+    if bare_filter(pattern).startswith(DELAYED):
+        # Who may read a message is a matter of its target, when it gets there.
+        return TOPIC_FILTER_INVALID
     if pattern.startswith(EXCLUSIVE):
         return connection.server.extras.exclusive.refusal(pattern, session)
     return 0

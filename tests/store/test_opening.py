@@ -55,20 +55,31 @@ def test_a_second_gateway_is_refused(bench: Bench) -> None:
 
 def test_an_older_database_is_migrated_in_one_step(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     make(bench.path)
-    steps = [*sql.migrations(), (2, "ALTER TABLE tally ADD COLUMN more TEXT;"), (3, "CREATE TABLE t3 (a);")]
+    old = sql.migrations()
+    newest = len(old)
+    steps = [
+        *old,
+        (newest + 1, "ALTER TABLE tally ADD COLUMN more TEXT;"),
+        (newest + 2, "CREATE TABLE t3 (a);"),
+    ]
     monkeypatch.setattr(opening, "migrations", lambda: steps)
     with opened(bench.path) as connection:
         assert connection.execute("SELECT name, more FROM tally").fetchall() == [("a", None)]
-        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (newest + 2,)
 
 
 def test_a_migration_that_fails_changes_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     make(bench.path)
-    steps = [*sql.migrations(), (2, "CREATE TABLE t2 (a);"), (3, "CREATE TABLE tally (a);")]
+    old = sql.migrations()
+    newest = len(old)
+    steps = [*old, (newest + 1, "CREATE TABLE t2 (a);"), (newest + 2, "CREATE TABLE tally (a);")]
     monkeypatch.setattr(opening, "migrations", lambda: steps)
-    with pytest.raises(StoreError, match="cannot be brought to format 3, nothing was changed"), opened(bench.path):
+    with (
+        pytest.raises(StoreError, match=f"cannot be brought to format {newest + 2}, nothing was changed"),
+        opened(bench.path),
+    ):
         pass
-    assert bench.look("PRAGMA user_version") == [(1,)]
+    assert bench.look("PRAGMA user_version") == [(newest,)]
     assert bench.look("SELECT name FROM sqlite_schema WHERE name = 't2'") == []
 
 
