@@ -117,6 +117,7 @@ class App:
             self.parts.load_rules()
             self.parts.build_uplinks()
             await self.parts.open_delayed(boots)
+            await self.parts.open_dedup(boots)
             self.parts.delayed.alarm = asyncio.get_running_loop().call_later
             await self._live()
         finally:
@@ -226,6 +227,7 @@ class App:
 
     async def status(self) -> dict[str, Any]:
         """Everything that a person or a program wants to know at a glance; plain JSON types."""
+        dedup = self.parts.server.extras.dedup
         return {
             "gateway": {
                 "name": self.name,
@@ -242,6 +244,7 @@ class App:
             },
             "rules": self.parts.rules.status(),
             "delayed": self.parts.delayed.status(),
+            "dedup": dedup.status() if dedup is not None else None,
             "outbox": {**self.parts.outbox.status(), "books": await self.parts.outbox.tallies()},
             "uplinks": self._status_of("uplink", self.parts.uplinks.items()),
             "drops": dict(self.parts.metrics.drops),

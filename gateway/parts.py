@@ -25,6 +25,7 @@ from gateway.connectors.port import DevicePort
 from gateway.errors import GatewayError
 from gateway.login.desk import FrontDesk
 from gateway.metrics import Metrics
+from gateway.mqtt.dedup import Dedup, KnownId
 from gateway.mqtt.extras import Extras
 from gateway.mqtt.limits import Limits
 from gateway.mqtt.server import MqttServer
@@ -33,6 +34,7 @@ from gateway.rules.engine import RuleEngine
 from gateway.rules.load import load as load_rules
 from gateway.store.boots import EARLIEST, Boots
 from gateway.store.db import Database
+from gateway.store.dedup import load_dedup
 from gateway.store.delayed import load_delayed
 from gateway.store.delayed_commands import DelayedCommands
 from gateway.store.ledger import Ledger
@@ -139,6 +141,16 @@ class Parts:
         shelf, entries, last = await load_delayed(self.database, boots)
         self.delayed.open(shelf, entries, last)
         self.delayed_commands = DelayedCommands(self.delayed, shelf, self.clock)
+
+    async def open_dedup(self, boots: Boots) -> None:
+        """Recall the ids of messages that were taken already."""
+        settings = self.settings.mqtt.dedup
+        if settings.window:
+            shelf, stored = await load_dedup(self.database, boots, self.clock)
+            known = [KnownId(one.number, one.client, one.id, one.since) for one in stored]
+            self.server.extras.dedup = Dedup(
+                shelf, self.metrics, settings.window, settings.max_ids, settings.max_total, known
+            )
 
     def build_uplinks(self) -> None:
         """The uplinks, once the outbox knows where each of them is."""

@@ -98,3 +98,17 @@ class DelayedPublish:
     max_delay: Duration = setting(
         366 * 86_400.0, text="Longest delay; what asks for more is refused with 0x90.", check=between(1, 315_360_000)
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dedup:
+    """Idempotent publish: an MQTT 5 message with QoS 1 or 2 and the user property dedup-id is taken once. Its id is
+    remembered over restarts."""
+
+    window: Duration = setting(
+        3600.0, text="How long an id is remembered. 0: dedup-id means nothing.", check=between(0, 30 * 86_400)
+    )
+    max_ids: int = setting(
+        1000, text="Ids of one client; when there are more, the oldest is forgotten.", check=between(1, 1_000_000)
+    )
+    max_total: int = setting(20_000, text="The same for all clients together.", check=between(1, 1_000_000))

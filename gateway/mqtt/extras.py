@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from gateway.delay import Delay, read_delay
 from gateway.mqtt import events
 from gateway.mqtt.auto_subscribe import AutoSubscription
+from gateway.mqtt.dedup import Dedup
 from gateway.mqtt.exclusive import Exclusive
 from gateway.mqtt.packets import Filter
 from gateway.mqtt.rewrite import Action, publish_rewrites, subscribe_rewrites
@@ -33,9 +34,10 @@ class Extras:
     slow            slow subscribers; None when they are not measured
     events          whether client events are published
     read_delay      takes the topic of a delayed message apart, or raises Refused
+    dedup           knows which messages were taken already; None: nobody asks
     """
 
-    __slots__ = ("_auto", "events", "exclusive", "read_delay", "rewrite_filter", "rewrite_topic", "slow")
+    __slots__ = ("_auto", "dedup", "events", "exclusive", "read_delay", "rewrite_filter", "rewrite_topic", "slow")
 
     def __init__(
         self,
@@ -49,6 +51,7 @@ class Extras:
         self.rewrite_filter = subscribe_rewrites(rewrites)
         self.exclusive = Exclusive(exclusive)
         self.events = events
+        self.dedup: Dedup | None = None
         self.read_delay: Callable[[str], Delay] = read_delay
         self.slow = slow
         self._auto = tuple(auto)

@@ -16,8 +16,10 @@ from gateway.message import (
     Properties,
 )
 from gateway.mqtt import events
+from gateway.mqtt.dedup import DEDUP_ID
 from gateway.mqtt.exclusive import EXCLUSIVE
 from gateway.mqtt.express import learn
+from gateway.mqtt.once import publish_once
 from gateway.mqtt.packets import (
     Auth,
     Disconnect,
@@ -36,6 +38,7 @@ from gateway.mqtt.packets import (
 )
 from gateway.mqtt.properties import SESSION_EXPIRY_INTERVAL, TOPIC_ALIAS, get
 from gateway.mqtt.reasons import (
+    IMPLEMENTATION_SPECIFIC_ERROR,
     NO_SUBSCRIPTION_EXISTED,
     NORMAL_DISCONNECTION,
     NOT_AUTHORIZED,
@@ -99,6 +102,12 @@ def on_publish(connection: Connection, packet: Publish) -> None:
     message = Message(
         topic, packet.payload, packet.qos, packet.retain, server.clock.time, expires, session.source, 0, props
     )
+    if props and packet.qos and server.extras.dedup is not None:
+        id = message.user_property(DEDUP_ID)
+        if id is not None:
+            if not publish_once(connection, packet, message, id, server.extras.dedup):
+                _decline(connection, packet, IMPLEMENTATION_SPECIFIC_ERROR)
+            return
     incoming = session.incoming
     if packet.qos < 2:
         server.broker.publish(message, incoming.at_least_once(packet.packet_id) if packet.qos else None)

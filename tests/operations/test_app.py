@@ -15,7 +15,9 @@ from gateway.config.load import read
 from gateway.config.settings import Mqtt, Settings
 from gateway.connectors.commands import Desk
 from gateway.errors import GatewayError
+from gateway.mqtt.dedup import Dedup
 from gateway.mqtt.limits import Limits
+from gateway.store.boots import begin_boot
 from gateway.store.errors import StoreError
 from gateway.systemd import Notifier
 
@@ -117,6 +119,22 @@ def test_the_bounds_of_delayed_messages_reach_their_desk(tmp_path: Path) -> None
     assert (desk._enabled, desk._max_count, desk._max_bytes, desk._max_delay) == (False, 3, 4096, 5.0)
     assert app.parts.server.extras.read_delay == desk.read
     assert app.parts.broker.gate is app.parts.database
+
+
+def test_the_bounds_of_dedup_reach_it(tmp_path: Path) -> None:
+    async def body(text: str) -> Dedup | None:
+        app = build(tmp_path, text)
+        await app.parts.database.open()
+        try:
+            await app.parts.open_dedup(await begin_boot(app.parts.database, app.clock))
+            return app.parts.server.extras.dedup
+        finally:
+            await app.parts.database.close()
+
+    dedup = asyncio.run(body('[mqtt.dedup]\nwindow = "5s"\nmax_ids = 3\nmax_total = 4\n'))
+    assert dedup is not None
+    assert (dedup._window, dedup._max_ids, dedup._max_total) == (5.0, 3, 4)
+    assert asyncio.run(body("[mqtt.dedup]\nwindow = 0\n")) is None
 
 
 def test_the_extras_reach_the_server_and_the_sys_topics_their_interval(tmp_path: Path) -> None:
