@@ -139,6 +139,7 @@ class Dedup:
     def _try(self, pending: _Pending) -> None:
         """Route the first of those that wait, and when that fails the next."""
         while pending.attempts:
+            pending.failure = None  # not in _start, where mypyc would take it to stay so
             failure = self._start(pending, pending.attempts[0])
             if failure is None:
                 return
@@ -149,7 +150,6 @@ class Dedup:
         self._last += 1
         pending.number = number = self._last
         pending.is_routed = pending.is_saved = False
-        pending.failure = None
         # The id first: when there is no room for it, nothing of the message must be stored.
         try:
             self._shelf.add(number, pending.client, pending.id, partial(self._saved, pending, number))

@@ -25,6 +25,7 @@ class Paper:
         self.auto = True
         self.behind = False
         self.known = True
+        self.last = 0
         self.rows: dict[int, Entry] = {}
         self.waiting: list[tuple[Entry, Done]] = []
         self.log: list[Any] = []
@@ -64,6 +65,7 @@ class Paper:
         waiting, self.waiting = self.waiting, []
         for entry, done in waiting:
             self.rows[entry.id] = entry
+            self.last = entry.id  # a table with AUTOINCREMENT remembers it too
             done(None)
 
     def fail(self) -> None:
@@ -114,7 +116,7 @@ class DelayedBench:
         rows = [self.paper.rows[id] for id in sorted(self.paper.rows)]
         # As they come from a table: nothing of the last run is in them.
         stored = [Entry(one.id, one.boot, one.up, one.delay, one.moment, one.life, one.message) for one in rows]
-        self.desk.open(self.paper, stored, max(self.paper.rows, default=0))
+        self.desk.open(self.paper, stored, self.paper.last)
 
     def restart(self, after: float = 0.0) -> None:
         """kill -9, and a start ``after`` seconds later."""

@@ -92,11 +92,13 @@ def test_a_start_that_never_learns_the_time_counts_from_itself(bench: DelayedBen
     assert bench.watcher.topics == ["a"]
 
 
-def test_numbers_go_on_after_a_restart(bench: DelayedBench) -> None:
+def test_numbers_go_on_after_a_restart_and_none_comes_twice(bench: DelayedBench) -> None:
     bench.publish("$delayed/100/a")
-    bench.restart()
     bench.publish("$delayed/100/b")
-    assert [entry.id for entry, _ in bench.desk.waiting()] == [1, 2]
+    bench.desk.cancel(2)
+    bench.restart()
+    bench.publish("$delayed/100/c")
+    assert [entry.id for entry, _ in bench.desk.waiting()] == [1, 3]
 
 
 # -- for people
