@@ -93,6 +93,18 @@ def test_rights_are_those_of_the_target() -> None:
     assert world.client("l").publish("$delayed/5/$SYS/x", b"x", 1, 3) == [PubAck(3, 0x87)]
 
 
+def test_access_explains_the_target() -> None:
+    access = only("good/#")
+    client = remote(World(access))
+    assert client.connection.session is not None
+    who = client.connection.session.identity
+    assert who is not None
+    assert [access.explain(who, "publish", f"$delayed/5/{topic}").is_allowed for topic in ("good/a", "bad/a")] == [
+        True,
+        False,
+    ]
+
+
 def test_a_right_below_delayed_is_no_right_to_the_target() -> None:
     client = remote(DelayedWorld(only("$delayed/#")))
     assert client.publish("$delayed/5/a", b"x", 1, 1) == [PubAck(1, 0x87)]
