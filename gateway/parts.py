@@ -13,6 +13,7 @@ from typing import Any
 
 from gateway import __version__, kinds
 from gateway.broker.broker import Broker
+from gateway.broker.delayed import DelayedDesk
 from gateway.broker.retained import Retained
 from gateway.clock import Clock
 from gateway.config.find import rule_files
@@ -25,6 +26,7 @@ from gateway.errors import GatewayError
 from gateway.listeners.pool import Pool
 from gateway.login.desk import FrontDesk
 from gateway.metrics import Metrics
+from gateway.mqtt.dedup import Dedup, KnownId
 from gateway.mqtt.extras import Extras
 from gateway.mqtt.limits import Limits
 from gateway.mqtt.restore import restore
@@ -32,8 +34,11 @@ from gateway.mqtt.server import MqttServer
 from gateway.mqtt.sys_topics import SysTopics
 from gateway.rules.engine import RuleEngine
 from gateway.rules.load import load as load_rules
-from gateway.store.boots import Boots
+from gateway.store.boots import EARLIEST, Boots
 from gateway.store.db import Database
+from gateway.store.dedup import load_dedup
+from gateway.store.delayed import load_delayed
+from gateway.store.delayed_commands import DelayedCommands
 from gateway.store.ledger import Ledger
 from gateway.store.outbox import Outbox
 from gateway.store.retained import RetainedStore
@@ -67,6 +72,7 @@ class Parts:
         mqtt = settings.mqtt
         self.broker = Broker(self.metrics, Retained(mqtt.max_retained, mqtt.retained_bytes))
         self.database = Database(state / "gateway.db", window=settings.store.window, on_error=on_lost)
+        self.broker.gate = self.database
         self.outbox = Outbox(
             self.database,
             clock,
@@ -89,6 +95,18 @@ class Parts:
             self.sessions,
         )
         self.pool = Pool(self.server.clock, clock, mqtt.gather)
+        delayed = mqtt.delayed
+        self.delayed = DelayedDesk(
+            self.broker,
+            clock,
+            self.metrics,
+            delayed.enabled,
+            delayed.max_count,
+            delayed.max_bytes,
+            delayed.max_delay,
+            EARLIEST,
+        )
+        self.server.extras.read_delay = self.delayed.read
         version = f"edge-gateway version {__version__}"
         self.sys_topics = SysTopics(self.server, self.broker.status, mqtt.sys.interval, version)
         self.rules = RuleEngine(self.broker, clock, self.metrics)
@@ -128,6 +146,22 @@ class Parts:
             clock=self.clock,
         )
         self.broker.subscribe(f"{topic}/+/set", desk)
+
+    async def open_delayed(self, boots: Boots) -> None:
+        """Take up the delayed messages as the last stop left them; those that are late go out with the first tick."""
+        shelf, entries, last = await load_delayed(self.database, boots)
+        self.delayed.open(shelf, entries, last)
+        self.delayed_commands = DelayedCommands(self.delayed, shelf, self.clock)
+
+    async def open_dedup(self, boots: Boots) -> None:
+        """Recall the ids of messages that were taken already."""
+        settings = self.settings.mqtt.dedup
+        if settings.window:
+            shelf, stored = await load_dedup(self.database, boots, self.clock)
+            known = [KnownId(one.number, one.client, one.id, one.since) for one in stored]
+            self.server.extras.dedup = Dedup(
+                shelf, self.metrics, settings.window, settings.max_ids, settings.max_total, known
+            )
 
     def build_uplinks(self) -> None:
         """The uplinks, once the outbox knows where each of them is."""

@@ -32,6 +32,7 @@ from gateway.broker.identity import (
     Proven,
     User,
 )
+from gateway.delay import target_filter
 from gateway.errors import Refused
 
 __all__ = [
@@ -215,7 +216,7 @@ class Access:
     def explain(self, who: Identity, action: str, topic: str) -> Decision:
         """The rule that decides, with its answer. ``action`` is ``publish`` or ``subscribe``."""
         grants = self._grants(who)
-        return grants.publish(topic) if action == "publish" else grants.subscribe(bare_filter(topic))
+        return grants.publish(target_filter(topic)) if action == "publish" else grants.subscribe(bare_filter(topic))
 
     def _grants(self, who: Identity) -> Grants:
         if who.grants is None:

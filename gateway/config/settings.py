@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from gateway.config.access import Access
 from gateway.config.address import Address
 from gateway.config.declare import Duration, Folder, Size, between, not_empty, setting
-from gateway.config.extras import AutoSubscribe, RewriteRule, Slow, Sys
+from gateway.config.extras import AutoSubscribe, Dedup, DelayedPublish, RewriteRule, Slow, Sys
 from gateway.config.listener import Tls
 
 KIB = 1024
@@ -197,6 +197,8 @@ class Mqtt:
     )
     sys: Sys = setting(factory=Sys, text="")
     slow: Slow = setting(factory=Slow, text="")
+    delayed: DelayedPublish = setting(factory=DelayedPublish, text="")
+    dedup: Dedup = setting(factory=Dedup, text="")
     rewrite: tuple[RewriteRule, ...] = setting((), text="Moves topics of clients to other topics.")
     auto_subscribe: tuple[AutoSubscribe, ...] = setting((), text="Subscriptions that each client has from its CONNECT.")
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gateway.broker.access import Quota
+from gateway.delay import target_filter
 from gateway.mqtt.exclusive import EXCLUSIVE
 from gateway.mqtt.packets import Publish
 from gateway.mqtt.reasons import MAXIMUM_CONNECT_TIME, reason_text
@@ -104,7 +105,7 @@ class Enforcer:
             if (
                 connection is not None
                 and connection.will is not None
-                and not server.access.may_publish(who, connection.will.topic)
+                and not server.access.may_publish(who, target_filter(connection.will.topic))
             ):
                 connection.will = None
             for pattern, subscription in list(session.subscriptions.items()):

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.broker.access import bare_filter
+from gateway.delay import DELAYED
 from gateway.errors import Malformed, Refused
 from gateway.message import (
     MESSAGE_EXPIRY,
@@ -15,8 +17,10 @@ from gateway.message import (
     Properties,
 )
 from gateway.mqtt import events
+from gateway.mqtt.dedup import DEDUP_ID
 from gateway.mqtt.exclusive import EXCLUSIVE
 from gateway.mqtt.express import learn
+from gateway.mqtt.once import publish_once
 from gateway.mqtt.packets import (
     Auth,
     Disconnect,
@@ -35,6 +39,7 @@ from gateway.mqtt.packets import (
 )
 from gateway.mqtt.properties import SESSION_EXPIRY_INTERVAL, TOPIC_ALIAS, get
 from gateway.mqtt.reasons import (
+    IMPLEMENTATION_SPECIFIC_ERROR,
     NO_MATCHING_SUBSCRIBERS,
     NO_SUBSCRIPTION_EXISTED,
     NORMAL_DISCONNECTION,
@@ -46,6 +51,7 @@ from gateway.mqtt.reasons import (
     RECEIVE_MAXIMUM_EXCEEDED,
     SUCCESS,
     TOPIC_ALIAS_INVALID,
+    TOPIC_FILTER_INVALID,
     reason_text,
 )
 from gateway.mqtt.session import Session
@@ -77,12 +83,20 @@ def on_publish(connection: Connection, packet: Publish) -> None:
         topic = server.extras.rewrite_topic(topic)
     if packet.qos and connection.version == 5 and session.incoming.unanswered >= server.limits.receive_maximum:
         raise Malformed("more messages in flight than the Receive Maximum", RECEIVE_MAXIMUM_EXCEEDED)
+    target = topic
+    if topic.startswith(DELAYED):
+        try:
+            target = server.extras.read_delay(topic).target
+        except Refused as refused:
+            server.metrics.drop("delayed_invalid")
+            _decline(connection, packet, refused.reason)
+            return
     who = session.identity
-    if who is None or not server.access.may_publish(who, topic):
+    if who is None or not server.access.may_publish(who, target):
         server.metrics.drop("not_authorized")
         _decline(connection, packet, NOT_AUTHORIZED)
         return
-    if who.quota is not None and not server.enforcer.within_rate(connection, who.quota, topic, packet):
+    if who.quota is not None and not server.enforcer.within_rate(connection, who.quota, target, packet):
         _decline(connection, packet, QUOTA_EXCEEDED)
         return
     if props and not _is_text_if_it_says_so(props, packet.payload):
@@ -92,6 +106,12 @@ def on_publish(connection: Connection, packet: Publish) -> None:
     message = Message(
         topic, packet.payload, packet.qos, packet.retain, server.clock.time, expires, session.source, 0, props
     )
+    if props and packet.qos and server.extras.dedup is not None:
+        id = message.user_property(DEDUP_ID)
+        if id is not None:
+            if not publish_once(connection, packet, message, id, server.extras.dedup):
+                _decline(connection, packet, IMPLEMENTATION_SPECIFIC_ERROR)
+            return
     incoming = session.incoming
     if packet.qos < 2:
         # Of what has no receiver, 0x10 tells a version 5 client so (section 3.4.2.1). PUBREC stays plain, as other
@@ -294,6 +314,9 @@ def _refusal(connection: Connection, session: Session, pattern: str) -> int:
         len(session.subscriptions) >= connection.server.limits.max_subscriptions
     ):
         return QUOTA_EXCEEDED
+    if bare_filter(pattern).startswith(DELAYED):
+        # Who may read a message is a matter of its target, when it gets there.
+        return TOPIC_FILTER_INVALID
     if pattern.startswith(EXCLUSIVE):
         return connection.server.extras.exclusive.refusal(pattern, session)
     return 0

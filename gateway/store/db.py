@@ -101,6 +101,7 @@ class Database:
         self._items = self._bytes = 0  # gathering
         self._items_committing = self._bytes_committing = 0
         self._committing = False
+        self._in_batch = False
         self._last = -_NEVER
         self._due = _NEVER
         self._timer: asyncio.Handle | None = None
@@ -166,6 +167,18 @@ class Database:
         self._items -= 1
         self._bytes -= size
 
+    def begin_batch(self, size: int) -> None:
+        """Ask for room for what the owners of tables are about to write and grow; see ``broker.port.Gate``.
+
+        Raises as ``write`` does. What follows may go beyond the bounds by one batch and its copies.
+        """
+        self._admit(size)
+        self._in_batch = True
+
+    def end_batch(self) -> None:
+        """From here on everybody is refused again when the store is behind."""
+        self._in_batch = False
+
     async def commit(self, work: Work[T], *, size: int = ITEM_BYTES, within: float | None = None) -> T:
         """``write``, and wait: returns the work's result after the commit, or raises its error."""
         future: asyncio.Future[T] = self._loop.create_future()
@@ -203,7 +216,7 @@ class Database:
     def _admit(self, size: int) -> None:
         if self._closing or self._thread is None:
             raise StoreError(f"{self.path}: is closed")
-        if size:
+        if size and not self._in_batch:
             items = self._items + self._items_committing
             # One that is larger than the bound may pass alone.
             if items >= MAX_ITEMS or (items and self._bytes + self._bytes_committing + size > MAX_BYTES):
