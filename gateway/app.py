@@ -110,11 +110,14 @@ class App:
             boots = await begin_boot(self.parts.database, self.clock)
             self.boot = boots.number
             await self.parts.outbox.load(boots)
+            await self.parts.open_queues(boots)
+            self.parts.queues.alarm = asyncio.get_running_loop().call_later
             self.parts.load_rules()
             self.parts.build_uplinks()
             await self._live()
         finally:
             self.parts.front_desk.close()
+            self.parts.queues.close()
             await self.parts.database.close()
             self._notifier.close()
         if self._fatal is not None:
@@ -173,6 +176,7 @@ class App:
         while True:
             now, _ = self.parts.read_clocks()
             self.parts.server.tick()
+            self.parts.queues.tick()
             self.parts.sys_topics.tick()
             interval = self._notifier.watchdog_interval
             if interval is not None and now >= watchdog_due:

@@ -13,6 +13,7 @@ from typing import Any
 
 from gateway import __version__, kinds
 from gateway.broker.broker import Broker
+from gateway.broker.queue_desk import QueueDesk
 from gateway.broker.retained import Retained
 from gateway.clock import Clock
 from gateway.config.find import rule_files
@@ -30,9 +31,12 @@ from gateway.mqtt.server import MqttServer
 from gateway.mqtt.sys_topics import SysTopics
 from gateway.rules.engine import RuleEngine
 from gateway.rules.load import load as load_rules
+from gateway.store.boots import Boots
 from gateway.store.db import Database
 from gateway.store.ledger import Ledger
 from gateway.store.outbox import Outbox
+from gateway.store.queue_bounds import bounds_of
+from gateway.store.queues import QueueStore
 
 
 class Parts:
@@ -79,6 +83,9 @@ class Parts:
             _make_client_id,
             Extras.of(settings.mqtt),
         )
+        self.queue_store = QueueStore(self.database, clock)
+        self.queues = QueueDesk(settings.queue, settings.stream, settings.queues, clock, self.metrics)
+        self.server.queues = self.queues
         version = f"edge-gateway version {__version__}"
         self.sys_topics = SysTopics(self.server, self.broker.status, mqtt.sys.interval, version)
         self.rules = RuleEngine(self.broker, clock, self.metrics)
@@ -116,6 +123,12 @@ class Parts:
             clock=self.clock,
         )
         self.broker.subscribe(f"{topic}/+/set", desk)
+
+    async def open_queues(self, boots: Boots) -> None:
+        """Take up the queues and streams as the last stop left them."""
+        settings = self.settings
+        stored = await self.queue_store.load(boots, bounds_of(settings.queue, settings.stream))
+        self.queues.open(self.queue_store.shelf, stored, self.broker)
 
     def build_uplinks(self) -> None:
         """The uplinks, once the outbox knows where each of them is."""

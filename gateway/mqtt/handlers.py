@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.broker.access import bare_filter
 from gateway.errors import Malformed, Refused
 from gateway.message import (
     MESSAGE_EXPIRY,
@@ -13,7 +14,7 @@ from gateway.message import (
     Message,
     Properties,
 )
-from gateway.mqtt import events
+from gateway.mqtt import events, queue_subscribe
 from gateway.mqtt.exclusive import EXCLUSIVE
 from gateway.mqtt.express import learn
 from gateway.mqtt.packets import (
@@ -33,6 +34,7 @@ from gateway.mqtt.packets import (
     Unsubscribe,
 )
 from gateway.mqtt.properties import SESSION_EXPIRY_INTERVAL, TOPIC_ALIAS, get
+from gateway.mqtt.queue_consumer import is_address
 from gateway.mqtt.reasons import (
     NO_SUBSCRIPTION_EXISTED,
     NORMAL_DISCONNECTION,
@@ -43,6 +45,7 @@ from gateway.mqtt.reasons import (
     QUOTA_EXCEEDED,
     RECEIVE_MAXIMUM_EXCEEDED,
     TOPIC_ALIAS_INVALID,
+    TOPIC_FILTER_INVALID,
     reason_text,
 )
 from gateway.mqtt.session import Session, Subscription
@@ -85,9 +88,9 @@ def on_publish(connection: Connection, packet: Publish) -> None:
         server.metrics.drop("payload_format")
         _decline(connection, packet, PAYLOAD_FORMAT_INVALID)
         return
-    message = Message(
-        topic, packet.payload, packet.qos, packet.retain, server.clock.time, expires, session.source, 0, props
-    )
+    # A queue keeps the message itself: it is not the last value of anything.
+    retain = packet.retain and not is_address(topic)
+    message = Message(topic, packet.payload, packet.qos, retain, server.clock.time, expires, session.source, 0, props)
     incoming = session.incoming
     if packet.qos < 2:
         server.broker.publish(message, incoming.at_least_once(packet.packet_id) if packet.qos else None)
@@ -196,7 +199,7 @@ def on_pubcomp(connection: Connection, packet: PubComp) -> None:
 def on_subscribe(connection: Connection, packet: Subscribe) -> None:
     """SUBSCRIBE: add each filter, answer SUBACK, then send the retained messages that are due."""
     identifier = get(packet.props, SUBSCRIPTION_IDENTIFIER, 0)
-    reasons, due = subscribe_to(connection, packet.filters, (identifier,) if identifier else ())
+    reasons, due = subscribe_to(connection, packet.filters, (identifier,) if identifier else (), packet.props)
     connection.send(SubAck(packet.packet_id, reasons))
     send_due(connection, due)
     if connection.server.extras.events:
@@ -204,11 +207,11 @@ def on_subscribe(connection: Connection, packet: Subscribe) -> None:
 
 
 Due = list[tuple[str, Subscription]]
-"""Subscriptions whose retained messages have yet to be sent."""
+"""Subscriptions whose retained messages, or first messages of a queue, have yet to be sent."""
 
 
 def subscribe_to(
-    connection: Connection, filters: tuple[Filter, ...], ids: tuple[int, ...]
+    connection: Connection, filters: tuple[Filter, ...], ids: tuple[int, ...], props: Properties = ()
 ) -> tuple[tuple[int, ...], Due]:
     """Add each filter: the reason codes of SUBACK, and what retained messages must follow it."""
     server = connection.server
@@ -221,6 +224,12 @@ def subscribe_to(
         refusal = _refusal(connection, session, pattern)
         if refusal:
             reasons.append(refusal if connection.version == 5 else V3_FAILURE)
+            continue
+        if is_address(pattern):
+            reason = queue_subscribe.subscribe(connection, session, pattern, asked, ids, props)
+            reasons.append(reason if reason < V3_FAILURE or connection.version == 5 else V3_FAILURE)
+            if reason < V3_FAILURE:
+                due.append((pattern, session.subscriptions[pattern]))
             continue
         subscription = Subscription(asked.qos, asked.no_local, asked.retain_as_published, ids)
         if session.identity is not None:
@@ -236,7 +245,7 @@ def subscribe_to(
 
 
 def send_due(connection: Connection, due: Due) -> None:
-    """Send the retained messages of new subscriptions; SUBACK or CONNACK must be sent."""
+    """Send the retained messages of new subscriptions, let queues deliver; SUBACK or CONNACK must be sent."""
     for pattern, subscription in due:
         _session(connection).send_retained(connection.server.broker, pattern, subscription)
 
@@ -252,6 +261,9 @@ def _refusal(connection: Connection, session: Session, pattern: str) -> int:
         len(session.subscriptions) >= connection.server.limits.max_subscriptions
     ):
         return QUOTA_EXCEEDED
+    if is_address(bare_filter(pattern)) and not is_address(pattern):
+        # Consumers of a queue share it by their group.
+        return TOPIC_FILTER_INVALID
     if pattern.startswith(EXCLUSIVE):
         return connection.server.extras.exclusive.refusal(pattern, session)
     return 0

@@ -12,42 +12,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final
 
 from gateway.message import MESSAGE_EXPIRY, SUBSCRIPTION_IDENTIFIER, Message
 from gateway.metrics import Metrics
 from gateway.mqtt.encode import publish_frame
+from gateway.mqtt.ends import Origin, Wire
 from gateway.mqtt.limits import Limits
 from gateway.mqtt.packets import PubRel
 from gateway.mqtt.pressure import Pressure
 from gateway.mqtt.properties import TOPIC_ALIAS
 from gateway.mqtt.turn import Turn
 
-if TYPE_CHECKING:
-    from gateway.mqtt.shared import Group
-
-
 NOTHING: Final[deque[Item]] = deque()
 """Stands for an empty queue: a deque of its own takes 700 bytes, and most clients never need it. Never changed."""
-
-
-class Wire(Protocol):
-    """What the window needs of a connection."""
-
-    version: int
-    max_packet_out: int
-
-    def write(self, data: bytes) -> None:
-        """Queue bytes for the next flush."""
-
-    def send(self, packet: PubRel) -> None:
-        """Queue a packet, if the client takes one of its size."""
-
-    def room(self) -> bool:
-        """Whether the socket takes more; False also tells publishers to wait."""
-
-    def full(self) -> bool:
-        """Whether not even QoS 0 may be queued any more."""
 
 
 class Item:
@@ -56,7 +34,7 @@ class Item:
     __slots__ = ("message", "qos", "retain", "ids", "packet_id", "released", "group", "since")
 
     def __init__(
-        self, message: Message, qos: int, retain: bool, ids: tuple[int, ...], group: Group | None, since: float
+        self, message: Message, qos: int, retain: bool, ids: tuple[int, ...], group: Origin | None, since: float
     ) -> None:
         self.message = message
         self.qos = qos
@@ -66,7 +44,7 @@ class Item:
         self.released = False
         """QoS 2: the client has answered PUBREC, and we owe it PUBREL until PUBCOMP."""
         self.group = group
-        """The shared subscription that chose this client; another member may get the message instead."""
+        """The shared subscription or queue that chose this client; another member may get the message instead."""
         self.since = since
         """Monotonic: when the broker handed it over."""
 
@@ -81,6 +59,7 @@ class Outgoing:
     __slots__ = (
         "_aliases",
         "_aliases_max",
+        "_askers",
         "_limits",
         "_metrics",
         "_next_id",
@@ -105,6 +84,7 @@ class Outgoing:
         """Packet ids to repeat, the next one last."""
         self._aliases: dict[str, int] = {}
         self._aliases_max = 0
+        self._askers: list[Callable[[], None]] = []
         self.inflight: dict[int, Item] = {}
         self.pending: deque[Item] = NOTHING
         self.pending_bytes = 0
@@ -114,7 +94,7 @@ class Outgoing:
 
     # -- messages in ---------------------------------------------------------------------------------------
 
-    def send(self, message: Message, qos: int, retain: bool, ids: tuple[int, ...], group: Group | None = None) -> None:
+    def send(self, message: Message, qos: int, retain: bool, ids: tuple[int, ...], group: Origin | None = None) -> None:
         """Deliver now, or later, or count why not."""
         wire = self.wire
         if qos == 0:
@@ -167,6 +147,29 @@ class Outgoing:
             if wire is not None and self._presses():
                 self.pressure.apply()
 
+    # -- messages that their owner keeps -------------------------------------------------------------------
+
+    def has_room(self) -> bool:
+        """Whether a message would be written at once."""
+        wire = self.wire
+        return wire is not None and not self.pending and self._in_use() < self.window and wire.room()
+
+    def start(self, item: Item) -> bool:
+        """Write a message although it has another keeper: it is never queued here. Only after ``has_room``.
+
+        False when it has expired or the client takes none of its size.
+        """
+        wire = self.wire
+        assert wire is not None
+        if item.qos == 0:
+            return self._write(wire, item, False)
+        self._start(wire, item)
+        return item.packet_id in self.inflight
+
+    def ask_for_room(self, call: Callable[[], None]) -> None:
+        """Call back once when there is room, on this connection or a later one."""
+        self._askers.append(call)
+
     def _in_use(self) -> int:
         # What has yet to be repeated after a reconnect has a packet id and takes no room in the window.
         return len(self.inflight) if not self._unsent else self.window
@@ -216,13 +219,24 @@ class Outgoing:
                 self._write(wire, following, False)
             else:
                 self._start(wire, following)
+        if self._askers and self.has_room():
+            askers, self._askers = self._askers, []
+            for call in askers:
+                call()
         pressure = self.pressure
         if (pressure.waiting or pressure.is_slow) and wire.room() and (not self.pending or not self._presses()):
             pressure.release()
 
     def waits(self) -> bool:
         """Whether anything waits for room."""
-        return bool(self.pending or self._unsent or self._replays or self.pressure.waiting or self.pressure.is_slow)
+        return bool(
+            self.pending
+            or self._unsent
+            or self._replays
+            or self._askers
+            or self.pressure.waiting
+            or self.pressure.is_slow
+        )
 
     # -- frames out ----------------------------------------------------------------------------------------
 
@@ -298,8 +312,11 @@ class Outgoing:
     def acknowledged(self, packet_id: int) -> Item | None:
         """PUBACK, or PUBREC with an error: this message is done. None for an id that is not in flight."""
         item = self.inflight.pop(packet_id, None)
-        if item is not None and self.waits():
-            self.refill()
+        if item is not None:
+            if item.group is not None:
+                item.group.acknowledged(item)
+            if self.waits():
+                self.refill()
         return item
 
     def received(self, packet_id: int) -> bool:

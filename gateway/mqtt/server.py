@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.broker.access import Access
 from gateway.broker.port import Router
+from gateway.broker.queue_port import Desk
 from gateway.message import MESSAGE_EXPIRY, Message
 from gateway.metrics import Metrics
 from gateway.mqtt.enforcer import Enforcer
@@ -50,6 +51,7 @@ class MqttServer:
     alarm    set by the shell: calls back after so many seconds; without it ``tick`` has to do
     express  whether plain messages may take the express lane; False while every packet is to be seen
     extras   what the settings switch on beside the protocol
+    queues   set by the shell: where ``$queue/``, ``$stream/`` and ``$dlq/`` lead
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class MqttServer:
         self.extras = extras or Extras()
         self.tracer = Tracer(self)
         self.groups = Groups(broker)
+        self.queues: Desk | None = None
         self.enforcer = Enforcer(self)
         self.sessions: dict[str, Session] = {}
         self.connections: set[Connection] = set()

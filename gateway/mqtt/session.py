@@ -17,6 +17,7 @@ from gateway.mqtt.exclusive import EXCLUSIVE, Apart
 from gateway.mqtt.incoming import Incoming
 from gateway.mqtt.limits import Limits
 from gateway.mqtt.outgoing import Item, Outgoing
+from gateway.mqtt.queue_consumer import QueueConsumer
 from gateway.mqtt.reasons import QUOTA_EXCEEDED
 from gateway.mqtt.shared import PREFIX as SHARED
 from gateway.mqtt.shared import Groups
@@ -92,6 +93,7 @@ class Session(Subscriber):
     expires_at  monotonic: when it is forgotten; None while connected
     identity    who opened it; None until its client has come back after a restart
     source      how its messages are marked, ``client:<id>``
+    consumers   those of its subscriptions that are to queues and streams
     """
 
     __slots__ = (
@@ -99,6 +101,7 @@ class Session(Subscriber):
         "_turn",
         "client_id",
         "connection",
+        "consumers",
         "expires_at",
         "expiry",
         "identity",
@@ -115,6 +118,7 @@ class Session(Subscriber):
         self._turn = turn
         self._groups = groups
         self.subscriptions: dict[str, Subscription] = {}
+        self.consumers: dict[str, QueueConsumer] = {}
         self.outgoing = Outgoing(limits, metrics, turn, self._is_slow)
         self.incoming = Incoming()
         self.connection: Connection | None = None
@@ -148,6 +152,10 @@ class Session(Subscriber):
         """Remove a subscription; False when there was none."""
         if self.subscriptions.pop(pattern, None) is None:
             return False
+        consumer = self.consumers.pop(pattern, None)
+        if consumer is not None:
+            consumer.leave(broker)
+            return True
         if pattern.startswith(SHARED):
             return self._groups.leave(pattern, self)
         if pattern.startswith(EXCLUSIVE):
@@ -160,6 +168,10 @@ class Session(Subscriber):
         A shared subscription gets none (MQTT 5 section 4.8.2), and No Local holds for retained messages as well.
         """
         if pattern.startswith(SHARED):
+            return
+        consumer = self.consumers.get(pattern)
+        if consumer is not None:
+            consumer.begin()
             return
         turn = self._turn
 
@@ -175,9 +187,11 @@ class Session(Subscriber):
         self.outgoing.replay(items())
 
     def disconnected(self) -> None:
-        """The connection is gone: what came through shared subscriptions goes to other members."""
+        """The connection is gone: what came through shared subscriptions and queues goes to other members."""
         self.incoming.detach()
         self._groups.hand_over(self.outgoing.suspend(), self)
+        for consumer in self.consumers.values():
+            consumer.release()
 
     def forget(self, broker: Publisher) -> None:
         """The session ends: its subscriptions go, and what it had of shared ones goes to other members."""
@@ -185,5 +199,5 @@ class Session(Subscriber):
             self.unsubscribe(broker, pattern)
         self.incoming.detach()
         for item in self.outgoing.suspend():
-            if item.group is not None and item.group.members:
+            if item.group is not None:
                 item.group.hand_over(item, self)
