@@ -229,6 +229,7 @@ class App:
                 for name, entry in self._status_of("device", self.parts.devices.items()).items()
             },
             "rules": self.parts.rules.status(),
+            "queues": [status for _, status in self.parts.queues.statuses()],
             "outbox": {**self.parts.outbox.status(), "books": await self.parts.outbox.tallies()},
             "uplinks": self._status_of("uplink", self.parts.uplinks.items()),
             "drops": dict(self.parts.metrics.drops),
