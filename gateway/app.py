@@ -116,6 +116,8 @@ class App:
             boots = await begin_boot(self.parts.database, self.clock)
             self.boot = boots.number
             await self.parts.outbox.load(boots)
+            await self.parts.open_queues(boots)
+            self.parts.queues.alarm = loop.call_later
             self.parts.load_rules()
             self.parts.build_uplinks()
             await self.parts.recall(boots)
@@ -126,6 +128,7 @@ class App:
         finally:
             self.parts.pool.close()
             self.parts.front_desk.close()
+            self.parts.queues.close()
             await self.parts.database.close()
             self._notifier.close()
         if self._fatal is not None:
@@ -194,6 +197,7 @@ class App:
             now, _ = self.parts.read_clocks()
             self.parts.server.tick()
             self.parts.delayed.tick()
+            self.parts.queues.tick()
             self.parts.sys_topics.tick()
             interval = self._notifier.watchdog_interval
             if interval is not None and now >= watchdog_due:
@@ -249,6 +253,7 @@ class App:
             "rules": self.parts.rules.status(),
             "delayed": self.parts.delayed.status(),
             "dedup": dedup.status() if dedup is not None else None,
+            "queues": [status for _, status in self.parts.queues.statuses()],
             "outbox": {**self.parts.outbox.status(), "books": await self.parts.outbox.tallies()},
             "uplinks": self._status_of("uplink", self.parts.uplinks.items()),
             "drops": dict(self.parts.metrics.drops),

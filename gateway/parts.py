@@ -14,6 +14,7 @@ from typing import Any
 from gateway import __version__, kinds
 from gateway.broker.broker import Broker
 from gateway.broker.delayed import DelayedDesk
+from gateway.broker.queue_desk import QueueDesk
 from gateway.broker.retained import Retained
 from gateway.clock import Clock
 from gateway.config.find import rule_files
@@ -41,6 +42,8 @@ from gateway.store.delayed import load_delayed
 from gateway.store.delayed_commands import DelayedCommands
 from gateway.store.ledger import Ledger
 from gateway.store.outbox import Outbox
+from gateway.store.queue_bounds import bounds_of
+from gateway.store.queues import QueueStore
 from gateway.store.retained import RetainedStore
 from gateway.store.sessions import Sessions
 
@@ -107,6 +110,9 @@ class Parts:
             EARLIEST,
         )
         self.server.extras.read_delay = self.delayed.read
+        self.queue_store = QueueStore(self.database, clock)
+        self.queues = QueueDesk(settings.queue, settings.stream, settings.queues, clock, self.metrics)
+        self.server.queues = self.queues
         version = f"edge-gateway version {__version__}"
         self.sys_topics = SysTopics(self.server, self.broker.status, mqtt.sys.interval, version)
         self.rules = RuleEngine(self.broker, clock, self.metrics)
@@ -162,6 +168,12 @@ class Parts:
             self.server.extras.dedup = Dedup(
                 shelf, self.metrics, settings.window, settings.max_ids, settings.max_total, known
             )
+
+    async def open_queues(self, boots: Boots) -> None:
+        """Take up the queues and streams as the last stop left them."""
+        settings = self.settings
+        stored = await self.queue_store.load(boots, bounds_of(settings.queue, settings.stream))
+        self.queues.open(self.queue_store.shelf, stored, self.broker)
 
     def build_uplinks(self) -> None:
         """The uplinks, once the outbox knows where each of them is."""

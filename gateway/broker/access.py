@@ -32,6 +32,7 @@ from gateway.broker.identity import (
     Proven,
     User,
 )
+from gateway.broker.queue_port import PLACES
 from gateway.delay import target_filter
 from gateway.errors import Refused
 
@@ -225,7 +226,12 @@ class Access:
 
 
 def bare_filter(pattern: str) -> str:
-    """What a subscription is about: ``$share/NAME/`` and ``$exclusive/`` are ways to subscribe, not topics."""
+    """What a subscription is about: ``$share/NAME/`` and ``$exclusive/`` are ways to subscribe, not topics.
+
+    A subscription to a queue, ``$queue/NAME``, gets all of its topics.
+    """
     if pattern.startswith("$share/") and pattern.count("/") >= 2:
         return pattern.split("/", 2)[2]
+    if pattern.partition("/")[0] in PLACES and pattern.count("/") == 1:
+        return f"{pattern}/#"
     return pattern.removeprefix("$exclusive/")

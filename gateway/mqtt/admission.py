@@ -13,7 +13,6 @@ from gateway.delay import DELAYED
 from gateway.errors import Refused
 from gateway.message import Properties
 from gateway.mqtt import enhanced, events
-from gateway.mqtt.handlers import send_due, subscribe_to
 from gateway.mqtt.packets import ConnAck, Connect
 from gateway.mqtt.properties import (
     ASSIGNED_CLIENT_IDENTIFIER,
@@ -31,6 +30,7 @@ from gateway.mqtt.reasons import (
     NOT_AUTHORIZED,
     QUOTA_EXCEEDED,
 )
+from gateway.mqtt.subscribing import send_due, subscribe_to
 
 if TYPE_CHECKING:
     from gateway.mqtt.connection import Connection

@@ -12,6 +12,7 @@ from gateway.broker.access import Quota
 from gateway.delay import target_filter
 from gateway.mqtt.exclusive import EXCLUSIVE
 from gateway.mqtt.packets import Publish
+from gateway.mqtt.queue_consumer import is_address
 from gateway.mqtt.reasons import MAXIMUM_CONNECT_TIME, reason_text
 
 if TYPE_CHECKING:
@@ -113,6 +114,11 @@ class Enforcer:
                     self._revoke(session, pattern)
                     continue
                 may = server.access.withheld(who, pattern)
+                if is_address(pattern):
+                    # A message of a queue that a member may not see would wait for ever.
+                    if may is not None:
+                        self._revoke(session, pattern)
+                    continue
                 if may is not None or subscription.may is not None:
                     session.subscribe(server.broker, pattern, subscription.limited(may))
         server.forget_routes()

@@ -201,6 +201,19 @@ class Database:
         self._put(job)
         return await future
 
+    def ask(self, work: Work[T], answer: Answer) -> None:
+        """As ``read``, for whoever has no task of its own: ``answer`` is called once on the loop.
+
+        Raises StoreError when the database is closed.
+        """
+        if self._closing or self._thread is None:
+            raise StoreError(f"{self.path}: is closed")
+
+        def job(connection: sqlite3.Connection) -> None:
+            self._post(self._answer_question, answer, read(connection, work))
+
+        self._put(job)
+
     @property
     def backlog(self) -> Backlog:
         """Items and bytes not committed yet, to slow down by; see MAX_ITEMS and MAX_BYTES."""
@@ -299,6 +312,11 @@ class Database:
         self._finished()
         _settle(future, outcome)
         self._examine(outcome.error)
+
+    def _answer_question(self, answer: Answer, outcome: Outcome) -> None:
+        self._finished()
+        self._examine(outcome.error)
+        answer(*outcome)
 
     def _finished(self) -> None:
         self.progress += 1
