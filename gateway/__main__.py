@@ -15,8 +15,20 @@ from gateway.errors import ConfigError, GatewayError
 EX_CONFIG: Final = 78
 
 COMMANDS: Final = (
-    "run", "check", "schema", "test", "status", "session", "store", "pub", "sub", "user", "access", "demo",
-)  # fmt: skip
+    "run",
+    "check",
+    "schema",
+    "test",
+    "status",
+    "session",
+    "delayed",
+    "store",
+    "pub",
+    "sub",
+    "user",
+    "access",
+    "demo",
+)
 """One file each in ``cli/``; only the one that is asked for is imported."""
 
 

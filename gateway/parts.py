@@ -14,6 +14,8 @@ from typing import Any
 from gateway import __version__, kinds
 from gateway.alarms import Alarms
 from gateway.broker.broker import Broker
+from gateway.broker.delayed import DelayedDesk
+from gateway.broker.queue_desk import QueueDesk
 from gateway.broker.retained import Retained
 from gateway.clock import Clock
 from gateway.config.find import rule_files
@@ -26,6 +28,7 @@ from gateway.errors import GatewayError
 from gateway.listeners.pool import Pool
 from gateway.login.desk import FrontDesk
 from gateway.metrics import Metrics
+from gateway.mqtt.dedup import Dedup, KnownId
 from gateway.mqtt.extras import Extras
 from gateway.mqtt.limits import Limits
 from gateway.mqtt.restore import restore
@@ -33,11 +36,16 @@ from gateway.mqtt.server import MqttServer
 from gateway.mqtt.sys_topics import SysTopics
 from gateway.rules.engine import RuleEngine
 from gateway.rules.load import load as load_rules
-from gateway.store.boots import Boots
+from gateway.store.boots import EARLIEST, Boots
 from gateway.store.db import Database
+from gateway.store.dedup import load_dedup
+from gateway.store.delayed import load_delayed
+from gateway.store.delayed_commands import DelayedCommands
 from gateway.store.floor import Floor
 from gateway.store.ledger import Ledger
 from gateway.store.outbox import Outbox
+from gateway.store.queue_bounds import bounds_of
+from gateway.store.queues import QueueStore
 from gateway.store.retained import RetainedStore
 from gateway.store.sessions import Sessions
 
@@ -79,6 +87,7 @@ class Parts:
             floor=Floor(state / "gateway.db", settings.store.free_floor),
             waiting=waiting,
         )
+        self.broker.gate = self.database
         self.outbox = Outbox(
             self.database,
             clock,
@@ -101,6 +110,21 @@ class Parts:
             self.sessions,
         )
         self.pool = Pool(self.server.clock, clock, mqtt.gather)
+        delayed = mqtt.delayed
+        self.delayed = DelayedDesk(
+            self.broker,
+            clock,
+            self.metrics,
+            delayed.enabled,
+            delayed.max_count,
+            delayed.max_bytes,
+            delayed.max_delay,
+            EARLIEST,
+        )
+        self.server.extras.read_delay = self.delayed.read
+        self.queue_store = QueueStore(self.database, clock)
+        self.queues = QueueDesk(settings.queue, settings.stream, settings.queues, clock, self.metrics)
+        self.server.queues = self.queues
         version = f"edge-gateway version {__version__}"
         self.sys_topics = SysTopics(self.server, self.broker.status, mqtt.sys.interval, version)
         self.rules = RuleEngine(self.broker, clock, self.metrics)
@@ -140,6 +164,28 @@ class Parts:
             clock=self.clock,
         )
         self.broker.subscribe(f"{topic}/+/set", desk)
+
+    async def open_delayed(self, boots: Boots) -> None:
+        """Take up the delayed messages as the last stop left them; those that are late go out with the first tick."""
+        shelf, entries, last = await load_delayed(self.database, boots)
+        self.delayed.open(shelf, entries, last)
+        self.delayed_commands = DelayedCommands(self.delayed, shelf, self.clock)
+
+    async def open_dedup(self, boots: Boots) -> None:
+        """Recall the ids of messages that were taken already."""
+        settings = self.settings.mqtt.dedup
+        if settings.window:
+            shelf, stored = await load_dedup(self.database, boots, self.clock)
+            known = [KnownId(one.number, one.client, one.id, one.since) for one in stored]
+            self.server.extras.dedup = Dedup(
+                shelf, self.metrics, settings.window, settings.max_ids, settings.max_total, known
+            )
+
+    async def open_queues(self, boots: Boots) -> None:
+        """Take up the queues and streams as the last stop left them."""
+        settings = self.settings
+        stored = await self.queue_store.load(boots, bounds_of(settings.queue, settings.stream))
+        self.queues.open(self.queue_store.shelf, stored, self.broker)
 
     def build_uplinks(self) -> None:
         """The uplinks, once the outbox knows where each of them is."""

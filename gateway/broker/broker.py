@@ -10,13 +10,15 @@ It does not know clients, sessions, files or time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from gateway.broker.port import Done, Gather, Later, Subscriber
+from gateway.broker.batch import refusal
+from gateway.broker.port import Done, Gate, Gather, Later, Subscriber
 from gateway.broker.retained import Retained
 from gateway.broker.trie import Trie
-from gateway.errors import Refused
+from gateway.delay import DELAYED
+from gateway.errors import GatewayError, Refused
 from gateway.message import Message
 from gateway.metrics import Metrics
 
@@ -30,12 +32,17 @@ MAX_NESTED: Final = 10_000
 class Broker:
     """Routes messages to subscribers; implements ``broker.port.Publisher``.
 
+    gate    the store, to be asked before a batch; None: there is none that could be behind
     keeper  gets every message that has changed what is retained, to keep it beyond the process; None: nobody does
     """
 
-    __slots__ = ("generation", "keeper", "metrics", "_cache", "_later", "_nested", "_publishing", "_retained", "_trie")
+    __slots__ = (
+        "gate", "generation", "keeper", "metrics",
+        "_cache", "_later", "_nested", "_publishing", "_retained", "_trie",
+    )  # fmt: skip
 
     def __init__(self, metrics: Metrics | None = None, retained: Retained | None = None) -> None:
+        self.gate: Gate | None = None
         self.metrics = metrics or Metrics()
         self._trie = Trie()
         self._retained = retained or Retained()
@@ -44,36 +51,86 @@ class Broker:
         self._later: Later | None = None
         self.keeper: Subscriber | None = None
         self._publishing = False
-        self._nested: deque[tuple[Message, Done | None]] = deque()
+        self._nested: deque[tuple[Sequence[Message], Done | None, bool]] = deque()
 
     def publish(self, message: Message, done: Done | None = None) -> int:
         """Route one message; see ``Publisher.publish``."""
         if self._publishing:
-            self._publish_later(message, done)
+            self._publish_later((message,), done, False)
             return 0
         self._publishing = True
         try:
-            # What a message brings about goes where it goes, so that it cannot come before it.
-            lane = message.source
-            receivers = self._route(message, done, lane)
-            while self._nested:
-                answer, answered = self._nested.popleft()
-                self._route(answer, answered, lane)
+            receivers = self._route(message, done, message.source)
+            if self._nested:
+                self._route_nested(message.source)
         finally:
             self._publishing = False
         return receivers
 
-    def _publish_later(self, message: Message, done: Done | None) -> None:
+    def publish_batch(self, messages: Sequence[Message], done: Done | None = None) -> int:
+        """Route several messages, all or none; see ``Publisher.publish_batch``."""
+        if self._publishing:
+            self._publish_later(messages, done, True)
+            return 0
+        self._publishing = True
+        try:
+            lane = messages[0].source if messages else ""
+            receivers = self._route_batch(messages, done, lane)
+            if self._nested:
+                self._route_nested(lane)
+        finally:
+            self._publishing = False
+        return receivers
+
+    def _publish_later(self, messages: Sequence[Message], done: Done | None, is_batch: bool) -> None:
         if len(self._nested) < MAX_NESTED:
-            self._nested.append((message, done))
+            self._nested.append((messages, done, is_batch))
             return
-        self.metrics.drop("nested_full")
+        self.metrics.drop("nested_full", len(messages))
         if done is not None:
             done(Refused("too many messages published in answer to one", 0x97))
 
+    def _route_nested(self, lane: str) -> None:
+        # What a message brings about goes where it goes, so that it cannot come before it.
+        while self._nested:
+            messages, done, is_batch = self._nested.popleft()
+            if is_batch:
+                self._route_batch(messages, done, lane)
+            else:
+                self._route(messages[0], done, lane)
+
+    def _route_batch(self, messages: Sequence[Message], done: Done | None, lane: str) -> int:
+        gate = self.gate
+        error: GatewayError | None = refusal(self.receivers, messages)
+        if error is None and gate is not None:
+            try:
+                gate.begin_batch(sum(len(message.topic) + len(message.payload) for message in messages))
+            except GatewayError as behind:
+                error = behind
+        if error is not None:
+            if done is not None:
+                done(error)
+            else:
+                self.metrics.drop("batch_refused", len(messages))
+            return 0
+        gather = Gather(done) if done is not None else None
+        receivers = 0
+        try:
+            for message in messages:
+                if gather is not None:
+                    gather.expect()
+                receivers += self._route(message, gather, lane)
+        finally:
+            if gate is not None:
+                gate.end_batch()
+        if gather is not None:
+            gather.close()
+        return receivers
+
     def _route(self, message: Message, done: Done | None, lane: str) -> int:
         keeper: Subscriber | None = None
-        if message.retain:
+        # A delayed message is retained when it is delivered, under its target.
+        if message.retain and not message.topic.startswith(DELAYED):
             if self._retained.put(message):
                 keeper = self.keeper
             else:

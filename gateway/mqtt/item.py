@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gateway.message import Message
 
 if TYPE_CHECKING:
     from gateway.mqtt.keeping import Kept
-    from gateway.mqtt.shared import Group
+    from gateway.mqtt.session import Session
+
+
+class Origin(Protocol):
+    """Who chose this client for a message, and may give it to another.
+
+    pattern  the shared subscription; "" for a queue, which remembers by itself
+    """
+
+    pattern: str
+
+    def acknowledged(self, item: Item) -> None:
+        """The client has it."""
+
+    def hand_over(self, item: Item, leaver: Session) -> bool:
+        """The client has left before it had it; False when nobody else takes it."""
 
 
 class Item:
@@ -17,7 +32,7 @@ class Item:
     __slots__ = ("message", "qos", "retain", "ids", "packet_id", "released", "group", "since", "kept")
 
     def __init__(
-        self, message: Message, qos: int, retain: bool, ids: tuple[int, ...], group: Group | None, since: float
+        self, message: Message, qos: int, retain: bool, ids: tuple[int, ...], group: Origin | None, since: float
     ) -> None:
         self.message = message
         self.qos = qos
@@ -27,7 +42,7 @@ class Item:
         self.released = False
         """QoS 2: the client has answered PUBREC, and we owe it PUBREL until PUBCOMP."""
         self.group = group
-        """The shared subscription that chose this client; another member may get the message instead."""
+        """The shared subscription or queue that chose this client; another member may get the message instead."""
         self.since = since
         """Monotonic: when the broker handed it over."""
         self.kept: Kept | None = None

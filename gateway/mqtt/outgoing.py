@@ -41,21 +41,9 @@ class Outgoing:
     """The sending half of a session; outlives its connections."""
 
     __slots__ = (
-        "_framing",
-        "_limits",
-        "_metrics",
-        "_next_id",
-        "_replays",
-        "_turn",
-        "_unsent",
-        "inflight",
-        "keep",
-        "pending",
-        "pending_bytes",
-        "pressure",
-        "window",
-        "wire",
-    )
+        "_askers", "_framing", "_limits", "_metrics", "_next_id", "_replays", "_turn", "_unsent",
+        "inflight", "keep", "pending", "pending_bytes", "pressure", "window", "wire",
+    )  # fmt: skip
 
     def __init__(self, limits: Limits, metrics: Metrics, turn: Turn, is_slow: Callable[[], None]) -> None:
         self._limits = limits
@@ -66,6 +54,7 @@ class Outgoing:
         self._unsent: list[int] = []
         """Packet ids to repeat, the next one last."""
         self._framing = Framing(turn)
+        self._askers: list[Callable[[], None]] = []
         self.inflight: dict[int, Item] = {}
         self.keep: Keep | None = None
         """The mirror of a session that outlives its connection."""
@@ -154,6 +143,24 @@ class Outgoing:
         wire = self.wire
         return wire is not None and not self.pending and self._in_use() < self.window and wire.room()
 
+    # -- messages that their owner keeps -------------------------------------------------------------------
+
+    def start(self, item: Item) -> bool:
+        """Write a message although it has another keeper: it is never queued here. Only after ``has_room``.
+
+        False when it has expired or the client takes none of its size.
+        """
+        wire = self.wire
+        assert wire is not None
+        if item.qos == 0:
+            return self._write(wire, item, False)
+        self._start(wire, item)
+        return item.packet_id in self.inflight
+
+    def ask_for_room(self, call: Callable[[], None]) -> None:
+        """Call back once when there is room, on this connection or a later one."""
+        self._askers.append(call)
+
     def _in_use(self) -> int:
         # What has yet to be repeated after a reconnect has a packet id and takes no room in the window.
         return len(self.inflight) if not self._unsent else self.window
@@ -215,13 +222,19 @@ class Outgoing:
                 if following.qos == 2 and self.keep is not None:
                     self.keep.keep_started(following)
                 self._start(wire, following)
+        if self._askers and self.has_room():
+            askers, self._askers = self._askers, []
+            for call in askers:
+                call()
         pressure = self.pressure
         if (pressure.waiting or pressure.is_slow) and wire.room() and (not self.pending or not self._presses()):
             pressure.release()
 
     def waits(self) -> bool:
         """Whether anything waits for room."""
-        return bool(self.pending or self._unsent or self._replays or self.pressure.waiting or self.pressure.is_slow)
+        pressure = self.pressure
+        queued = self.pending or self._unsent or self._replays or self._askers
+        return bool(queued or pressure.waiting or pressure.is_slow)
 
     # -- frames out ----------------------------------------------------------------------------------------
 
@@ -321,6 +334,8 @@ class Outgoing:
         del self.inflight[item.packet_id]
         if item.kept is not None:
             item.kept.remove()
+        if item.group is not None:
+            item.group.acknowledged(item)
         if self.waits():
             self.refill()
         return item

@@ -12,10 +12,11 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from gateway.mqtt import keeping
+from gateway.mqtt import keeping, queue_subscribe
 from gateway.mqtt.archive import Archive, Stored, StoredEntry, StoredSession
 from gateway.mqtt.item import Item
 from gateway.mqtt.keeping import Keep, Kept
+from gateway.mqtt.queue_consumer import is_address
 from gateway.mqtt.session import Session
 from gateway.mqtt.shared import PREFIX as SHARED
 
@@ -60,10 +61,13 @@ def _session(server: MqttServer, archive: Archive, stored: StoredSession) -> Ses
     session.expiry = min(stored.expiry, server.limits.session_expiry_max)
     session.expires_at = server.clock.now + max(session.expiry - stored.away, min(session.expiry, GRACE))
     for pattern, subscription in stored.filters:
-        if server.access.may_subscribe(stored.identity, pattern):
+        is_allowed = server.access.may_subscribe(stored.identity, pattern)
+        if is_allowed and is_address(pattern):
+            is_allowed = queue_subscribe.restore(server, session, pattern, subscription)
+        elif is_allowed:
             may = server.access.withheld(stored.identity, pattern)
             session.subscribe(server.broker, pattern, subscription.limited(may))
-        else:
+        if not is_allowed:
             server.metrics.count("subscriptions_revoked")
             archive.drop_filter(stored.number, pattern)
     # Only now: what was read need not be written.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.broker.access import Access
 from gateway.broker.port import Router
+from gateway.broker.queue_port import Desk
 from gateway.metrics import Metrics
 from gateway.mqtt import keeping
 from gateway.mqtt.archive import Archive
@@ -41,6 +42,7 @@ class MqttServer:
     express  whether plain messages may take the express lane; False while every packet is to be seen
     extras   what the settings switch on beside the protocol
     archive  mirrors what must outlive the process; None when nothing does
+    queues   set by the shell: where ``$queue/``, ``$stream/`` and ``$dlq/`` lead
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class MqttServer:
         self.wills = Wills(self)
         self.tracer = Tracer(self)
         self.groups = Groups(broker)
+        self.queues: Desk | None = None
         self.enforcer = Enforcer(self)
         self.sessions: dict[str, Session] = {}
         self.connections: set[Connection] = set()

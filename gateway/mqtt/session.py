@@ -18,6 +18,7 @@ from gateway.mqtt.incoming import Incoming
 from gateway.mqtt.item import Item
 from gateway.mqtt.limits import Limits
 from gateway.mqtt.outgoing import Outgoing
+from gateway.mqtt.queue_consumer import QueueConsumer
 from gateway.mqtt.reasons import QUOTA_EXCEEDED
 from gateway.mqtt.shared import PREFIX as SHARED
 from gateway.mqtt.shared import Groups
@@ -87,6 +88,7 @@ class Session(Subscriber):
     identity    who opened it; None until CONNECT is admitted
     keep        its mirror in the archive, while it outlives its connection
     source      how its messages are marked, ``client:<id>``
+    consumers   those of its subscriptions that are to queues and streams
     """
 
     __slots__ = (
@@ -94,6 +96,7 @@ class Session(Subscriber):
         "_turn",
         "client_id",
         "connection",
+        "consumers",
         "expires_at",
         "expiry",
         "identity",
@@ -111,6 +114,7 @@ class Session(Subscriber):
         self._turn = turn
         self._groups = groups
         self.subscriptions: dict[str, Subscription] = {}
+        self.consumers: dict[str, QueueConsumer] = {}
         self.outgoing = Outgoing(limits, metrics, turn, self._is_slow)
         self.incoming = Incoming()
         self.connection: Connection | None = None
@@ -151,6 +155,10 @@ class Session(Subscriber):
             return False
         if self.keep is not None:
             self.keep.drop_filter(pattern)
+        consumer = self.consumers.pop(pattern, None)
+        if consumer is not None:
+            consumer.leave(broker)
+            return True
         if pattern.startswith(SHARED):
             return self._groups.leave(pattern, self)
         if pattern.startswith(EXCLUSIVE):
@@ -164,6 +172,10 @@ class Session(Subscriber):
         stop when the subscription goes, and what may be delivered is asked for each.
         """
         if pattern.startswith(SHARED):
+            return
+        consumer = self.consumers.get(pattern)
+        if consumer is not None:
+            consumer.begin()
             return
         turn = self._turn
 
@@ -182,9 +194,11 @@ class Session(Subscriber):
         self.outgoing.replay(items())
 
     def disconnected(self) -> None:
-        """The connection is gone: what came through shared subscriptions goes to other members."""
+        """The connection is gone: what came through shared subscriptions and queues goes to other members."""
         self.incoming.detach()
         self._groups.hand_over(self.outgoing.suspend(), self)
+        for consumer in self.consumers.values():
+            consumer.release()
 
     def forget(self, broker: Router) -> None:
         """The session ends: its subscriptions go, and what it had of shared ones goes to other members."""

@@ -67,6 +67,9 @@ class Group(Subscriber):
         ready = (member for member in connected if member.outgoing.why_idle() == "caught_up")
         return next(ready, None) or next(iter(connected or candidates), None)
 
+    def acknowledged(self, item: Item) -> None:
+        """A member has it."""
+
     def hand_over(self, item: Item, leaver: Session) -> bool:
         """Give what ``leaver`` did not finish to a connected member; False when there is none."""
         chosen = self._choose(leaver, item.message.topic)

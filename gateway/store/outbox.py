@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -128,6 +128,15 @@ class Outbox(Subscriber):
         changes.rows.append(row)
         changes.dones.append(done)
         return True
+
+    def admit(self, messages: Sequence[Message]) -> Refused | None:
+        """Only what could never be stored is refused: others make room. See ``Subscriber.admit``."""
+        try:
+            for message in messages:
+                self._new_row(message)
+        except Refused as refused:
+            return refused
+        return None
 
     def book(self, name: str, n: int = 1) -> None:
         """Add to one of the books, in the same commit as whatever else this turn of the loop stores.

@@ -92,6 +92,8 @@ class Sessions(Archive):
                 subscription.no_local,
                 subscription.retain_as_published,
                 ids_text(subscription.ids),
+                subscription.group,
+                subscription.by_puback,
             )
 
     def drop_filter(self, number: int, pattern: str) -> None:

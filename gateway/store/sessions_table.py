@@ -106,9 +106,12 @@ def load(connection: sqlite3.Connection, times: Times) -> Loaded:
         away = times.age(boot, up) if boot is not None else 0.0
         who = identity_of(client_id, identity)
         sessions[number] = StoredSession(number, client_id, username, who, expiry, away, [], [], [])
-    for number, pattern, qos, no_local, as_published, ids in connection.execute(SQL["filter_all"]).fetchall():
+    for row in connection.execute(SQL["filter_all"]).fetchall():
+        number, pattern, qos, no_local, as_published, ids, group, by_puback = row
         if number in sessions:
-            subscription = Subscription(qos, bool(no_local), bool(as_published), ids_of(ids))
+            subscription = Subscription(
+                qos, bool(no_local), bool(as_published), ids_of(ids), None, group, bool(by_puback)
+            )
             sessions[number].filters.append((pattern, subscription))
     for number, packet_id in connection.execute(SQL["held_all"]).fetchall():
         if number in sessions:

@@ -16,6 +16,8 @@ CREATE TABLE session_filter (
     no_local            INTEGER NOT NULL,
     retain_as_published INTEGER NOT NULL,
     ids                 TEXT,                   -- subscription identifiers, JSON list
+    consumer_group      TEXT NOT NULL,          -- of a queue or stream, or ''
+    by_puback           INTEGER NOT NULL,       -- of a queue: PUBACK settles
     PRIMARY KEY (session, filter)
 ) STRICT, WITHOUT ROWID;
 

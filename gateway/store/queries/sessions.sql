@@ -14,8 +14,8 @@ SELECT id, client_id, username, identity, expiry, boot, up FROM session ORDER BY
 
 -- name: filter_put
 -- A subscription of it.
-INSERT OR REPLACE INTO session_filter (session, filter, qos, no_local, retain_as_published, ids)
-VALUES (?, ?, ?, ?, ?, ?);
+INSERT OR REPLACE INTO session_filter (session, filter, qos, no_local, retain_as_published, ids, consumer_group, by_puback)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: filter_delete
 -- One is gone.
@@ -27,7 +27,7 @@ DELETE FROM session_filter WHERE session = :session;
 
 -- name: filter_all
 -- Every subscription.
-SELECT session, filter, qos, no_local, retain_as_published, ids FROM session_filter;
+SELECT session, filter, qos, no_local, retain_as_published, ids, consumer_group, by_puback FROM session_filter;
 
 -- name: body_insert
 -- The content of a message.
