@@ -53,11 +53,13 @@ def lines(status: dict[str, Any]) -> list[str]:
         out.append(f"rule {rule['name']}: seen {rule['seen']}  fired {rule['fired']}  errors {rule['errors']}{error}")
     age = f"  oldest {_span(outbox['oldest_age'])}" if outbox["depth"] else ""
     out.append(f"outbox: {outbox['depth']} rows  {outbox['bytes']} bytes{age}")
-    disk = status["store"]["disk"]
+    store = status["store"]
+    disk, written = store["disk"], store["written"]
     low = "  LOW, nothing more is stored" if disk["low"] else ""
+    wrote = f"written {_mib(written['total'])}  " if written else ""
     out.append(
-        f"store: {_mib(status['store']['bytes'])}  disk free {_mib(disk['free'])} of {_mib(disk['total'])}  "
-        f"floor {_mib(disk['floor'])}{low}"
+        f"store: {_mib(store['bytes'])}  log {_mib(store['log_bytes'])}  commits {store['commits']}  {wrote}"
+        f"disk free {_mib(disk['free'])} of {_mib(disk['total'])}  floor {_mib(disk['floor'])}{low}"
     )
     for name, uplink in status["uplinks"].items():
         out.append(

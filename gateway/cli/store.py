@@ -6,14 +6,14 @@ import argparse
 import json
 import sqlite3
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from gateway.cli.where import add_options, state_of
 from gateway.control import NotRunning, ask
 from gateway.errors import GatewayError
-from gateway.store.examine import first_problem
+from gateway.store.errors import Damaged
+from gateway.store.opening import look_for_damage
 from gateway.store.quarantine import Quarantine
 
 
@@ -48,12 +48,15 @@ def run_check(args: argparse.Namespace) -> int:
     if not path.exists():
         raise GatewayError(f"{path}: there is no database; is this the state folder? set --state or --config")
     began = time.monotonic()
+    problem = None
     try:
-        # Read-only: another reader beside the gateway, and a log that a crash left stays where it is.
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            problem = first_problem(connection, whole=True, thorough=args.full)
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-        problem = str(error)
+        look_for_damage(path, thorough=args.full)
+    except Damaged as damaged:
+        problem = damaged.problem
+    except sqlite3.Error as error:
+        raise GatewayError(f"{path}: cannot be looked at: {error}; run it as the gateway's user") from None
+    except OSError as error:
+        raise GatewayError(f"{path}: {error.strerror}; run it as the gateway's user") from None
     result = {
         "path": str(path),
         "ok": problem is None,

@@ -103,7 +103,7 @@ def suspect(path: Path) -> None:
 def _prepare(path: Path) -> None:
     _make_if_missing(path)
     _keep_log_long(path)
-    _examine(path)
+    _examine(path, whole=suspicion(path).exists())
 
 
 @contextmanager
@@ -121,14 +121,29 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(lock)
 
 
+def look_for_damage(path: Path, *, thorough: bool = False) -> None:
+    """Look at everything in the database at ``path``, which a gateway may be using. Nothing is changed.
+
+    thorough  also compare indexes with their tables
+
+    Raises Damaged; StoreError for another program's database; sqlite3.Error and OSError when it cannot be read.
+    """
+    _look_at_head(path)
+    _examine(path, whole=True, thorough=thorough)
+
+
+def _look_at_head(path: Path) -> None:
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if not head.startswith(_MAGIC):
+        what = "is empty" if not head else "holds only NUL bytes" if not head.strip(b"\0") else "is not a database"
+        raise Damaged(f"{path}: {what}, nothing was changed; {_ADVICE}", what)
+
+
 def _make_if_missing(path: Path) -> None:
     log = path.with_name(path.name + "-wal")
     if path.exists():
-        with path.open("rb") as file:
-            head = file.read(4096)
-        if not head.startswith(_MAGIC):
-            what = "is empty" if not head else "holds only NUL bytes" if not head.strip(b"\0") else "is not a database"
-            raise Damaged(f"{path}: {what}, nothing was changed; {_ADVICE}", what)
+        _look_at_head(path)
         return
     if log.exists() and log.stat().st_size:
         # A new database would take the old one's log for its own.
@@ -162,13 +177,13 @@ def _keep_log_long(path: Path) -> None:
         os.close(file)
 
 
-def _examine(path: Path) -> None:
+def _examine(path: Path, *, whole: bool, thorough: bool = False) -> None:
     """Raise StoreError when the file is damaged or not ours. Read-only: closing it cannot move the log."""
     try:
         with closing(
             sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT)
         ) as connection:
-            problem = first_problem(connection, whole=suspicion(path).exists())
+            problem = first_problem(connection, whole=whole, thorough=thorough)
             owner = connection.execute("PRAGMA application_id").fetchone()[0]
             if problem is None and owner != APPLICATION_ID:
                 if _owner_in_file(path) == APPLICATION_ID:

@@ -135,7 +135,9 @@ def salvage_alarm(entries: list[Entry]) -> str | None:
     report = entries[-1].report or {}
     tables = report.get("tables", {}).values()
     saved, lost = (sum(table[word] for table in tables) for word in ("saved", "lost"))
-    what = "no room to save its rows" if report.get("no_room") else f"{saved} rows saved, at least {lost} lost"
+    what = f"{saved} rows saved, at least {lost} lost"
+    if report.get("no_room"):
+        what = f"{saved} rows saved, and no room on the disk for the others"
     return (
         f"the database was damaged ({report.get('problem')}) and replaced: {what}; the damaged one is kept in "
         f"{entries[-1].path}; when you have seen it: gateway store acknowledge"

@@ -4,8 +4,8 @@ The steps, each safe against a stop in the middle: make the quarantine's folder;
 the fresh database under another name and wait for the disk; rename it into place; write the report. A start that
 finds a folder without a report does all of it again, from the file in the quarantine, which is only read.
 
-When the rows do not fit beside the damaged file, the gateway starts with an empty database: the damaged file is
-kept whole, and the report says so.
+When not all rows fit beside the damaged file, the gateway starts with those that do, or with none: the damaged file
+is kept whole, and the report says so.
 """
 
 from __future__ import annotations
@@ -89,14 +89,14 @@ class Rescue:
         self._quarantine.move(entry)
         damaged = entry.path / self._path.name
         fresh = self._path.with_name(self._path.name + ".new")
-        report: dict[str, Any] = {"time": self._time(), "problem": problem, "acknowledged": None, "no_room": False}
+        report: dict[str, Any] = {"time": self._time(), "problem": problem, "acknowledged": None}
         with_log = not log_is_the_damage(damaged)
         version = version_of(damaged, self._page_size) or self._newest
         try:
             found = self._fill(fresh, damaged, min(version, self._newest), with_log)
         except NoRoom:
-            report["no_room"] = True
             found = self._fill(fresh, damaged.with_name("nothing"), self._newest, False)
+            found["no_room"] = True
         damaged.with_name(damaged.name + "-shm").unlink(missing_ok=True)
         report |= {"log_used": with_log, **found}
         fresh.rename(self._path)
@@ -108,7 +108,7 @@ class Rescue:
                 "quarantine": str(entry.path),
                 "saved": sum(table["saved"] for table in found["tables"].values()),
                 "lost": sum(table["lost"] for table in found["tables"].values()),
-                "no_room": report["no_room"],
+                "no_room": found["no_room"],
                 "advice": "look at it, then: gateway store acknowledge",
             },
         )

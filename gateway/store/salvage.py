@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from gateway.store.boots import EARLIEST
 from gateway.store.btree import Value, Walk, free_pages, leaf_rows
+from gateway.store.examine import LARGE
 from gateway.store.pages import Pages
 from gateway.store.sql import SQL
 from gateway.store.tables import Table, indexes_of, tables_of
@@ -52,7 +53,8 @@ class Salvage:
     """From ``damaged`` into ``connection``, a fresh database of the damaged one's format; within one transaction.
 
     with_log  whether the log counts
-    proceed   called now and then; raises NoRoom to stop
+    proceed   called now and then; raises NoRoom to stop. What was read until then is kept when it happens in one of
+              the large tables, which come last
     """
 
     def __init__(
@@ -62,6 +64,8 @@ class Salvage:
         self._connection = connection
         self._proceed = proceed
         self._rows = 0
+        self._at = ""
+        self.is_whole = False
         self._tables: dict[str, Table] = {}
         self._numbers: dict[str, int] = {}
         self._numbers_whole = False
@@ -72,18 +76,16 @@ class Salvage:
         """Everything; the report's part about tables. ``time``: the wall clock."""
         try:
             roots, seen, damaged = self._schema()
-            for name in self._in_order():
-                seen |= self._tree(name, roots.get(name))
-            if damaged:
-                for name in self._in_order():
-                    if name not in roots and (root := self._lost_root(name, seen)):
-                        seen |= self._tree(name, root)
-            for name in self._tables.keys() & roots.keys():
-                damaged |= self.saved[name].pages > 0
-            if damaged or self._tables.keys() - roots.keys():
-                self._strays(seen | free_pages(self._pages))
+            try:
+                self._rows_of_all(roots, seen, damaged)
+            except NoRoom:
+                if self._at not in LARGE:
+                    raise
+            else:
+                self.is_whole = True
             self._go_on_counting(time)
             return {
+                "no_room": not self.is_whole,
                 "tables": {name: saved.as_dict() for name, saved in sorted(self.saved.items())},
                 "stray_pages": self.stray_pages,
                 "pages": self._pages.count,
@@ -92,9 +94,21 @@ class Salvage:
         finally:
             self._pages.close()
 
+    def _rows_of_all(self, roots: dict[str, int], seen: set[int], damaged: bool) -> None:
+        for name in self._in_order():
+            seen |= self._tree(name, roots.get(name))
+        if damaged:
+            for name in self._in_order():
+                if name not in roots and (root := self._lost_root(name, seen)):
+                    seen |= self._tree(name, root)
+        for name in self._tables.keys() & roots.keys():
+            damaged |= self.saved[name].pages > 0
+        if damaged or self._tables.keys() - roots.keys():
+            self._strays(seen | free_pages(self._pages))
+
     def _in_order(self) -> list[str]:
-        # The outbox is the largest by far; when the room ends in it, the rest is safe.
-        return sorted(self._tables, key=lambda name: (name.startswith("outbox"), name == "outbox", name))
+        # When the room ends in a large one, the others are safe.
+        return sorted(self._tables, key=lambda name: (name in LARGE, name))
 
     def _schema(self) -> tuple[dict[str, int], set[int], bool]:
         """Roots by table, pages that the schema lies in, and whether a part of it is missing."""
@@ -182,6 +196,7 @@ class Salvage:
         else:
             saved.lost += 1
         self._rows += 1
+        self._at = table.name
         if self._rows % _ROUND == 0:
             self._proceed()
 

@@ -10,6 +10,7 @@ import pytest
 
 from gateway import kinds
 from gateway.app import App
+from gateway.cli.status import lines
 from gateway.clock import FixedClock
 from gateway.config.load import read
 from gateway.config.settings import Mqtt, Settings
@@ -218,6 +219,9 @@ def test_a_damaged_database_is_replaced_and_an_alarm_stands_until_it_is_acknowle
         assert "gateway store acknowledge" in status["alarms"][0]["text"]
         assert status["store"]["salvage"]["problem"] == "holds only NUL bytes"
         assert status["store"]["bytes"] > 1024
+        text = "\n".join(lines(status))
+        assert "ALARM store since" in text
+        assert "log 4.0 MiB  commits " in text
         retained = app.parts.broker.retained("$SYS/gateway/alarms/#")
         assert [message.topic for message in retained] == ["$SYS/gateway/alarms/store"]
         assert len(await app._acknowledge_store({})) == 1

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.store import opening, quarantine
+from gateway.store import opening, quarantine, rescue
 from gateway.store.errors import StoreError
 from gateway.store.opening import LOG_BYTES, opened, suspect
 from gateway.store.quarantine import Quarantine
@@ -150,6 +150,35 @@ def test_numbers_are_never_given_out_twice(bench: Bench) -> None:
     assert after["outbox"] == []
     # The uplink may have sent up to 120: a new row with a smaller number would count as sent.
     assert dict(after["sqlite_sequence"])["outbox"] == 120
+
+
+@pytest.mark.parametrize("looks", [0, 1])
+def test_without_room_what_fits_is_kept_and_the_damaged_file_is_whole(bench: Bench, looks: int) -> None:
+    before = damage.make(bench.path, rows=2500)
+    damage.break_page(bench.path, damage.roots(bench.path)["outbox_drop"])
+    found = bench.path.read_bytes()
+    asked = 0
+
+    def free(folder: Path) -> int:
+        nonlocal asked
+        asked += 1
+        return rescue.MARGIN if asked <= looks else 0
+
+    opening._keep_log_long(bench.path)
+    rescuer = rescue.Rescue(bench.path, opening._create, 99, 1024, progress=lambda: None, free=free)
+    rescuer.run("is damaged")
+    with opened(bench.path, salvage=True) as connection:
+        saved = {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in before}
+    (entry,) = Quarantine(bench.path).entries()
+    assert entry.report is not None
+    assert entry.report["no_room"] is True
+    assert "no room on the disk for the others" in str(quarantine.salvage_alarm([entry]))
+    assert saved["tally"] >= 60
+    assert saved["command"] == 200
+    assert looks * 1000 - 500 < saved["outbox"] < looks * 1000 + 1000
+    assert in_quarantine(bench.path)["gateway.db"] == found
+    # No number is given out twice.
+    assert bench.look("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'") == [(2600,)]
 
 
 def test_refuse_touches_nothing(bench: Bench) -> None:
