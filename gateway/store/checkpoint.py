@@ -23,24 +23,27 @@ PAGES_PER_COMMIT: Final = 5
 class Checkpoints:
     """When to checkpoint, and what the log has carried. Used by the database's thread."""
 
-    __slots__ = ("failed", "log_bytes", "written", "_estimate", "_frames")
+    __slots__ = ("failed", "log_bytes", "written", "_due", "_estimate", "_frames")
 
     def __init__(self) -> None:
         self.failed = 0
         self.written = Written()
         self.log_bytes = 0
+        self._due = False
         self._estimate = 0
         self._frames = 0
 
-    def after_commit(self, connection: sqlite3.Connection, size: int, is_short: bool = False) -> None:
+    def after_commit(self, connection: sqlite3.Connection, size: int, in_trouble: bool = False) -> None:
         """Checkpoint if the log may be near its length. ``size`` is what the commit's rows count.
 
-        ``is_short``: there is no more room on the disk, or hardly any. What is in the log leaves it while it can, so
-        that deletes have the whole length of the log.
+        ``in_trouble``: the commit failed, or there is hardly any room on the disk. The log is then emptied as soon
+        as it can be: deletes need its whole length, and what a failed commit has left behind its end must not be
+        taken for damage at the next start (``log_damage``).
         """
+        self._due = self._due or in_trouble
         # Twice: a row that spills over into pages of its own leaves part of each empty, and is deleted one day.
         self._estimate += PAGES_PER_COMMIT * FRAME_BYTES + 2 * size
-        if is_short or self._estimate >= LOG_BYTES:
+        if self._due or self._estimate >= LOG_BYTES:
             self.checkpoint(connection)
 
     def checkpoint(self, connection: sqlite3.Connection) -> None:
@@ -58,6 +61,7 @@ class Checkpoints:
         finally:
             self.written.moved(before)
         self.log_bytes += max(0, frames - self._frames) * FRAME_BYTES
+        self._due = self._due and moved < frames
         # When all was moved the next commit begins the log anew.
         self._frames = 0 if moved == frames else frames
         self._estimate = min(self._frames * FRAME_BYTES, LOG_BYTES // 2)

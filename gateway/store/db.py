@@ -30,7 +30,7 @@ from gateway.store.floor import Floor
 from gateway.store.health import Health
 from gateway.store.opening import opened, suspect
 from gateway.store.thread import Job, StoreThread, settle
-from gateway.store.transaction import NO_ROOM, Outcome, Work, commit, is_lost, primary_code, read
+from gateway.store.transaction import UNWRITABLE, Outcome, Work, commit, is_lost, primary_code, read
 
 T = TypeVar("T")
 Answer = Callable[[Any, BaseException | None], None]
@@ -301,7 +301,7 @@ class Database:
             error = outcomes[0].error
             floor_reached = self.health.after_commit(connection, error, size, self._loop.time())
             self._post(self._committed, works, outcomes)
-            self.checkpoints.after_commit(connection, size, floor_reached or primary_code(error) == NO_ROOM)
+            self.checkpoints.after_commit(connection, size, floor_reached or primary_code(error) in UNWRITABLE)
 
         self._put(job)
 

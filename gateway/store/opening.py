@@ -17,6 +17,7 @@ from typing import Final
 
 from gateway.store.errors import Damaged, StoreError
 from gateway.store.examine import first_problem
+from gateway.store.log_damage import log_problem
 from gateway.store.rescue import Rescue
 from gateway.store.salvage import on_the_disk
 from gateway.store.sql import migrations
@@ -183,7 +184,7 @@ def _examine(path: Path, *, whole: bool, thorough: bool = False) -> None:
         with closing(
             sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT)
         ) as connection:
-            problem = first_problem(connection, whole=whole, thorough=thorough)
+            problem = first_problem(connection, whole=whole, thorough=thorough) or log_problem(path)
             owner = connection.execute("PRAGMA application_id").fetchone()[0]
             if problem is None and owner != APPLICATION_ID:
                 if _owner_in_file(path) == APPLICATION_ID:

@@ -2,7 +2,8 @@
 
 SQLite gives up a whole branch of a table at its first broken page, and the whole file at a broken first page.
 Here every page stands for itself. The log is taken as SQLite takes it: frames up to the last commit before the
-first one whose checksum is wrong (SQLite file format, section 4). Nothing is written.
+first one whose checksum is wrong (SQLite file format, section 4). Where more commits lie behind that one than a power
+cut leaves (``log_damage``), their whole frames count too. Nothing is written.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from typing import Final, NamedTuple
 HEADER_BYTES: Final = 100
 """Of the first page; its b-tree begins behind it."""
 
-_LOG_HEADER: Final = 32
-_FRAME_HEADER: Final = 24
+LOG_HEADER: Final = 32
+FRAME_HEADER: Final = 24
 _LOG_MAGIC: Final = {0x377F0682: "<", 0x377F0683: ">"}
 """First word of a log: the byte order of its checksums."""
 
@@ -85,34 +86,52 @@ def page_size(head: bytes) -> int | None:
 
 def read_log(log: bytes) -> Log:
     """What is committed in a log; nothing when it is none."""
-    nothing = Log(0, {}, 0)
-    if len(log) < _LOG_HEADER:
-        return nothing
-    magic, _version, size, _number, salts, *sums = struct.unpack(">IIII8sII", log[:_LOG_HEADER])
-    order = _LOG_MAGIC.get(magic)
-    if order is None or size < 512 or size > 65536 or size & (size - 1):
-        return nothing
-    checksum = _checksum(order, log[: _LOG_HEADER - 8], 0, 0)
-    if checksum != tuple(sums):
-        return nothing
+    size = log_page_size(log[:LOG_HEADER])
+    if size is None:
+        return Log(0, {}, 0)
+    magic, salts, *sums = struct.unpack(">I12x8sII", log[:LOG_HEADER])
+    order = _LOG_MAGIC[magic]
+    seed = (sums[0], sums[1])
     committed: dict[int, int] = {}
     gathered: dict[int, int] = {}
-    pages = 0
-    for place in range(_LOG_HEADER, len(log) - _FRAME_HEADER - size + 1, _FRAME_HEADER + size):
-        number, after, frame_salts, *sums = struct.unpack(">II8sII", log[place : place + _FRAME_HEADER])
-        if frame_salts != salts:
-            break
-        content = place + _FRAME_HEADER
-        checksum = _checksum(order, log[place : place + 8], *checksum)
-        checksum = _checksum(order, log[content : content + size], *checksum)
-        if checksum != tuple(sums):
-            break
+    behind: dict[int, int] = {}
+    pages = pages_behind = commits_behind = 0
+    is_whole = True
+    for place in range(LOG_HEADER, len(log) - FRAME_HEADER - size + 1, FRAME_HEADER + size):
+        number, after, frame_salts, *sums = struct.unpack(">II8sII", log[place : place + FRAME_HEADER])
+        content = place + FRAME_HEADER
+        # Each checksum goes on from the one before: as it stands there, where that frame is broken.
+        is_right = frame_salts == salts and tuple(sums) == _checksum(
+            order, log[content : content + size], *_checksum(order, log[place : place + 8], *seed)
+        )
+        is_whole = is_whole and is_right
+        seed = (sums[0], sums[1])
+        if not is_right:
+            continue
         gathered[number] = content
-        if after:
+        if after and is_whole:
             committed.update(gathered)
             gathered.clear()
             pages = after
+        elif after:
+            behind.update(gathered)
+            gathered.clear()
+            pages_behind = after
+            commits_behind += 1
+    if commits_behind > 1:
+        return Log(size, committed | behind, pages_behind)
     return Log(size, committed, pages)
+
+
+def log_page_size(head: bytes) -> int | None:
+    """The page size in the head of a log; None when it is no head (section 4.1)."""
+    if len(head) < LOG_HEADER:
+        return None
+    magic, _version, size, *_, first, second = struct.unpack(">IIII8sII", head)
+    order = _LOG_MAGIC.get(magic)
+    if order is None or size < 512 or size > 65536 or size & (size - 1):
+        return None
+    return size if _checksum(order, head[: LOG_HEADER - 8], 0, 0) == (first, second) else None
 
 
 def _checksum(order: str, data: bytes, first: int, second: int) -> tuple[int, int]:

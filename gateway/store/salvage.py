@@ -243,16 +243,25 @@ def version_of(damaged: Path, page_size: int) -> int | None:
 
 
 def log_is_the_damage(damaged: Path) -> bool:
-    """Whether the file is whole without its log."""
+    """Whether the file is whole without its log, and is not with it, or is another database then."""
     log = damaged.with_name(damaged.name + "-wal")
     try:
         if not (log.stat().st_size and damaged.stat().st_size):
             return False
-        # An immutable file is read without its log.
-        with closing(sqlite3.connect(f"{damaged.absolute().as_uri()}?immutable=1", uri=True)) as connection:
-            return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
-    except (sqlite3.Error, OSError):
+    except OSError:
         return False
+    # An immutable file is read without its log.
+    alone, together = _owner_if_whole(damaged, "immutable=1"), _owner_if_whole(damaged, "mode=ro")
+    return alone is not None and alone != together
+
+
+def _owner_if_whole(path: Path, mode: str) -> int | None:
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as connection:
+            is_whole = connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+            return int(connection.execute("PRAGMA application_id").fetchone()[0]) if is_whole else None
+    except (sqlite3.Error, UnicodeDecodeError):
+        return None
 
 
 def on_the_disk(path: Path) -> None:

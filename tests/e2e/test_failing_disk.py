@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import errno
 import random
-import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from e2e.rig import settings
 from e2e.rig.asker import Asker
 from e2e.rig.gateway import GatewayProcess
 from e2e.rig.waiting import free_port, wait_until
+from gateway.store.opening import opened
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +58,7 @@ class Rig:
         left = self._folder / "left"
         left.mkdir()
         leave(self.memory, len(self.memory.journal), random.Random(1), left)
-        with closing(sqlite3.connect(left / "gateway.db")) as connection:
+        with opened(left / "gateway.db") as connection:
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             found = {payload for (payload,) in connection.execute("SELECT payload FROM outbox")}
         assert acknowledged <= found

@@ -50,6 +50,18 @@ def make(path: Path, rows: int = 300, *, in_log: bool = False) -> dict[str, list
     return content
 
 
+def make_with_commits(path: Path, commits: int) -> None:
+    """A database as kill -9 leaves it, with so many commits in its log, each of one row of ``tally``."""
+    made = path.with_name("made.db")
+    with opened(made) as connection:
+        for n in range(commits):
+            connection.execute("INSERT INTO tally VALUES (?, 1)", (f"{n:0100}",))
+        for ending in ("", "-wal"):
+            shutil.copy(made.with_name(made.name + ending), path.with_name(path.name + ending))
+    for ending in ("", "-wal", ".lock"):
+        made.with_name(made.name + ending).unlink(missing_ok=True)
+
+
 def rows_of(path: Path) -> dict[str, list[Any]]:
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         names = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]

@@ -141,6 +141,47 @@ def test_the_log_of_another_database_is_left_out(bench: Bench, tmp_path: Path) -
     assert in_quarantine(bench.path)["gateway.db-wal"] == foreign
 
 
+@pytest.mark.parametrize("length", [1, 24, 3000])
+def test_a_log_that_is_damaged_in_the_middle_gives_what_lies_behind(bench: Bench, length: int) -> None:
+    damage.make_with_commits(bench.path, 400)
+    log = bench.path.with_name("gateway.db-wal")
+    content = bytearray(log.read_bytes())
+    place = 32 + 200 * (1024 + 24) + 500
+    content[place : place + length] = bytes(byte ^ 0xFF for byte in content[place : place + length])
+    log.write_bytes(content)
+    with (
+        pytest.raises(StoreError, match="its log is damaged behind frame (199|200)"),
+        opened(bench.path),
+    ):
+        pass
+    after, report = salvage(bench.path)
+    assert report["log_used"] is True
+    assert len(after["tally"]) > 390
+
+
+def test_a_log_with_a_damaged_head_is_noticed(bench: Bench) -> None:
+    damage.make_with_commits(bench.path, 20)
+    log = bench.path.with_name("gateway.db-wal")
+    log.write_bytes(b"\x01" + log.read_bytes()[1:])
+    after, report = salvage(bench.path)
+    assert report["problem"] == "the head of its log is damaged"
+    assert after["tally"] == []
+
+
+def test_a_torn_last_commit_is_no_damage(bench: Bench) -> None:
+    damage.make_with_commits(bench.path, 50)
+    log = bench.path.with_name("gateway.db-wal")
+    content = bytearray(log.read_bytes())
+    last = max(
+        place for place in range(32, len(content) - 1047, 1048) if content[place + 8 : place + 16] == content[16:24]
+    )
+    content[last + 500] ^= 1
+    log.write_bytes(content)
+    with opened(bench.path) as connection:
+        assert connection.execute("SELECT count(*) FROM tally").fetchone() == (49,)
+    assert Quarantine(bench.path).entries() == []
+
+
 def test_numbers_are_never_given_out_twice(bench: Bench) -> None:
     damage.make(bench.path)
     found = damage.roots(bench.path)
