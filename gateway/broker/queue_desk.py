@@ -7,12 +7,13 @@ broker; each queue that captures ordinary topics is one more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from gateway.broker.memory_shelf import MemoryShelf
 from gateway.broker.port import Done, Publisher, Subscriber
 from gateway.broker.queue import Queue
+from gateway.broker.queue_entrance import Capture, Entrance
 from gateway.broker.queue_port import (
     DEAD,
     FULL,
@@ -55,19 +56,6 @@ class Stored(Protocol):
     def groups(self) -> list[StoredGroup]: ...
 
 
-class Capture(Subscriber):
-    """Ordinary topics into one queue."""
-
-    __slots__ = ("_queue",)
-
-    def __init__(self, queue: Queue | Stream) -> None:
-        self._queue = queue
-
-    def deliver(self, message: Message, done: Done | None) -> bool:
-        self._queue.append(message, done, True)
-        return True
-
-
 class QueueDesk(Subscriber):
     """See the module's docstring. Use it after ``open``.
 
@@ -75,7 +63,18 @@ class QueueDesk(Subscriber):
     alarm  set by the shell: calls back after so many seconds; without it ``tick`` has to do
     """
 
-    __slots__ = ("_armed", "_clock", "_emptied", "_metrics", "_queues", "_streams", "_terms", "alarm", "parts")
+    __slots__ = (
+        "_armed",
+        "_clock",
+        "_emptied",
+        "_entrances",
+        "_metrics",
+        "_queues",
+        "_streams",
+        "_terms",
+        "alarm",
+        "parts",
+    )
 
     def __init__(
         self,
@@ -92,6 +91,7 @@ class QueueDesk(Subscriber):
         self._metrics = metrics
         self._emptied: dict[str, float | None] = {}
         """Queues in memory: since when they have no consumer."""
+        self._entrances: dict[str, Entrance] = {}
         self._armed: float | None = None
         self.alarm: Alarm | None = None
         self.parts: dict[str, Queue | Stream] = {}
@@ -113,7 +113,8 @@ class QueueDesk(Subscriber):
         for address, part in self.parts.items():
             left = stored[address]
             part.restore(left.groups, left.depth, left.bytes)
-            capture = Capture(part)
+            entrance = self._entrances[address] = Entrance(part)
+            capture = Capture(part, entrance)
             for pattern in self._topics(part):
                 broker.subscribe(pattern, capture)
         for place in PLACES:
@@ -138,6 +139,21 @@ class QueueDesk(Subscriber):
                 part.close()
 
     # -- messages in ---------------------------------------------------------------------------------------
+
+    def merge(self, options: Sequence[Any], topic: str) -> Subscriber:
+        """A topic below a queue or stream of the settings leads straight to it; the rest is for this desk."""
+        place, _, below = topic.partition("/")
+        name, _, rest = below.partition("/")
+        if place == DEAD or any(level in VERBS for level in rest.split("/")):
+            return self
+        return self._entrances.get(f"{place}/{name}", self)
+
+    def admit(self, messages: Sequence[Message]) -> Refused | None:
+        """What comes here and not to an ``Entrance`` is no message for a queue of the settings: a verb, a dead letter,
+        a name that means nothing, or a queue in memory, which does not outlive a crash as a batch must."""
+        if not messages:
+            return None
+        return Refused(f"{messages[0].topic} cannot be part of a batch: it is no queue of the settings", INVALID_TOPIC)
 
     def deliver(self, message: Message, done: Done | None) -> bool:
         """Append or settle; see the module's docstring."""

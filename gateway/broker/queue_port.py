@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from gateway.broker.port import Done
+from gateway.errors import Refused
 from gateway.message import USER_PROPERTY, Properties
 
 ENTRY_BYTES: Final = 100
@@ -110,6 +111,10 @@ Got = Callable[[list[Entry]], None]
 """Called once with what was read; what is missing is gone. Not called when the store is lost."""
 
 
+Purged = Callable[[int, BaseException | None], None]
+"""Called once with how many messages have gone, or with the error when nobody can tell."""
+
+
 class Shelf(Protocol):
     """What one queue needs of the store. Nothing here waits; ``done`` and ``got`` are called now or later.
 
@@ -155,8 +160,8 @@ class Shelf(Protocol):
     def seek(self, group: int, cursor: int) -> None:
         """Put a group somewhere else; what it held is not held any more, and what nobody needs goes."""
 
-    def purge(self, limit: int, done: Done) -> None:
-        """Let the oldest messages go, at most ``limit``, whoever needs them."""
+    def purge(self, up_to: int, limit: int, told: Purged) -> None:
+        """Let the oldest messages go, whoever needs them: those up to this offset, at most ``limit``."""
 
     def find(self, time: float, got: Callable[[int], None]) -> None:
         """The offset of the first message stored at or after a wall clock time; behind the newest if there is none."""
@@ -243,6 +248,19 @@ def rest_of(topic: str) -> str:
 def size_of(topic: str, payload: bytes, props: Properties) -> int:
     """Bytes that a message counts."""
     return ENTRY_BYTES + len(topic) + len(payload) + PROPERTY_BYTES * len(props)
+
+
+def check_text(topic: str, key: str | None) -> None:
+    """What is stored is UTF-8; what a rule made may hold what is not, and must not spoil the transaction of others.
+
+    Raises Refused.
+    """
+    if topic.isascii() and (key is None or key.isascii()):
+        return
+    try:
+        f"{topic}{key}".encode()
+    except UnicodeEncodeError as error:
+        raise Refused(f"{topic!r} is not UTF-8: {error}", INVALID_TOPIC) from None
 
 
 DEAD_LETTER: Final = "dlq-"

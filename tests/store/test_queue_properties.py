@@ -213,7 +213,7 @@ class QueueMachine(RuleBasedStateMachine):
         there = {row[0] - number for row in self.bench.look("SELECT id FROM queue_log") if row[0] > number}
         there = {offset for offset in there if offset < 1 << 40}
         leaving = self.world.store.shelf("$queue/q").leaving
-        return {offset for offset in there - leaving if group.needs(offset)}
+        return {offset for offset in there - leaving.keys() if group.needs(offset)}
 
     @invariant()
     def agrees_with_the_model(self) -> None:
