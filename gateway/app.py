@@ -142,6 +142,7 @@ class App:
             "reload-access": lambda request: self.reload_access(),
             **SessionDesk(self.parts.server).commands(),
             **parts.delayed_commands.commands(),
+            **parts.queue_commands.commands(),
         }
         control = ControlServer(self.state, commands, {"trace": self.parts.server.tracer.begin})
         async with asyncio.TaskGroup() as group:
@@ -199,6 +200,7 @@ class App:
             self.parts.delayed.tick()
             self.parts.queues.tick()
             self.parts.sys_topics.tick()
+            self.parts.queue_topics.tick()
             interval = self._notifier.watchdog_interval
             if interval is not None and now >= watchdog_due:
                 stuck = self._watchdog.stuck()
@@ -253,7 +255,7 @@ class App:
             "rules": self.parts.rules.status(),
             "delayed": self.parts.delayed.status(),
             "dedup": dedup.status() if dedup is not None else None,
-            "queues": [status for _, status in self.parts.queues.statuses()],
+            "queues": await self.parts.queue_commands.statuses(),
             "outbox": {**self.parts.outbox.status(), "books": await self.parts.outbox.tallies()},
             "uplinks": self._status_of("uplink", self.parts.uplinks.items()),
             "drops": dict(self.parts.metrics.drops),

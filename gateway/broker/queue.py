@@ -305,6 +305,11 @@ class Queue:
                 self.metrics.count("queue_groups_forgotten")
                 self.forget_group(group)
 
+    def holders(self, offset: int) -> dict[str, Any]:
+        """See ``queue_port.OverseenQueue``."""
+        claims = {id: group.claims.by_offset.get(offset) for id, group in self.groups.items()}
+        return {id: claim.status() for id, claim in claims.items() if claim is not None}
+
     @property
     def consumers(self) -> int:
         """Consumers of all groups."""

@@ -16,6 +16,7 @@ from gateway.broker.queue import Queue
 from gateway.broker.queue_entrance import Capture, Entrance
 from gateway.broker.queue_port import (
     DEAD,
+    DEAD_LETTER,
     FULL,
     INVALID_TOPIC,
     PLACES,
@@ -24,17 +25,19 @@ from gateway.broker.queue_port import (
     STREAM,
     Asked,
     Consumer,
+    Entry,
     Group,
     Shelf,
     StoredGroup,
 )
+from gateway.broker.start import parse_start
 from gateway.broker.stream import Stream
 from gateway.clock import Clock
 from gateway.config.queue import DeadLetter, Queues, Retry, dead_letter_names
 from gateway.config.queue import Queue as QueueTerms
 from gateway.config.queue import Stream as StreamTerms
 from gateway.errors import Refused
-from gateway.message import Message
+from gateway.message import USER_PROPERTY, Message
 from gateway.metrics import Metrics
 
 VERBS: Final = ("$ack", "$nack", "$reject", "$commit")
@@ -68,7 +71,7 @@ class QueueDesk(Subscriber):
         "_clock",
         "_emptied",
         "_entrances",
-        "_metrics",
+        "metrics",
         "_queues",
         "_streams",
         "_terms",
@@ -88,7 +91,7 @@ class QueueDesk(Subscriber):
         self._streams = streams
         self._terms = terms
         self._clock = clock
-        self._metrics = metrics
+        self.metrics = metrics
         self._emptied: dict[str, float | None] = {}
         """Queues in memory: since when they have no consumer."""
         self._entrances: dict[str, Entrance] = {}
@@ -109,7 +112,7 @@ class QueueDesk(Subscriber):
             self._add(self._queue(QUEUE, name, terms, shelf_of(f"{QUEUE}/{name}"), target))
         for name, log in self._streams.items():
             shelf = shelf_of(f"{STREAM}/{name}")
-            self._add(Stream(name, log, shelf, self._clock, self._metrics, self._wake))
+            self._add(Stream(name, log, shelf, self._clock, self.metrics, self._wake))
         for address, part in self.parts.items():
             left = stored[address]
             part.restore(left.groups, left.depth, left.bytes)
@@ -121,7 +124,7 @@ class QueueDesk(Subscriber):
             broker.subscribe(f"{place}/#", self)
 
     def _queue(self, place: str, name: str, terms: QueueTerms, shelf: Shelf, dead: Queue | None) -> Queue:
-        return Queue(place, name, terms, shelf, self._clock, self._metrics, self._wake, dead)
+        return Queue(place, name, terms, shelf, self._clock, self.metrics, self._wake, dead)
 
     def _add(self, part: Any) -> Any:
         self.parts[part.address] = part
@@ -163,7 +166,7 @@ class QueueDesk(Subscriber):
         except Refused as error:
             refused = error
         if refused is not None:
-            self._metrics.drop("queue_refused")
+            self.metrics.drop("queue_refused")
             if done is not None:
                 done(refused)
         return True
@@ -222,6 +225,23 @@ class QueueDesk(Subscriber):
         """Whether it is in memory only."""
         return part.place == QUEUE and part.name in self._emptied
 
+    # -- by hand -------------------------------------------------------------------------------------------
+
+    def parse_start(self, start: str, last: int) -> tuple[int | None, float | None]:
+        """See ``start.parse_start``."""
+        return parse_start(start, last)
+
+    def replay(self, name: str, entry: Entry, to: str | None, done: Done) -> None:
+        """See ``queue_port.OverseenDesk``."""
+        dead = self.parts.get(f"{DEAD}/{name}")
+        wanted = to if to is not None else origin_of(entry)
+        address = f"{QUEUE}/{wanted}"
+        target = self.parts.get(address) if address in self._entrances else None
+        if isinstance(dead, Queue) and isinstance(target, Queue):
+            dead.replay(entry, target, done)
+        else:
+            done(Refused(f"there is no queue {wanted!r} in the settings", INVALID_TOPIC))
+
     # -- time ----------------------------------------------------------------------------------------------
 
     def _wake(self, due: float) -> None:
@@ -256,7 +276,7 @@ class QueueDesk(Subscriber):
                 self._emptied[name] = now
             elif now - since > self._terms.linger:
                 if queue.depth:
-                    self._metrics.drop("queue_ephemeral_gone", queue.depth)
+                    self.metrics.drop("queue_ephemeral_gone", queue.depth)
                 del self._emptied[name], self.parts[queue.address]
 
     def statuses(self) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -288,6 +308,15 @@ def ephemeral_terms(terms: Queues) -> QueueTerms:
         max_bytes=terms.max_bytes,
         when_full="drop_oldest",
     )
+
+
+def origin_of(letter: Entry) -> str | None:
+    """The queue that a dead letter came from."""
+    for identifier, value in letter.props:
+        if identifier == USER_PROPERTY and value[0] == f"{DEAD_LETTER}queue":
+            name: str = value[1]
+            return name
+    return None
 
 
 def _verb(rest: str) -> str:

@@ -7,12 +7,14 @@ few messages that it has read ahead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from gateway.broker.port import Done
+from gateway.config.queue import Queue, Stream
 from gateway.errors import Refused
 from gateway.message import USER_PROPERTY, Properties
+from gateway.metrics import Metrics
 
 ENTRY_BYTES: Final = 100
 """What a stored message costs beside its topic, payload and properties."""
@@ -221,6 +223,61 @@ class Desk(Protocol):
 
         Raises Refused: no such queue, too many groups, a start that means nothing.
         """
+
+
+class OverseenGroup(Protocol):
+    """A consumer group as whoever looks after the queues sees it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def cursor(self) -> int: ...
+
+    def seek(self, after: int) -> None:
+        """Go on behind another offset; what is with consumers is not theirs any more."""
+
+
+class OverseenQueue(Protocol):
+    """A queue or stream as whoever looks after it sees it."""
+
+    @property
+    def place(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def address(self) -> str: ...
+    @property
+    def depth(self) -> int: ...
+    @property
+    def shelf(self) -> Shelf: ...
+    @property
+    def terms(self) -> Queue | Stream: ...
+    @property
+    def groups(self) -> Mapping[str, OverseenGroup]: ...
+
+    def holders(self, offset: int) -> dict[str, Any]:
+        """By group id: how far it is with a message that it has passed and did not settle."""
+
+
+class OverseenDesk(Protocol):
+    """All of them."""
+
+    @property
+    def parts(self) -> Mapping[str, OverseenQueue]: ...
+    @property
+    def metrics(self) -> Metrics: ...
+
+    def statuses(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(address, status) of each, in the order of their addresses."""
+
+    def parse_start(self, start: str, last: int) -> tuple[int | None, float | None]:
+        """See ``start.parse_start``. Raises Refused."""
+
+    def replay(self, name: str, entry: Entry, to: str | None, done: Done) -> None:
+        """Move a dead letter of ``$dlq/name`` to the queue that it came from, or to the queue ``to``; ``done`` is told
+        when both are committed, or why it stays."""
 
 
 class Asked(NamedTuple):

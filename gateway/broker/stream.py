@@ -208,6 +208,10 @@ class Stream:
             self._commit_at = now + self.terms.auto_commit
             self.wake(self._commit_at)
 
+    def holders(self, offset: int) -> dict[str, Any]:
+        """A group of a stream holds no single messages."""
+        return {}
+
     @property
     def consumers(self) -> int:
         """Consumers of all groups."""

@@ -15,6 +15,7 @@ import sqlite3
 from collections.abc import Callable, Container, Iterator
 from contextlib import suppress
 from functools import partial
+from typing import TypeVar
 
 from gateway.broker.port import Done
 from gateway.clock import Clock
@@ -28,6 +29,8 @@ from gateway.store.queue_bounds import Bounds
 from gateway.store.queue_changes import Applied, LoadedQueue, QueueChanges
 from gateway.store.queue_shelf import BOOKKEEPING, DiskShelf, is_gone
 from gateway.store.queue_table import QueueTable
+
+T = TypeVar("T")
 
 
 class QueueStore:
@@ -77,9 +80,15 @@ class QueueStore:
     async def oldest_ages(self) -> dict[str, float | None]:
         """Seconds since the oldest message of each queue was stored, by address; None for one that is empty, or when
         no clock can tell. Raises what ``Database.read`` raises."""
-        numbers = {address: loaded.number for address, loaded in self._by_address.items()}
-        ages = await self.database.read(partial(self.table.oldest_ages, queues=list(numbers.values())))
-        return {address: ages[number] for address, number in numbers.items()}
+        return self.by_address(await self.database.read(self.read_ages()))
+
+    def read_ages(self) -> Callable[[sqlite3.Connection], dict[int, float | None]]:
+        """The question behind ``oldest_ages``, for ``Database.ask``."""
+        return partial(self.table.oldest_ages, queues=[loaded.number for loaded in self._by_address.values()])
+
+    def by_address(self, found: dict[int, T]) -> dict[str, T]:
+        """What was found by the number of a queue."""
+        return {address: found[loaded.number] for address, loaded in self._by_address.items()}
 
     def left_over(self, wanted: Container[str]) -> dict[str, LoadedQueue]:
         """What lies on the disk of queues that are not in the settings, by address."""

@@ -13,7 +13,7 @@ from gateway.config.queue import Queue as QueueTerms
 from gateway.errors import Refused
 from gateway.message import Message
 from store.bench import Bench, run
-from store.queue_bench import QueueWorld, crash, queue_world
+from store.queue_bench import QueueWorld, bury, crash, put, queue_world
 
 
 async def purge(world: QueueWorld, address: str, up_to: int, limit: int = 100) -> int:
@@ -22,11 +22,6 @@ async def purge(world: QueueWorld, address: str, up_to: int, limit: int = 100) -
     world.desk.parts[address].shelf.purge(up_to, limit, lambda count, error: answer.set_result(error or count))
     count: int = await answer
     return count
-
-
-async def put(world: QueueWorld, count: int, topic: str = "$queue/q/t") -> None:
-    for n in range(count):
-        assert await world.put(topic, b"%d" % n) is None
 
 
 def test_purge_lets_the_oldest_go_whoever_needs_them_and_nothing_newer(bench: Bench) -> None:
@@ -101,18 +96,6 @@ def test_purge_of_a_stream_moves_groups_over_the_gap(bench: Bench) -> None:
             world.check_books()
 
     run(body)
-
-
-async def bury(world: QueueWorld, count: int, topic: str = "$queue/q/t", name: str = "q") -> None:
-    """Reject so many messages."""
-    taker = Taker("rejects")
-    group = world.join(taker, "$queue", name, "g")
-    await put(world, count, topic)
-    await world.rest()
-    for offset in taker.take():
-        group.settle("reject", offset, taker.owner, "broken", None)
-    group.leave(taker)
-    await world.rest()
 
 
 async def replay(world: QueueWorld, offset: int, to: str = "q") -> BaseException | None:
