@@ -11,6 +11,9 @@ from gateway.errors import Refused
 MILLISECONDS_FROM: Final = 1e11
 """A time beyond this many seconds since 1970 is meant in milliseconds."""
 
+ROUNDED: Final = 0.0005
+"""Times are shown in whole milliseconds: who asks for the time of a message that he was shown must find it."""
+
 
 def parse_start(start: str, last: int) -> tuple[int | None, float | None]:
     """Behind which offset, or from what wall clock time on, ``start`` says to read; ``last`` is the newest offset.
@@ -24,7 +27,7 @@ def parse_start(start: str, last: int) -> tuple[int | None, float | None]:
         return words[start], None
     try:
         if start.startswith("time="):
-            return None, parse_time(start[5:])
+            return None, parse_time(start[5:]) - ROUNDED
         offset = int(start)
     except ValueError:
         offset = 0

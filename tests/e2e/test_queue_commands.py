@@ -187,7 +187,7 @@ def test_status_and_sys_topics_show_depth_age_and_lag(start_gateway: StartGatewa
     told = json.loads(said.payload)
     assert (told["depth"], told["groups"][0]["id"], told["oldest_age"] >= 0) == (2, "g@#", True)
     (line,) = [line for line in gateway.command("status").splitlines() if line.startswith("queue orders:")]
-    assert "2 messages  222 bytes  oldest" in line
+    assert "2 messages  232 bytes  oldest" in line
     assert line.endswith("pending 2  consumers 1  group g@# lag 0")
     (orders,) = [one for one in gateway.status()["queues"] if one["address"] == "$queue/orders"]
     assert (orders["depth"], orders["groups"][0]["lag"], orders["oldest_age"] >= 0) == (2, 0, True)
