@@ -38,7 +38,8 @@ class Worker:
 
     decide   what to answer to a delivery (MQTT 5)
     is_kept  the session outlives the connection; it then subscribes once in its life
-    settled  payloads whose settlement the gateway has answered with success (MQTT 5)
+    log      deliveries to all consumers that share it, in order
+    settled  payloads whose settlement the gateway has answered with success, and the last verb (MQTT 5)
     refused  reason codes of the other settlements
     subacks  reason codes of SUBSCRIBE
     """
@@ -53,10 +54,11 @@ class Worker:
         decide: Decide = lambda taken: "ack",
         is_kept: bool = False,
         qos: int = 1,
+        log: list[Taken] | None = None,
         **said: str,
     ) -> None:
         self.taken: list[Taken] = []
-        self.settled: set[bytes] = set()
+        self.settled: dict[bytes, str] = {}
         self.refused: list[int] = []
         self.subacks: list[int] = []
         self.sessions: list[bool] = []
@@ -67,7 +69,8 @@ class Worker:
         self._qos = qos
         self._said = {**({"consumer-group": group} if group else {}), **said}
         self._decide = decide
-        self._asked: dict[int, bytes] = {}
+        self._log = log if log is not None else []
+        self._asked: dict[int, tuple[bytes, str]] = {}
         self._early: dict[int, int] = {}
         self._news = threading.Condition()
         more: dict[str, Any] = {} if self._is_5 else {"clean_session": not is_kept}
@@ -104,9 +107,9 @@ class Worker:
         address = "/".join(self._pattern.split("/")[:2])
         mid = self._client.publish(f"{address}/${verb}", b"", 1, properties=properties).mid
         with self._news:
-            self._asked[mid] = taken.payload
+            self._asked[mid] = taken.payload, verb
             if mid in self._early:
-                self._note(taken.payload, self._early.pop(mid))
+                self._note(taken.payload, verb, self._early.pop(mid))
 
     def close(self) -> None:
         """Disconnect and end the thread."""
@@ -139,6 +142,7 @@ class Worker:
         taken = Taken(message.topic, bytes(message.payload), said)
         with self._news:
             self.taken.append(taken)
+            self._log.append(taken)
             self._news.notify_all()
         verb = self._decide(taken) if self._is_5 else ""
         if verb:
@@ -146,15 +150,15 @@ class Worker:
 
     def _on_publish(self, _client: paho.Client, _data: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
         with self._news:
-            payload = self._asked.get(mid)
-            if payload is None:
+            asked = self._asked.pop(mid, None)
+            if asked is None:
                 self._early[mid] = reason.value
             else:
-                self._note(payload, reason.value)
+                self._note(*asked, reason.value)
 
-    def _note(self, payload: bytes, reason: int) -> None:
+    def _note(self, payload: bytes, verb: str, reason: int) -> None:
         if reason < 0x80:
-            self.settled.add(payload)
+            self.settled[payload] = verb
         else:
             self.refused.append(reason)
         self._news.notify_all()
