@@ -96,6 +96,10 @@ class Worker:
                 raise NotInTime(f"not within {timeout:g} s: {what}; {len(self.taken)} deliveries")
 
     @property
+    def is_connected(self) -> bool:
+        return self._client.is_connected()
+
+    @property
     def payloads(self) -> set[bytes]:
         """What has come at least once."""
         return {one.payload for one in self.taken}
