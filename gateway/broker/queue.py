@@ -165,15 +165,19 @@ class Queue:
             return message.user_property(terms.key)
         return None
 
-    def admit(self, messages: Sequence[Message]) -> Refused | None:
-        """Whether ``append`` would keep all of these. See ``Subscriber.admit``."""
+    def unfit(self, messages: Sequence[Message]) -> Refused | None:
+        """Why one of these can never be stored, its size apart."""
         try:
             for message in messages:
                 check_text(message.topic, self._key_of(message))
         except Refused as refused:
             return refused
+        return None
+
+    def admit(self, messages: Sequence[Message]) -> Refused | None:
+        """Whether ``append`` would keep all of these. See ``Subscriber.admit``."""
         sizes = [size_of(message.topic, message.payload, message.props) for message in messages]
-        return None if self._fits(sizes) else self._full()
+        return self.unfit(messages) or (None if self._fits(sizes) else self._full())
 
     def replay(self, entry: Entry, to: Queue, done: Done) -> None:
         """Move a message of this queue of dead letters to the end of another queue, as it was before it became one;

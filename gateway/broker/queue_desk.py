@@ -153,8 +153,9 @@ class QueueDesk(Subscriber):
 
     def admit(self, messages: Sequence[Message]) -> Refused | None:
         """What comes here and not to an ``Entrance`` is no message for a queue of the settings: a verb, a dead letter,
-        a name that means nothing, or a queue in memory, which does not outlive a crash as a batch must."""
-        if not messages:
+        a name that means nothing, or a queue in memory, which has kept its part when the transaction of the others
+        fails. Alone, a message may be any of these."""
+        if len(messages) < 2:
             return None
         return Refused(f"{messages[0].topic} cannot be part of a batch: it is no queue of the settings", INVALID_TOPIC)
 

@@ -1,6 +1,7 @@
 """How messages come to one queue or stream: by its address, or because it captures their topic.
 
-Both ways use the same room, so both have one owner, which says whether the whole of a batch fits.
+Both ways use the same room, so both have one owner, which says whether the whole of a batch fits. Only what was sent to
+the address can make it refuse: a queue that captures holds up nobody, and drops and counts what it has no room for.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 
 from gateway.broker.port import Done, Subscriber
 from gateway.broker.queue import Queue
+from gateway.broker.queue_port import is_address
 from gateway.broker.stream import Stream
 from gateway.errors import Refused
 from gateway.message import Message
@@ -27,8 +29,10 @@ class Entrance(Subscriber):
         return True
 
     def admit(self, messages: Sequence[Message]) -> Refused | None:
-        """Also a message that was only captured counts: a batch is kept everywhere or nowhere."""
-        return self._part.admit(messages)
+        for message in messages:
+            if is_address(message.topic):
+                return self._part.admit(messages)
+        return self._part.unfit(messages)
 
 
 class Capture(Subscriber):

@@ -302,6 +302,11 @@ def rest_of(topic: str) -> str:
     return below.partition("/")[2] if place in PLACES else topic
 
 
+def is_address(topic: str) -> bool:
+    """Whether a topic or filter begins like the address of a queue, a stream or a dead letter queue."""
+    return topic[:1] == "$" and topic.partition("/")[0] in PLACES
+
+
 def size_of(topic: str, payload: bytes, props: Properties) -> int:
     """Bytes that a message counts."""
     return ENTRY_BYTES + len(topic) + len(payload) + PROPERTY_BYTES * len(props)

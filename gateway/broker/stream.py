@@ -118,15 +118,19 @@ class Stream:
     def _too_large(self) -> Refused:
         return Refused(f"{self.address} does not take messages of this size", FULL)
 
-    def admit(self, messages: Sequence[Message]) -> Refused | None:
-        """Whether ``append`` would keep all of these; the oldest messages make room. See ``Subscriber.admit``."""
+    def unfit(self, messages: Sequence[Message]) -> Refused | None:
+        """Why one of these can never be stored, its size apart."""
         try:
             for message in messages:
                 check_text(message.topic, None)
         except Refused as refused:
             return refused
+        return None
+
+    def admit(self, messages: Sequence[Message]) -> Refused | None:
+        """Whether ``append`` would keep all of these; the oldest messages make room. See ``Subscriber.admit``."""
         sizes = [size_of(message.topic, message.payload, message.props) for message in messages]
-        return self._too_large() if max(sizes, default=0) > self.terms.max_bytes else None
+        return self.unfit(messages) or (self._too_large() if max(sizes, default=0) > self.terms.max_bytes else None)
 
     def appended(self, entries: list[Entry]) -> None:
         """See ``queue_port.Listener``."""

@@ -64,19 +64,24 @@ def test_what_is_captured_and_what_is_addressed_share_the_room() -> None:
     assert depth(world) == 2
 
 
-def test_a_captured_message_alone_still_disturbs_nobody() -> None:
-    world = QueueWorld({"q": Queue(max_depth=1, topics=("plant/#",))})
-    answers: list[Any] = []
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_queue_that_only_captures_holds_up_no_batch(count: int) -> None:
+    world = QueueWorld({"q": Queue(max_depth=1, topics=("plant/#",)), "r": Queue(topics=("plant/#",))})
+    keeper = Keeper()
+    world.broker.subscribe("plant/#", keeper)
     for _ in range(2):
-        world.broker.publish(Message("plant/x", b"x", 1), answers.append)
-    assert answers == [None, None]
-    assert (depth(world), world.broker.metrics.drops) == (1, {"queue_full": 1})
+        assert publish(world, *["plant/x"] * count) is None
+    assert (depth(world), depth(world, "r"), len(keeper.got)) == (1, 2 * count, 2 * count)
+    assert world.broker.metrics.drops == {"queue_full": 2 * count - 1}
 
 
-def test_two_queues_that_capture_one_topic_each_need_room() -> None:
-    world = QueueWorld({"q": Queue(max_depth=5, topics=("plant/#",)), "r": Queue(max_depth=1, topics=("plant/#",))})
-    assert publish(world, "plant/x", "plant/y") == 0x97
-    assert (depth(world), depth(world, "r")) == (0, 0)
+def test_alone_a_message_may_go_to_a_queue_in_memory() -> None:
+    """A delayed message is published as a batch of one."""
+    world = QueueWorld(terms=Queues(auto_create=True))
+    assert publish(world, "$queue/mine/a") is None
+    assert depth(world, "mine") == 1
+    assert publish(world, "$queue/mine/a", "$queue/mine/a") == 0x90
+    assert depth(world, "mine") == 1
 
 
 def test_where_the_oldest_make_room_only_a_message_that_never_fits_is_refused() -> None:
@@ -89,12 +94,13 @@ def test_where_the_oldest_make_room_only_a_message_that_never_fits_is_refused() 
 
 
 @pytest.mark.parametrize(
-    "topic", ["$queue/none/a", "$queue/q/$ack", "$queue/q/$ack/1", "$dlq/q", "$stream/none/a", "$queue/q"]
+    "topic", ["$queue/new/a", "$queue/q/$ack", "$queue/q/$ack/1", "$dlq/q", "$stream/none/a", "$queue/q"]
 )
 def test_what_is_no_message_for_a_queue_of_the_settings_refuses_the_batch(topic: str) -> None:
     world = QueueWorld(terms=Queues(auto_create=True))
     expected = None if topic == "$queue/q" else 0x90
-    assert publish(world, "$queue/q/a", topic) == expected
+    more = () if expected is None else (topic,)
+    assert publish(world, "$queue/q/a", topic, *more) == expected
     assert depth(world) == (2 if expected is None else 0)
     assert set(world.desk.parts) == {"$queue/q", "$dlq/q"}
 
@@ -104,4 +110,11 @@ def test_text_that_cannot_be_stored_refuses_the_batch() -> None:
     assert publish(world, "$queue/q/a", "$queue/q/\ud800") == 0x90
     assert publish(world, "$stream/s/a", "$stream/s/\ud800") == 0x90
     assert publish(world, "$queue/q/a", props=((USER_PROPERTY, ("unit", "\ud800")),)) == 0x90
+    assert depth(world) == 0
+
+
+def test_captured_text_that_cannot_be_stored_refuses_the_batch() -> None:
+    world = QueueWorld({"q": Queue(topics=("plant/#",))}, {"s": Stream(topics=("line/#",))})
+    for topic in ("plant", "line"):
+        assert publish(world, f"{topic}/a", f"{topic}/\ud800") == 0x90
     assert depth(world) == 0
