@@ -46,7 +46,7 @@ peers: $(stamp) ## programs of other people for the slow tests: mosquitto, libmo
 	@.ci/peers
 
 crash: peers ## kill -9 the gateway ROUNDS times under load (20)
-	@ROUNDS=$(ROUNDS) $(bin)/pytest -q tests/e2e/test_crash.py
+	@ROUNDS=$(ROUNDS) $(bin)/pytest -q tests/e2e/test_crash.py tests/e2e/test_sessions.py tests/e2e/test_queues.py
 
 bench: $(stamp) ## numbers of this machine; writes nothing
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.footprint
