@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
-from gateway.broker.queue_port import DEAD, PLACES, Entry, OverseenDesk, OverseenGroup, OverseenQueue, Purged
+from gateway.broker.queue_port import DEAD, PLACES, Entry, OverseenDesk, OverseenGroup, OverseenQueue, Purged, Shelf
 from gateway.clock import Clock
 from gateway.errors import GatewayError
+from gateway.store.queue_changes import LoadedQueue
 from gateway.store.queue_entries import as_json
 from gateway.store.queue_shelf import DiskShelf
 from gateway.store.queues import QueueStore
@@ -34,6 +35,38 @@ WAIT_STEP: Final = 0.1
 """Seconds that a question for messages which are yet to come is kept, and how often it looks."""
 
 NOT_CONFIGURED: Final = "not in the settings"
+
+
+class LeftOver:
+    """A queue on the disk that is not in the settings, to be looked into and purged; see ``OverseenQueue``."""
+
+    def __init__(self, address: str, loaded: LoadedQueue, shelf: Shelf) -> None:
+        self.place, _, self.name = address.partition("/")
+        self.address = address
+        self.depth = loaded.depth
+        self.bytes = loaded.bytes
+        self.shelf = shelf
+        self.groups: Mapping[str, OverseenGroup] = {}
+
+    def holders(self, offset: int) -> dict[str, Any]:
+        """Nobody works on it."""
+        return {}
+
+    def status(self, ages: Mapping[str, float | None]) -> dict[str, Any]:
+        """In the form of the others."""
+        return {
+            "address": self.address,
+            "name": self.name,
+            "kind": NOT_CONFIGURED,
+            "depth": self.depth,
+            "bytes": self.bytes,
+            "last": self.shelf.last,
+            "pending": 0,
+            "consumers": 0,
+            "groups": [],
+            "ephemeral": False,
+            "oldest_age": ages.get(self.address),
+        }
 
 
 class QueueCommands:
@@ -59,37 +92,31 @@ class QueueCommands:
 
     async def statuses(self) -> list[dict[str, Any]]:
         """Every queue, stream and dead letter queue, in the order of their addresses."""
-        ages = await self._ages()
-        return [{**status, "oldest_age": ages.get(address)} for address, status in self._desk.statuses()]
+        return self._statuses(await self._ages())
 
     async def listed(self, request: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The queues of ``place``; with those that lie on the disk and are not in the settings."""
         place = _place(request)
-        found = [one for one in await self.statuses() if one["address"].startswith(f"{place}/")]
-        for address, loaded in self._store.left_over(self._desk.parts).items():
+        ages = await self._ages()
+        found = [one for one in self._statuses(ages) if one["address"].startswith(f"{place}/")]
+        for address in self._store.left_over(self._desk.parts):
             if address.startswith(f"{place}/"):
-                found.append(
-                    {
-                        "address": address,
-                        "name": address.partition("/")[2],
-                        "kind": NOT_CONFIGURED,
-                        "depth": loaded.depth,
-                        "bytes": loaded.bytes,
-                        "last": loaded.last,
-                        "pending": 0,
-                        "consumers": 0,
-                        "groups": [],
-                        "ephemeral": False,
-                        "oldest_age": None,
-                    }
-                )
+                found.append(self._left_over(address).status(ages))
         return found
+
+    def _statuses(self, ages: Mapping[str, float | None]) -> list[dict[str, Any]]:
+        return [{**status, "oldest_age": ages.get(address)} for address, status in self._desk.statuses()]
+
+    def _left_over(self, address: str) -> LeftOver:
+        return LeftOver(address, self._store.left_over(self._desk.parts)[address], self._store.shelf(address))
 
     async def info(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Everything about one of them. Raises GatewayError when there is none of that name."""
         part = self._part(request)
+        if isinstance(part, LeftOver):
+            return {**part.status(await self._ages()), "settings": {}}
         (status,) = [one for one in await self.statuses() if one["address"] == part.address]
-        return {**status, "settings": asdict(part.terms)}
+        return {**status, "settings": asdict(self._desk.parts[part.address].terms)}
 
     async def entries(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Messages behind the offset ``after``, or from ``start`` on (as ``first``), in order; at most ``limit``.
@@ -107,7 +134,7 @@ class QueueCommands:
         rows = [{**as_json(entry, part.name, now), **_held(part, entry.offset)} for entry in found]
         return {"entries": rows, "next": found[-1].offset if found else max(after, last), "last": last}
 
-    async def _after(self, part: OverseenQueue, request: Mapping[str, Any]) -> int:
+    async def _after(self, part: OverseenQueue | LeftOver, request: Mapping[str, Any]) -> int:
         start = request.get("start")
         if start is None:
             return _number(request, "after", 0, 1 << 40)
@@ -124,13 +151,13 @@ class QueueCommands:
         return await answer
 
     @staticmethod
-    async def _wait_for(part: OverseenQueue, after: int) -> None:
+    async def _wait_for(part: OverseenQueue | LeftOver, after: int) -> None:
         for _ in range(int(LONGEST_WAIT / WAIT_STEP)):
             if part.shelf.last > after:
                 return
             await asyncio.sleep(WAIT_STEP)
 
-    async def _read(self, part: OverseenQueue, after: int, limit: int) -> list[Entry]:
+    async def _read(self, part: OverseenQueue | LeftOver, after: int, limit: int) -> list[Entry]:
         shelf = part.shelf
         found: list[Entry] = []
         if isinstance(shelf, DiskShelf):
@@ -161,7 +188,7 @@ class QueueCommands:
         purged = await answer
         if purged:
             self._desk.metrics.drop("queue_purged", purged)
-        return {"purged": purged, "more": purged == limit, "depth": part.depth}
+        return {"purged": purged, "more": bool(limit) and purged == limit, "depth": self._part(request).depth}
 
     async def seek(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Let ``group`` go on at ``start``. Raises GatewayError when there is no such group, or the disk is full: the
@@ -186,6 +213,8 @@ class QueueCommands:
         part = self._part(request)
         if part.place != DEAD:
             raise GatewayError(f"{part.address} holds no dead letters")
+        if isinstance(part, LeftOver):
+            raise GatewayError(f"{part.address} is not in the settings any more; put it back to replay what is in it")
         after = _number(request, "after", 0, 1 << 40)
         up_to = _number(request, "up_to", part.shelf.last, 1 << 40)
         ids = request.get("ids")
@@ -204,10 +233,10 @@ class QueueCommands:
             "more": ids is None and bool(entries) and entries[-1].offset < up_to,
         }
 
-    async def _one(self, part: OverseenQueue, offset: int) -> list[Entry]:
+    async def _one(self, part: OverseenQueue | LeftOver, offset: int) -> list[Entry]:
         return [one for one in await self._read(part, offset - 1, 1) if one.offset == offset]
 
-    async def _replay(self, part: OverseenQueue, entry: Entry, to: str | None) -> str | None:
+    async def _replay(self, part: OverseenQueue | LeftOver, entry: Entry, to: str | None) -> str | None:
         """Why it stays; None when it was moved."""
         answer: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
 
@@ -219,13 +248,14 @@ class QueueCommands:
         error = await answer
         return None if error is None else str(error)
 
-    def _part(self, request: Mapping[str, Any]) -> OverseenQueue:
+    def _part(self, request: Mapping[str, Any]) -> OverseenQueue | LeftOver:
         place, name = _place(request), str(request.get("name"))
-        part = self._desk.parts.get(f"{place}/{name}")
+        address = f"{place}/{name}"
+        part = self._desk.parts.get(address)
         if part is None:
+            if address in self._store.left_over(self._desk.parts):
+                return self._left_over(address)
             known = sorted(one.name for one in self._desk.parts.values() if one.place == place)
-            if f"{place}/{name}" in self._store.left_over(self._desk.parts):
-                raise GatewayError(f"{place}/{name} is on the disk but not in the settings; put it back to work on it")
             raise GatewayError(f"there is no {place}/{name}; known: {', '.join(known) or 'none'}")
         return part
 
@@ -246,7 +276,7 @@ def _number(request: Mapping[str, Any], key: str, default: int, most: int) -> in
     return value
 
 
-def _group(part: OverseenQueue, wanted: str) -> OverseenGroup:
+def _group(part: OverseenQueue | LeftOver, wanted: str) -> OverseenGroup:
     """A group by its id, or by its name if no other has the same."""
     found = part.groups.get(wanted)
     if found is not None:
@@ -259,7 +289,7 @@ def _group(part: OverseenQueue, wanted: str) -> OverseenGroup:
     raise GatewayError(f"{part.address} {problem} {wanted!r}; known: {known}")
 
 
-def _held(part: OverseenQueue, offset: int) -> dict[str, Any]:
+def _held(part: OverseenQueue | LeftOver, offset: int) -> dict[str, Any]:
     held = part.holders(offset)
     return {"groups": held} if held else {}
 

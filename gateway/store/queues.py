@@ -185,6 +185,7 @@ class QueueStore:
         for queue, result in applied.queues.items():
             listener = self.shelves[queue].listener if queue in self.shelves else None
             if listener is None:
+                self._shrink_left_over(queue, [one for gone, _ in result.gone for one in gone])
                 continue
             if result.entries:
                 yield partial(listener.appended, result.entries)
@@ -197,6 +198,14 @@ class QueueStore:
                 following = self.note()
                 following.sweeps.add(queue)
                 following.trims |= changes.trims & {queue}
+
+    def _shrink_left_over(self, number: int, gone: list[tuple[int, int]]) -> None:
+        """A queue without a machine has nobody else who counts."""
+        for address, loaded in self._by_address.items():
+            if loaded.number == number:
+                depth, size = loaded.depth - len(gone), loaded.bytes - sum(size for _, size in gone)
+                self._by_address[address] = loaded._replace(depth=depth, bytes=size)
+                return
 
     def _carry_over(self, changes: QueueChanges, error: BaseException | None) -> None:
         """The commit failed: what machines have decided goes with the next one."""

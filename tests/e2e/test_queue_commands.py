@@ -195,7 +195,7 @@ def test_status_and_sys_topics_show_depth_age_and_lag(start_gateway: StartGatewa
     holder.close()
 
 
-def test_what_is_not_in_the_settings_any_more_is_shown(start_gateway: StartGateway) -> None:
+def test_what_is_not_in_the_settings_any_more_is_looked_into_and_purged(start_gateway: StartGateway) -> None:
     port = free_port()
     gateway = start_gateway(settings.listener(port) + QUEUES)
     put(port, b"x")
@@ -203,5 +203,13 @@ def test_what_is_not_in_the_settings_any_more_is_shown(start_gateway: StartGatew
     gateway.settings.write_text(settings.listener(port) + "[queue.later]\n")
     gateway.start()
     assert "not in the settings" in gateway.command("queue", "list")
-    code, error = refused(gateway, "queue", "peek", "orders")
-    assert (code, "put it back to work on it" in error) == (1, True)
+    assert gateway.command("queue", "peek", "orders").splitlines()[1].endswith("x        -")
+    assert [one["payload"] for one in lines(gateway.command("queue", "export", "orders"))] == ["x"]
+    assert "not in the settings" in gateway.command("queue", "info", "orders")
+    code, error = refused(gateway, "queue", "seek", "orders", "g", "first", "--yes")
+    assert (code, "has no group" in error) == (1, True)
+    assert json.loads(gateway.command("queue", "purge", "orders", "--yes", "--json")) == {"purged": 1}
+    assert json.loads(gateway.command("queue", "info", "orders", "--json"))["depth"] == 0
+    gateway.stop()
+    gateway.start()
+    assert "orders" not in gateway.command("queue", "list"), "it is empty, and forgotten"

@@ -166,6 +166,19 @@ def test_a_queue_in_memory_is_shown_read_and_purged_too(bench: Bench) -> None:
     run(body)
 
 
+def test_dead_letters_that_are_not_in_the_settings_are_not_replayed(bench: Bench) -> None:
+    async def body() -> None:
+        async with queue_world(bench) as world:
+            await bury(world, 1)
+        async with queue_world(bench, {"other": Queue()}) as world:
+            with pytest.raises(GatewayError) as caught:
+                await ask(world, "queue-replay", "q", "$dlq")
+            assert "put it back to replay" in str(caught.value)
+            assert await ask(world, "queue-purge", "q", "$dlq") == {"purged": 1, "more": False, "depth": 0}
+
+    run(body)
+
+
 class BrokenTable(QueueTable):
     """Reads nothing."""
 
