@@ -112,10 +112,11 @@ class QueueCommands:
 
     async def info(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Everything about one of them. Raises GatewayError when there is none of that name."""
+        ages = await self._ages()
         part = self._part(request)
         if isinstance(part, LeftOver):
-            return {**part.status(await self._ages()), "settings": {}}
-        (status,) = [one for one in await self.statuses() if one["address"] == part.address]
+            return {**part.status(ages), "settings": {}}
+        (status,) = [one for one in self._statuses(ages) if one["address"] == part.address]
         return {**status, "settings": asdict(self._desk.parts[part.address].terms)}
 
     async def entries(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -217,11 +218,11 @@ class QueueCommands:
             raise GatewayError(f"{part.address} is not in the settings any more; put it back to replay what is in it")
         after = _number(request, "after", 0, 1 << 40)
         up_to = _number(request, "up_to", part.shelf.last, 1 << 40)
-        ids = request.get("ids")
+        ids = _offsets(request)
         if ids is None:
             entries = [one for one in await self._read(part, after, REPLAYS) if one.offset <= up_to]
         else:
-            entries = [one for offset in ids[:REPLAYS] for one in await self._one(part, int(offset))]
+            entries = [one for offset in ids for one in await self._one(part, offset)]
         results = await asyncio.gather(*(self._replay(part, entry, request.get("to")) for entry in entries))
         missing = sorted(set(ids or ()) - {entry.offset for entry in entries})
         failed = {str(offset): "there is no such dead letter" for offset in missing}
@@ -274,6 +275,15 @@ def _number(request: Mapping[str, Any], key: str, default: int, most: int) -> in
     if not isinstance(value, int) or not 0 <= value <= most:
         raise GatewayError(f"{key} must be a number from 0 to {most}, not {value!r}")
     return value
+
+
+def _offsets(request: Mapping[str, Any]) -> list[int] | None:
+    ids = request.get("ids")
+    if ids is None:
+        return None
+    if not isinstance(ids, list) or len(ids) > REPLAYS or not all(isinstance(one, int) and one > 0 for one in ids):
+        raise GatewayError(f"ids must be at most {REPLAYS} offsets, each 1 or more")
+    return list(dict.fromkeys(ids))
 
 
 def _group(part: OverseenQueue | LeftOver, wanted: str) -> OverseenGroup:

@@ -93,6 +93,9 @@ def test_a_question_waits_for_what_comes_and_not_for_ever(bench: Bench) -> None:
         ("queue-purge", {"limit": 100_000}, "limit must be a number from 0 to 2000"),
         ("queue-seek", {"group": "g", "start": "first"}, "has no group 'g'; known: none"),
         ("queue-replay", {}, "holds no dead letters"),
+        ("queue-replay", {"place": "$dlq", "ids": ["x"]}, "ids must be at most 100 offsets"),
+        ("queue-replay", {"place": "$dlq", "ids": [0]}, "ids must be at most 100 offsets"),
+        ("queue-replay", {"place": "$dlq", "ids": [1] * 101}, "ids must be at most 100 offsets"),
     ],
 )
 def test_what_makes_no_sense_is_refused_and_says_why(
