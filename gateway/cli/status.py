@@ -12,7 +12,7 @@ from gateway.control import ask
 
 def register(subparsers: Any) -> None:
     """Add the command."""
-    parser = subparsers.add_parser("status", help="listeners, sessions, devices, rules, outbox, uplinks, drops")
+    parser = subparsers.add_parser("status", help="listeners, sessions, devices, rules, queues, outbox, uplinks, drops")
     parser.add_argument("--json", action="store_true", help="everything, as one JSON object")
     add_options(parser)
     parser.set_defaults(run=run)
@@ -51,6 +51,7 @@ def lines(status: dict[str, Any]) -> list[str]:
     for rule in status["rules"]:
         error = f"  last error: {rule['last_error']}" if rule["last_error"] else ""
         out.append(f"rule {rule['name']}: seen {rule['seen']}  fired {rule['fired']}  errors {rule['errors']}{error}")
+    out += [_queue(queue) for queue in status["queues"]]
     age = f"  oldest {_span(outbox['oldest_age'])}" if outbox["depth"] else ""
     out.append(f"outbox: {outbox['depth']} rows  {outbox['bytes']} bytes{age}")
     store = status["store"]
@@ -69,6 +70,16 @@ def lines(status: dict[str, Any]) -> list[str]:
     drops = "  ".join(f"{reason} {count}" for reason, count in sorted(status["drops"].items()))
     out.append(f"drops: {drops or 'none'}")
     return out
+
+
+def _queue(queue: dict[str, Any]) -> str:
+    """One queue, stream or dead letter queue with its groups."""
+    oldest = f"  oldest {_span(queue['oldest_age'])}" if queue["depth"] else ""
+    groups = "".join(f"  group {group['id']} lag {group['lag']}" for group in queue["groups"])
+    return (
+        f"{queue['kind']} {queue['name']}: {queue['depth']} messages  {queue['bytes']} bytes{oldest}  "
+        f"pending {queue['pending']}  consumers {queue['consumers']}{groups}"
+    )
 
 
 def _why(part: dict[str, Any]) -> str:
