@@ -198,18 +198,21 @@ def test_command_whose_local_topic_is_none() -> None:
     play(main())
 
 
-def test_more_unanswered_commands_than_agreed() -> None:
+def test_more_unanswered_commands_than_there_is_room_for() -> None:
     async def main() -> None:
         async with Cloud() as cloud:
-            bench = _receiving(cloud, ListPublisher(auto=False))
+            publisher = ListPublisher(auto=False)
+            bench = _receiving(cloud, publisher)
 
             async def work() -> None:
                 await until(lambda: cloud.of(Subscribe))
-                for number in range(65):
+                for number in range(1024):
                     cloud.send(Publish("site/cmd/x", b"", 1, packet_id=number + 1))
+                await until(lambda: len(publisher.messages) == 1024)
+                cloud.send(Publish("site/cmd/x", b"", 1, packet_id=1025))
                 await asyncio.Event().wait()
 
-            with pytest.raises(Retry, match="sent more than 64 messages at once"):
+            with pytest.raises(Retry, match="sent more than 1024 messages at once"):
                 await bench.during(work())
 
     play(main())
