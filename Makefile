@@ -8,6 +8,7 @@ bin := .venv/bin
 stamp := .venv/.synced
 
 ROUNDS ?= 20
+SEED ?= 0
 OUTAGE ?= 30
 
 .PHONY: help venv peers demo test check fast lint format types crash bench compiled test-compiled sample clean py313
@@ -45,8 +46,8 @@ types: $(stamp) ## mypy --strict
 peers: $(stamp) ## programs of other people for the slow tests: mosquitto, libmodbus, mqtt.js ...
 	@.ci/peers
 
-crash: peers ## kill -9 the gateway ROUNDS times under load (20)
-	@ROUNDS=$(ROUNDS) $(bin)/pytest -q tests/e2e/test_crash.py
+crash: peers ## kill -9 the gateway ROUNDS times (20) under every kind of load; SEED repeats a run
+	@PYTHONPATH=tests $(bin)/python -m e2e.crash.rounds --rounds $(ROUNDS) --seed $(SEED)
 
 bench: $(stamp) ## numbers of this machine; writes nothing
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.footprint
