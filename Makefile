@@ -51,6 +51,7 @@ crash: peers ## kill -9 the gateway ROUNDS times (20) under every kind of load; 
 
 bench: $(stamp) ## numbers of this machine; writes nothing
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.footprint
+	@PYTHONPATH=tests $(bin)/python -m benchmarks.start
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.broker
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.neighbours
 

@@ -21,9 +21,9 @@ from e2e.crash.stage import Stage
 from e2e.crash.tables import problems as table_problems
 from e2e.crash.world import World, settings_text
 from e2e.rig.gateway import GatewayProcess
-from e2e.rig.programs import mosquitto
 from e2e.rig.proxy import FaultProxy
 from e2e.rig.waiting import free_port
+from peers.mosquitto import Mosquitto
 
 START_SECONDS = 20.0
 DRAIN_SECONDS = 60.0
@@ -32,6 +32,9 @@ SHOWN = 5
 """Problems that are shown with their history."""
 
 MOMENTS = ("load",) * 6 + ("early",) * 3 + ("start",) * 2 + ("stop",)
+CLOUD = ("allow_anonymous true", "max_queued_messages 0", "max_inflight_messages 100", "set_tcp_nodelay true")
+"""Of a cloud that is never killed, and so keeps everything in memory."""
+
 FAULTS = ("reset", "cut", "black_hole", "heal", "heal")
 
 
@@ -47,7 +50,7 @@ class Crash:
         self.source = random.Random(seed)
         self.ledger = Ledger(folder / "history.log")
         stack.callback(self.ledger.close)
-        cloud = stack.enter_context(mosquitto(folder / "cloud"))
+        cloud = stack.enter_context(Mosquitto(folder, CLOUD, persistence=False))
         self.proxy = stack.enter_context(FaultProxy(cloud.port))
         port = free_port()
         self.gateway = GatewayProcess(folder / "gateway", settings_text(port, self.proxy.port))
