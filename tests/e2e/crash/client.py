@@ -65,6 +65,7 @@ class Client:
     clean       every connection begins a new session
     is_lazy     it answers some passes later, so that kills come between a message and its answer
     is_restless it goes now and then, with and without a word, and comes back
+    has_session the broker has told that it keeps our session
     port        of the broker; the gateway's if none is given
     """
 
@@ -101,7 +102,7 @@ class Client:
         self._line: Line | None = None
         self._next_id = 0
         self._connect_at = 0.0
-        self._has_session = False
+        self.has_session = False
         self._held: dict[int, bytes] = {}
         self._answers: list[Packet] = []
         stage.actors.append(self)
@@ -214,7 +215,7 @@ class Client:
         if packet.reason:
             self.ledger.problem(f"{self.client_id}: CONNACK 0x{packet.reason:02X}")
             return
-        if packet.session_present != (self._has_session and not self._clean):
+        if packet.session_present != (self.has_session and not self._clean):
             self.ledger.problem(f"{self.client_id}: Session Present is {packet.session_present}")
         self.connections += 1
         if not packet.session_present:
@@ -226,7 +227,7 @@ class Client:
 
     def _begin(self) -> None:
         """The session stands: repeat what was not answered, in its order (section 4.4)."""
-        self._has_session = self.is_ready = True
+        self.has_session = self.is_ready = True
         waiting, self.unanswered = list(self.unanswered.values()), {}
         for out in waiting:
             if self._clean:
@@ -258,11 +259,11 @@ class Client:
         return self.is_ready and len(self.unanswered) < self._window
 
     def publish(
-        self, series: Series, topic: str, filler: bytes = b"", retain: bool = False, props: Properties = ()
+        self, series: Series, topic: str, filler: bytes | None = b"", retain: bool = False, props: Properties = ()
     ) -> int:
-        """The next message of a series; its number. Only with ``has_room``."""
+        """The next message of a series; its number. With ``filler`` None it is empty. Only with ``has_room``."""
         number = series.sent = series.sent + 1
-        payload = b"%s:%d:%s" % (series.name.encode(), number, filler)
+        payload = b"" if filler is None else b"%s:%d:%s" % (series.name.encode(), number, filler)
         packet_id = self._new_id()
         publish = Publish(topic, payload, series.qos, retain, False, packet_id, props if self.level == 5 else ())
         self.unanswered[packet_id] = Outgoing(series, number, publish)

@@ -36,18 +36,21 @@ class Inbox:
     """What one receiver has got.
 
     exact     each message at most once: what a QoS 2 subscription promises of a QoS 2 message
+    ordered   the messages of a series come first in their order; not where several share a subscription
     prefixes  names of the series that it must get all of
     got       arrivals of each number of each series
-    repeats   arrivals beyond the first; ``unmarked``: without DUP, and not because the publisher repeated it
+    repeats   arrivals beyond the first; ``unmarked``: without DUP, and more than the publisher has sent
     """
 
-    def __init__(self, ledger: Ledger, name: str, prefixes: tuple[str, ...], exact: bool) -> None:
+    def __init__(self, ledger: Ledger, name: str, prefixes: tuple[str, ...], exact: bool, ordered: bool) -> None:
         self.name = name
         self.prefixes = prefixes
         self.exact = exact
+        self.ordered = ordered
         self.got: defaultdict[str, Counter[int]] = defaultdict(Counter)
         self.repeats = 0
         self.unmarked = 0
+        self._plain: Counter[tuple[str, int]] = Counter()
         self._highest: dict[str, int] = {}
         self._ledger = ledger
 
@@ -55,8 +58,10 @@ class Inbox:
         """One arrival; whether it is the first of this message."""
         arrivals = self.got[series.name]
         arrivals[number] += 1
+        if not dup:
+            self._plain[series.name, number] += 1
         if arrivals[number] == 1:
-            if number < self._highest.get(series.name, 0):
+            if self.ordered and number < self._highest.get(series.name, 0):
                 self._ledger.problem(
                     f"{self.name}: {series.name} {number} came after {self._highest[series.name]}", series, number
                 )
@@ -65,7 +70,7 @@ class Inbox:
         self.repeats += 1
         if self.exact and series.qos == 2:
             self._ledger.problem(f"{self.name}: {series.name} {number} came again with QoS 2", series, number)
-        elif not dup and arrivals[number] > 1 + series.repeats[number]:
+        elif not dup and self._plain[series.name, number] > 1 + series.repeats[number]:
             self.unmarked += 1
         return False
 
@@ -96,9 +101,9 @@ class Ledger:
         series = self.series[name] = Series(name, qos)
         return series
 
-    def inbox(self, name: str, prefixes: tuple[str, ...], exact: bool = False) -> Inbox:
+    def inbox(self, name: str, prefixes: tuple[str, ...], exact: bool = False, ordered: bool = True) -> Inbox:
         """A new inbox."""
-        inbox = Inbox(self, name, prefixes, exact)
+        inbox = Inbox(self, name, prefixes, exact, ordered)
         self.inboxes.append(inbox)
         return inbox
 

@@ -10,9 +10,18 @@ from e2e.crash.client import Client, user
 from e2e.crash.ledger import Ledger, Series
 from e2e.crash.stage import Stage
 from gateway.message import Properties
+from gateway.mqtt.packets import Publish
 
 FILLERS = (0, 0, 10, 40, 200, 3000)
 """Bytes that follow the number in a payload."""
+
+
+CLEARS = 6
+
+
+def clears(number: int) -> bool:
+    """Whether this message of a series that is retained is an empty one: nothing is retained then."""
+    return number % CLEARS == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +46,8 @@ def themes(ledger: Ledger, name: str, count: int, qos: int, prefix: str = "", de
 class Publisher(Client):
     """Publishes its themes in random turn, ``rate`` messages a second.
 
-    is_patient  a theme waits until its last message is answered; with ``retain`` the last answered is what is retained
+    retain  its messages are retained, every CLEARS-th is empty, and a theme waits until its last message is answered:
+            what was answered last is what is retained
     """
 
     def __init__(
@@ -48,7 +58,6 @@ class Publisher(Client):
         rate: float,
         *,
         retain: bool = False,
-        is_patient: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(stage, client_id, **options)
@@ -56,7 +65,6 @@ class Publisher(Client):
         self._step = 1 / rate
         self._due = 0.0
         self._retain = retain
-        self._is_patient = is_patient
 
     def act(self) -> None:
         now = self.stage.now
@@ -65,11 +73,22 @@ class Publisher(Client):
             self._due += self._step
             theme = self.stage.source.choice(self._themes)
             series = theme.series
-            if self._is_patient and series.sent and series.sent not in series.acked:
+            if self._retain and series.sent and series.sent not in series.acked:
                 continue
             props = theme.props
             if theme.dedup:
                 props += (user("dedup-id", f"{series.name}:{series.sent + 1}"),)
-            filler = b"." * self.stage.source.choice(FILLERS)
+            filler: bytes | None = b"." * self.stage.source.choice(FILLERS)
+            if self._retain and clears(series.sent + 1):
+                filler = None
             number = self.publish(series, theme.topic, filler, self._retain, props)
             series.born[number] = now
+
+
+class Noise(Client):
+    """Messages with QoS 0, some retained, that nobody counts: what travels with them in a commit is counted."""
+
+    def act(self) -> None:
+        if self.stage.is_loaded and self.stage.source.random() < 0.3:
+            number = self.stage.source.randrange(50)
+            self._send(Publish(f"noise/{number}", b"%d" % number, retain=number < 10))

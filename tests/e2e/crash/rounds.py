@@ -1,8 +1,8 @@
 """``python -m e2e.crash.rounds``: kill -9 the gateway so many times under mixed load, drain everything, judge.
 
 Each round starts the gateway on the same state folder and kills it at a random moment: while it starts, right after
-its clients are back, under load, or while it stops after SIGTERM. The link to its cloud is cut and healed meanwhile.
-The database is looked at after every fifth kill. The first problem ends the run.
+its clients are back, under load, or while it stops after SIGTERM; now and then it may stop in peace. The link to its
+cloud is cut and healed meanwhile. The database is looked at after every fifth kill. The first problem ends the run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from e2e.crash.ledger import Ledger
 from e2e.crash.stage import Stage
 from e2e.crash.tables import problems as table_problems
-from e2e.crash.world import World, settings_text
+from e2e.crash.world import RULES, World, settings_text
 from e2e.rig.gateway import GatewayProcess
 from e2e.rig.proxy import FaultProxy
 from e2e.rig.waiting import free_port
@@ -31,7 +31,7 @@ LOOK_EVERY = 5
 SHOWN = 5
 """Problems that are shown with their history."""
 
-MOMENTS = ("load",) * 6 + ("early",) * 3 + ("start",) * 2 + ("stop",)
+MOMENTS = ("load",) * 6 + ("early",) * 3 + ("start",) * 2 + ("stop", "clean")
 CLOUD = ("allow_anonymous true", "max_queued_messages 0", "max_inflight_messages 100", "set_tcp_nodelay true")
 """Of a cloud that is never killed, and so keeps everything in memory."""
 
@@ -54,6 +54,7 @@ class Crash:
         self.proxy = stack.enter_context(FaultProxy(cloud.port))
         port = free_port()
         self.gateway = GatewayProcess(folder / "gateway", settings_text(port, self.proxy.port))
+        (self.gateway.rules / "rules.toml").write_text(RULES)
         stack.callback(self._end)
         self.stage = Stage(port, self.source, self.ledger)
         stack.callback(self.stage.selector.close)
@@ -69,6 +70,9 @@ class Crash:
         self._start()
         if not self.stage.run(START_SECONDS, lambda: self.world.is_settled):
             raise Failed("the clients do not come in")
+        # What is published at the cloud before the uplink has subscribed there is for nobody.
+        while self.gateway.status()["uplinks"]["cloud"]["reason"] != "caught_up":
+            self.stage.run(0.1)
         self.stage.is_loaded = True
         self.stage.run(0.5)
         for number in range(1, rounds + 1):
@@ -81,7 +85,7 @@ class Crash:
             if number % every == 0:
                 say(f"round {number}/{rounds}, {time.monotonic() - begin:.0f} s: {self.world.figures}")
         self._drain()
-        self.world.book.judge()
+        self.world.judge()
         self._raise()
         return f"{self.world.figures}; start {max(self.seconds_to_ready):.2f} s at most"
 
@@ -104,9 +108,10 @@ class Crash:
                     self.stage.run(min(left, source.uniform(0.05, 0.6)))
             if not self.gateway.runs:
                 raise Failed(f"the gateway has ended by itself:\n{self.gateway.log_text()[-3000:]}")
-            if moment == "stop":
+            if moment in ("stop", "clean"):
                 self.gateway.signal(signal.SIGTERM)
-                self.stage.run(source.uniform(0.0, 0.15))
+                longest = source.uniform(0.0, 0.15) if moment == "stop" else START_SECONDS
+                self.stage.run(longest, lambda: not self.gateway.runs)
         self.gateway.kill()
         self.ledger.mark("killed")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from e2e.crash.client import Client, user
 from e2e.crash.ledger import Ledger, Series
-from e2e.crash.publisher import Publisher, themes
+from e2e.crash.publisher import Noise, Publisher, themes
 from e2e.crash.receivers import DELAY, CloudReceiver, LateReceiver, RetainedProbe
 from e2e.crash.stage import Stage
 from e2e.crash.workers import MAX_DELIVERIES, Book, StreamReader, Undertaker, Worker
@@ -34,6 +34,14 @@ offline_bytes = "512MiB"
 [mqtt.delayed]
 max_count = 100000
 """
+
+RULES = """
+[[action]]
+name = "split"
+on = { topic = "both/+" }
+do = [{ batch = [{ topic = "stock/{topic.2}" }, { topic = "bill/{topic.2}" }] }]
+"""
+"""A batch: what is kept for one receiver is kept for the other."""
 
 LOCAL = ("line1/", "line2/", "once/")
 UP = ("up1/", "up2/")
@@ -66,6 +74,8 @@ class World:
         stage, inbox = self.stage, self.ledger.inbox
         lines = tuple(Filter(name + "#", 2) for name in LOCAL)
         up = tuple(Filter(f"site-7/{name}#", 1) for name in UP)
+        self.crew = inbox("crew", ("line2/",), exact=True, ordered=False)
+        self.stock, self.bill = (inbox(name, ("both/",), exact=True) for name in ("stock", "bill"))
         weak = tuple(Filter(name + "#", 1) for name in LOCAL)
         self.clients += [
             Client(stage, "always-2", inbox=inbox("always-2", LOCAL, exact=True), filters=lines, is_lazy=True),
@@ -83,6 +93,19 @@ class World:
             Client(stage, "restless-1", inbox=inbox("restless-1", LOCAL), filters=weak, is_lazy=True, is_restless=True),
             LateReceiver(stage, "late", inbox=inbox("late", ("late/",)), filters=(Filter("late/#", 1),)),
             Client(stage, "commanded", inbox=inbox("commanded", ("cmd/",)), filters=(Filter("cmd/#", 1),)),
+            *(
+                Client(
+                    stage,
+                    f"crew-{number}",
+                    inbox=self.crew,
+                    filters=(Filter("$share/crew/line2/#", 2),),
+                    is_lazy=number == 1,
+                    is_restless=True,
+                )
+                for number in (1, 2)
+            ),
+            Client(stage, "stock", inbox=self.stock, filters=(Filter("stock/#", 2),), is_restless=True),
+            Client(stage, "bill", inbox=self.bill, filters=(Filter("bill/#", 2),), is_lazy=True),
             CloudReceiver(stage, "cloud", inbox=inbox("cloud", UP), filters=up, port=cloud_port),
         ]
 
@@ -124,7 +147,9 @@ class World:
             Publisher(stage, "orders", themes(ledger, "orders", 5, 2, "$queue/orders/"), 80, is_restless=True),
             Publisher(stage, "jobs", themes(ledger, "jobs", 2, 1), 60, level=4),
             Publisher(stage, "plant", themes(ledger, "plant", 3, 1), 100),
-            Publisher(stage, "states", states, 60, retain=True, is_patient=True),
+            Publisher(stage, "states", states, 60, retain=True),
+            Publisher(stage, "shop", themes(ledger, "both", 2, 2), 40, is_restless=True),
+            Noise(stage, "noise", clean=True),
             Publisher(stage, "late-ones", themes(ledger, "late", 2, 1, f"$delayed/{DELAY}/"), 40, is_restless=True),
             Publisher(stage, "up-2", themes(ledger, "up2", 2, 2), 60, level=4),
             Publisher(stage, "up-1", themes(ledger, "up1", 2, 1), 60, is_restless=True),
@@ -136,7 +161,7 @@ class World:
     @property
     def is_settled(self) -> bool:
         """Whether every client has its session."""
-        return all(client.connections for client in self.clients)
+        return all(client.has_session for client in self.clients)
 
     @property
     def is_drained(self) -> bool:
@@ -146,6 +171,13 @@ class World:
             and not any(inbox.missing() for inbox in self.ledger.inboxes)
             and not self.book.unsettled()
         )
+
+    def judge(self) -> None:
+        """After everything was drained: what no receiver could tell alone."""
+        self.book.judge()
+        for name in self.stock.got.keys() | self.bill.got.keys():
+            for number in self.stock.got[name].keys() ^ self.bill.got[name].keys():
+                self.ledger.problem(f"half of the batch of {name} {number}", self.ledger.series[name], number)
 
     def undertaker(self) -> Undertaker:
         """One who reads the dead letters, to be called in at the end."""
