@@ -9,9 +9,10 @@ stamp := .venv/.synced
 
 ROUNDS ?= 20
 SEED ?= 0
+CUTS ?= 100
 OUTAGE ?= 30
 
-.PHONY: help venv peers demo test check fast lint format types crash bench compiled test-compiled sample clean py313
+.PHONY: help venv peers demo test check fast lint format types crash powercut diskfull bench compiled test-compiled sample clean py313
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -48,6 +49,12 @@ peers: $(stamp) ## programs of other people for the slow tests: mosquitto, libmo
 
 crash: peers ## kill -9 the gateway ROUNDS times (20) under every kind of load; SEED repeats a run
 	@PYTHONPATH=tests $(bin)/python -m e2e.crash.rounds --rounds $(ROUNDS) --seed $(SEED)
+
+powercut: $(stamp) ## cut the power CUTS times under load, in a model of the disk (100); needs root and FUSE
+	@CUTS=$(CUTS) $(bin)/pytest -q -s tests/e2e/test_powercut.py
+
+diskfull: peers ## fill the disk under the gateway, let it fail, heal it; needs root, and FUSE for a part
+	@$(bin)/pytest -q tests/e2e/test_full_disk.py tests/e2e/test_failing_disk.py
 
 bench: $(stamp) ## numbers of this machine; writes nothing
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.footprint

@@ -54,7 +54,7 @@ class App:
         self.state = state
         self.clock = clock
         self.boot = 0
-        self.parts = Parts(loaded, state, self.name, clock, self._die)
+        self.parts = Parts(loaded, state, self.name, clock, self._die, notifier.extend)
         self._notifier = notifier
         self._stop = asyncio.Event()
         self._changed = asyncio.Event()
@@ -100,6 +100,12 @@ class App:
         flapping = self.parts.front_desk.access.flapping
         return {"flapping": flapping.status(self.clock.now()) if flapping is not None else []}
 
+    async def _acknowledge_store(self, request: Mapping[str, Any]) -> list[str]:
+        health, time = self.parts.database.health, self.clock.time()
+        names = await self.parts.database.read(lambda connection: health.acknowledge(time))
+        self.parts.alarms.update(self.parts.database.health.alarms())
+        return names
+
     def _die(self, error: GatewayError) -> None:
         """The store is lost: nothing that is acknowledged from here on would be true."""
         self._fatal = self._fatal or error
@@ -139,6 +145,7 @@ class App:
         commands = {
             "status": lambda request: self.status(),
             "access": self._access_status,
+            "store-acknowledge": self._acknowledge_store,
             "reload-access": lambda request: self.reload_access(),
             **SessionDesk(self.parts.server).commands(),
             **parts.delayed_commands.commands(),
@@ -199,6 +206,8 @@ class App:
             self.parts.delayed.tick()
             self.parts.queues.tick()
             self.parts.sys_topics.tick()
+            self.parts.database.look_after()
+            self.parts.alarms.update(self.parts.database.health.alarms())
             interval = self._notifier.watchdog_interval
             if interval is not None and now >= watchdog_due:
                 stuck = self._watchdog.stuck()
@@ -256,6 +265,8 @@ class App:
             "queues": [status for _, status in self.parts.queues.statuses()],
             "outbox": {**self.parts.outbox.status(), "books": await self.parts.outbox.tallies()},
             "uplinks": self._status_of("uplink", self.parts.uplinks.items()),
+            "store": self.parts.database.status(),
+            "alarms": self.parts.alarms.status(),
             "drops": dict(self.parts.metrics.drops),
             "counts": dict(self.parts.metrics.counts),
             "traffic": self.parts.metrics.traffic.status(),

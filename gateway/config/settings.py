@@ -67,6 +67,19 @@ class Store:
         check=between(1, 3650 * DAY),
         live=True,
     )
+    free_floor: Size | None = setting(
+        None,
+        text="Space on the disk that stays free: below it nothing more is stored, publishers get 0x97 or no answer, "
+        "until there is a quarter more. Without it: 2 % of the disk, from 1 to 64 MiB. 0 does not look at the disk.",
+        check=between(0, 1024 * 1024 * MIB),
+        example='"64MiB"',
+    )
+    on_corruption: Literal["salvage", "refuse"] = setting(
+        "salvage",
+        text='What happens when the database is damaged. "salvage": it is moved to the folder quarantine, what is '
+        'readable goes into a fresh one, and an alarm stands until "gateway store acknowledge". "refuse": the gateway '
+        "does not start, and touches nothing.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
