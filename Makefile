@@ -8,6 +8,7 @@ bin := .venv/bin
 stamp := .venv/.synced
 
 ROUNDS ?= 20
+SEED ?= 0
 CUTS ?= 100
 OUTAGE ?= 30
 
@@ -46,8 +47,9 @@ types: $(stamp) ## mypy --strict
 peers: $(stamp) ## programs of other people for the slow tests: mosquitto, libmodbus, mqtt.js ...
 	@.ci/peers
 
-crash: peers ## kill -9 the gateway ROUNDS times under load (20)
-	@ROUNDS=$(ROUNDS) $(bin)/pytest -q tests/e2e/test_crash.py tests/e2e/test_sessions.py tests/e2e/test_queues.py
+crash: peers ## kill -9 the gateway ROUNDS times (20) under every kind of load; SEED repeats a run
+	@PYTHONPATH=tests $(bin)/python -m e2e.crash.rounds --rounds $(ROUNDS) --seed $(SEED)
+	@ROUNDS=$(ROUNDS) $(bin)/pytest -q tests/e2e/test_queues.py
 
 powercut: $(stamp) ## cut the power CUTS times under load, in a model of the disk (100); needs root and FUSE
 	@CUTS=$(CUTS) $(bin)/pytest -q -s tests/e2e/test_powercut.py
@@ -57,6 +59,7 @@ diskfull: peers ## fill the disk under the gateway, let it fail, heal it; needs 
 
 bench: $(stamp) ## numbers of this machine; writes nothing
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.footprint
+	@PYTHONPATH=tests $(bin)/python -m benchmarks.start
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.broker
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.neighbours
 

@@ -96,10 +96,11 @@ class DelayedDesk(Subscriber):
         self._shelf = shelf
         self._is_open = True
         self._last = last
+        now, time = self._clock.now(), self._clock.time()
         for entry in stored:
             self._entries[entry.id] = entry
             self._bytes += entry.size
-            self._put(entry)
+            self._put(entry, now, time)
         self._publisher.subscribe(DELAYED + "#", self)
 
     def close(self) -> None:
@@ -195,7 +196,7 @@ class DelayedDesk(Subscriber):
     def _stored(self, entry: Entry, done: Done | None, error: BaseException | None) -> None:
         """Committed, or not: only what is on disk is waited for."""
         if error is None:
-            self._put(entry)
+            self._put(entry, self._clock.now(), self._clock.time())
             self._arm()
         else:
             self._forget(entry)
@@ -206,19 +207,19 @@ class DelayedDesk(Subscriber):
 
     # -- time ----------------------------------------------------------------------------------------------
 
-    def _put(self, entry: Entry) -> None:
+    def _put(self, entry: Entry, now: float, time: float) -> None:
         shelf = self._shelf
         if shelf is None:
             return
         if entry.delay is None:
             self._schedule.at(entry.id, entry.moment)
             return
-        age = shelf.age(entry.boot, entry.up)
-        if age is None:
+        since = shelf.since(entry.boot, entry.up, now, time)
+        if since is None:
             # Nobody knows how long the gateway was off until the clock is set. Never too early: as if it was not.
             self._unsure.add(entry.id)
-            age = shelf.up()
-        self._schedule.after(entry.id, self._clock.now() + (entry.delay - age))
+            since = shelf.since(shelf.boot, 0.0, now, time) or 0.0
+        self._schedule.after(entry.id, since + entry.delay)
 
     def next_timer(self) -> float | None:
         """When ``tick`` has something to do, on the monotonic clock; a step of the wall clock may move it."""
@@ -233,7 +234,7 @@ class DelayedDesk(Subscriber):
         now, time = self._clock.now(), self._clock.time()
         if self._unsure and time >= self._earliest:
             for id in list(self._unsure):
-                self._put(self._entries[id])
+                self._put(self._entries[id], now, time)
             self._unsure.clear()  # who is still without an age gets none in this start
         self._ticking = True
         try:

@@ -69,8 +69,10 @@ class Shelf(Protocol):
     def up(self) -> float:
         """Seconds since this start, on the clock that never steps."""
 
-    def age(self, boot: int, up: float) -> float | None:
-        """Seconds since ``up`` seconds after start ``boot``; None when no clock can tell."""
+    def since(self, boot: int, up: float, now: float, time: float) -> float | None:
+        """When ``up`` seconds after start ``boot`` was on the monotonic clock; None when no clock can tell. ``now`` and
+        ``time``: one reading of both clocks, so that entries which came one after the other stay so.
+        """
 
     def add(self, entry: Entry, done: Done, hurry: bool) -> None:
         """Store an entry with what gathers; ``done`` follows its commit. Without ``hurry`` it may wait for others.

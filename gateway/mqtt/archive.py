@@ -52,7 +52,8 @@ class StoredEntry(NamedTuple):
 class StoredSession(NamedTuple):
     """A durable session as the last commit left it.
 
-    away  seconds since its client went, as far as a clock can tell; 0 if it was connected or no clock can
+    away       seconds since its client went, as far as a clock can tell; 0 if it was connected or no clock can
+    connected  its client was there: what has no packet id yet may have been sent all the same
     """
 
     number: int
@@ -61,6 +62,7 @@ class StoredSession(NamedTuple):
     identity: Identity
     expiry: float
     away: float
+    connected: bool
     filters: list[tuple[str, Subscription]]
     entries: list[StoredEntry]
     held: list[int]

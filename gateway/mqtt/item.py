@@ -29,7 +29,7 @@ class Origin(Protocol):
 class Item:
     """One message on its way to one client."""
 
-    __slots__ = ("message", "qos", "retain", "ids", "packet_id", "released", "group", "since", "kept")
+    __slots__ = ("message", "qos", "retain", "ids", "packet_id", "released", "group", "since", "kept", "again")
 
     def __init__(
         self, message: Message, qos: int, retain: bool, ids: tuple[int, ...], group: Origin | None, since: float
@@ -47,6 +47,8 @@ class Item:
         """Monotonic: when the broker handed it over."""
         self.kept: Kept | None = None
         """What the archive has of it; None when it does not outlive the process."""
+        self.again = False
+        """The process before may have sent it: DUP says that it might be a repeat (section 3.3.1.1)."""
 
     @property
     def size(self) -> int:

@@ -274,7 +274,7 @@ class Outgoing:
 
     def _write(self, wire: Connection, item: Item, dup: bool) -> bool:
         message = item.message
-        flags = dup << 3 | item.qos << 1 | item.retain
+        flags = (dup or item.again) << 3 | item.qos << 1 | item.retain
         # [MQTT-4.3.3-7]: what has been sent once does not expire any more.
         if message.expires is not None and message.expires <= self._turn.now and not dup:
             self._metrics.drop("expired")

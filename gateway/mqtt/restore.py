@@ -41,7 +41,7 @@ def restore(server: MqttServer, archive: Archive, stored: Stored) -> None:
         keep = session.keep
         assert keep is not None
         for entry in one.entries:
-            _entry(server, keep, entry)
+            _entry(server, keep, entry, one.connected)
         if not _may_stay(server, session):
             server.metrics.count("sessions_expelled")
             server.drop_session(session)
@@ -78,11 +78,13 @@ def _session(server: MqttServer, archive: Archive, stored: StoredSession) -> Ses
     return session
 
 
-def _entry(server: MqttServer, keep: Keep, stored: StoredEntry) -> None:
+def _entry(server: MqttServer, keep: Keep, stored: StoredEntry, connected: bool) -> None:
     group = server.groups.find(stored.group) if stored.group.startswith(SHARED) else None
     item = Item(stored.message, stored.qos, stored.retain, stored.ids, group, server.clock.now)
     item.packet_id = stored.packet_id
     item.released = stored.released
+    # QoS 2 is sent after its packet id is committed, QoS 1 perhaps up to a second before.
+    item.again = connected and stored.qos == 1
     kept = item.kept = Kept(keep, item, None)
     kept.restored(stored.entry, stored.body, stored.packet_id, stored.released)
     keep.session.outgoing.restore(item)

@@ -45,14 +45,21 @@ class Boots:
 
     def age(self, boot: int, up: float) -> float | None:
         """Seconds since ``up`` seconds after start ``boot``; None when no clock can tell."""
+        now = self._clock.now()
+        since = self.since(boot, up, now, self._clock.time())
+        return None if since is None else now - since
+
+    def since(self, boot: int, up: float, now: float, time: float) -> float | None:
+        """When ``up`` seconds after start ``boot`` was on the monotonic clock, perhaps before it began; None when no
+        clock can tell. With one reading of both clocks, what was later in a start is later here too.
+        """
         if boot == self.number:
-            return self._clock.now() - self._now - up
+            return self._now + up
         started = self._started.get(boot, 0.0)
         at = started + up if started >= EARLIEST else self._next_known(boot)
-        wall = self._clock.time()
-        if wall < EARLIEST or at is None:
+        if time < EARLIEST or at is None:
             return None
-        return max(0.0, wall - at)
+        return now - max(0.0, time - at)
 
     def _next_known(self, boot: int) -> float | None:
         later = (started for number, started in self._started.items() if number > boot and started >= EARLIEST)

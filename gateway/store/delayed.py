@@ -60,9 +60,9 @@ class DelayedStore:
         """Seconds since this start, on the clock that never steps."""
         return self._boots.uptime()
 
-    def age(self, boot: int, up: float) -> float | None:
-        """Seconds since ``up`` seconds after start ``boot``; None when no clock can tell."""
-        return self._boots.age(boot, up)
+    def since(self, boot: int, up: float, now: float, time: float) -> float | None:
+        """See ``Shelf.since``."""
+        return self._boots.since(boot, up, now, time)
 
     def add(self, entry: Entry, done: Done, hurry: bool) -> None:
         """See ``Shelf.add``. Raises Refused (0x97) when the store is behind, StoreError when it is closed."""

@@ -71,9 +71,11 @@ class Sessions(Archive):
         return self._session
 
     def put_session(self, number: int, session: Session) -> None:
-        changes = self._join(BOOKKEEPING)
+        is_here = session.connection is not None
+        # What waits is sent at once: a crash must not make it look as if nobody had been there.
+        changes = self._join(None if is_here and session.outgoing.pending else BOOKKEEPING)
         if changes is not None:
-            boot, up = self._times.stamp() if session.connection is None else (None, None)
+            boot, up = (None, None) if is_here else self._times.stamp()
             identity = identity_text(session.identity)
             changes.sessions[number] = (session.client_id, session.username, identity, session.expiry, boot, up)
 

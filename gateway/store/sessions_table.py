@@ -105,7 +105,7 @@ def load(connection: sqlite3.Connection, times: Times) -> Loaded:
     for number, client_id, username, identity, expiry, boot, up in connection.execute(SQL["session_all"]).fetchall():
         away = times.age(boot, up) if boot is not None else 0.0
         who = identity_of(client_id, identity)
-        sessions[number] = StoredSession(number, client_id, username, who, expiry, away, [], [], [])
+        sessions[number] = StoredSession(number, client_id, username, who, expiry, away, boot is None, [], [], [])
     for row in connection.execute(SQL["filter_all"]).fetchall():
         number, pattern, qos, no_local, as_published, ids, group, by_puback = row
         if number in sessions:

@@ -18,13 +18,17 @@ EARLIEST = 1_704_067_200.0
 
 
 class Paper:
-    """A shelf. ``auto``: everything is committed at once; else ``commit`` or ``fail`` does it."""
+    """A shelf. ``auto``: everything is committed at once; else ``commit`` or ``fail`` does it.
+
+    pauses  seconds that pass while it is asked for the age of an entry, one for each time
+    """
 
     def __init__(self, clock: FixedClock) -> None:
         self.boot = 1
         self.auto = True
         self.behind = False
         self.known = True
+        self.pauses: list[float] = []
         self.last = 0
         self.rows: dict[int, Entry] = {}
         self.waiting: list[tuple[Entry, Done]] = []
@@ -43,11 +47,12 @@ class Paper:
     def up(self) -> float:
         return self._clock.now() - self._began
 
-    def age(self, boot: int, up: float) -> float | None:
+    def since(self, boot: int, up: float, now: float, time: float) -> float | None:
+        if self.pauses:
+            self._clock.advance(self.pauses.pop(0))
         if boot == self.boot:
-            return self.up() - up
-        time = self._clock.time()
-        return max(0.0, time - self._wall[boot] - up) if self.known and time >= EARLIEST else None
+            return self._began + up
+        return now - max(0.0, time - self._wall[boot] - up) if self.known and time >= EARLIEST else None
 
     def add(self, entry: Entry, done: Done, hurry: bool) -> None:
         if self.behind:

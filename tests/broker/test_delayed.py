@@ -71,6 +71,23 @@ def test_a_topic_that_makes_no_sense_is_refused(topic: str, bench: DelayedBench)
 # -- a delay
 
 
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_messages_with_one_delay_come_in_their_order_however_long_the_desk_takes(is_restarted: bool) -> None:
+    """A pause between two readings of the clock (the kernel's, the collector's) must not make the first one later."""
+    bench = DelayedBench()
+    bench.paper.pauses = [0.01, 0.0]
+    bench.paper.auto = False
+    bench.publish("$delayed/5/first")
+    bench.publish("$delayed/5/second")
+    bench.paper.commit()
+    bench.paper.auto = True
+    if is_restarted:
+        bench.paper.pauses = [0.01, 0.0]
+        bench.restart(1.0)
+    bench.wait(6, 0.25)
+    assert bench.watcher.topics == ["first", "second"]
+
+
 def test_it_comes_when_its_time_has_come_and_then_it_is_deleted(bench: DelayedBench) -> None:
     assert bench.publish("$delayed/5//a", b"late", 2, hops=3, source="client:c", time=7.0) == [None]
     bench.wait(4.75, 0.25)

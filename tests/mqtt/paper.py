@@ -100,6 +100,7 @@ class PaperArchive(Archive):
                 who,
                 expiry,
                 self.away if is_away else 0.0,
+                not is_away,
                 [(pattern, one) for (owner, pattern), one in tables.filters.items() if owner == number],
                 [entry for _, (owner, entry) in sorted(tables.entries.items()) if owner == number],
                 [packet_id for owner, packet_id in tables.held if owner == number],

@@ -69,6 +69,21 @@ def test_in_flight_is_repeated_with_dup_and_the_same_id_4_4_0_1() -> None:
     assert (again.payload, again.dup, again.packet_id) == (b"1", True, first.packet_id)
 
 
+def test_what_may_have_been_sent_before_its_id_was_committed_is_marked_3_3_1_1() -> None:
+    world = DurableWorld()
+    world.listener().lose()
+    world.client("p").publish("t", b"1", 1, 7)
+    world.paper.commit()
+    world = world.restart()
+    client = world.client("c", clean=False, props=KEEP)
+    assert [(p.payload, p.dup) for p in publishes(client.resumed)] == [(b"1", False)], "nobody was there"
+    # That the client has come is on disk, the packet id of what it was sent is not.
+    (number,) = (number for number, row in world.paper.now.sessions.items() if row[0] == "c")
+    world.paper.safe.sessions[number] = world.paper.now.sessions[number]
+    (again,) = publishes(world.restart().stay().resumed)
+    assert (again.payload, again.dup) == (b"1", True)
+
+
 def test_acknowledged_is_not_repeated() -> None:
     world = DurableWorld()
     listener = world.listener()

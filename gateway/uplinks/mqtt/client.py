@@ -16,7 +16,6 @@ from gateway.message import Properties
 from gateway.mqtt import properties as prop
 from gateway.mqtt.encode import encode
 from gateway.mqtt.packets import (
-    V5,
     ConnAck,
     Disconnect,
     Filter,
@@ -35,12 +34,14 @@ from gateway.mqtt.wire import MAX_VARINT
 from gateway.uplinks.mqtt import explain
 from gateway.uplinks.mqtt.answers import Answer, Answers
 from gateway.uplinks.mqtt.config import MqttUplink
-from gateway.uplinks.mqtt.link import RECEIVE_MAXIMUM, Link
+from gateway.uplinks.mqtt.link import Link
 from gateway.uplinks.mqtt.mapping import Received
 from gateway.uplinks.mqtt.window import SUBSCRIBE_ID
 
-RECEIVE_MAXIMUM_V3: Final = 1024
-"""Messages of the cloud that may wait for an answer where the broker cannot be told a number."""
+MOST_UNANSWERED: Final = 256
+"""Messages of the cloud without an answer from which on nothing is read until half of them have theirs. A broker of
+version 5 is asked for fewer and one of version 3 cannot be asked; mosquitto 2.0 forgets what it was asked for when a
+session goes on, and sends all that waits. To end the connection for that would end every further one likewise."""
 
 FILTERS_AT_ONCE: Final = 8
 """Topic filters in one SUBSCRIBE; AWS IoT Core takes no more."""
@@ -190,15 +191,14 @@ class CloudClient:
 
     def _take_message(self, packet: Publish) -> None:
         message = Received(packet.topic, packet.payload, packet.qos, packet.retain, packet.props)
-        limit = RECEIVE_MAXIMUM if self._link.version == V5 else RECEIVE_MAXIMUM_V3
         if not packet.topic:
             self._link.lose(f"{self._link.endpoint} used a topic alias, which it was not offered")
         elif not packet.qos:
             self._on_message(message, None)
-        elif len(self._answers) >= limit:
-            self._link.lose(f"{self._link.endpoint} sent more than {limit} messages at once")
         else:
             answer = self._answers.arrived(packet.packet_id, packet.qos)
+            if len(self._answers) >= MOST_UNANSWERED:
+                self._link.hold_back()
             if answer is not None:
                 self._on_message(message, self._done_for(answer))
 
@@ -211,6 +211,8 @@ class CloudClient:
             else:
                 self._answers.forget(answer)
                 self._link.lose(f"a message from the cloud could not be kept: {error}")
+            if len(self._answers) <= MOST_UNANSWERED // 2:
+                self._link.go_on()
 
         return done
 

@@ -35,7 +35,7 @@ MAX_RECEIVED: Final = 1 << 20
 """Largest packet the broker may send (version 5): what one of its messages may cost in memory."""
 
 RECEIVE_MAXIMUM: Final = 64
-"""Messages the broker may send without an answer (version 5)."""
+"""Messages the broker is asked not to send more of without an answer (version 5)."""
 
 SILENCE: Final = 1.5
 """Keep-alives without a byte until the line is dead, as a server counts it (section 3.1.2.10)."""
@@ -78,6 +78,7 @@ class Link:
         self._client: Any = None
         self._connection: Any = None
         self._welcomed = False
+        self._is_held = False
         self._out: list[bytes] = []
         self._watchdog: asyncio.TimerHandle | None = None
 
@@ -127,6 +128,19 @@ class Link:
         frames, self._out = self._out, []
         if frames and not self._connection.is_closing():
             self._connection.send_package(b"".join(frames))
+
+    def hold_back(self) -> None:
+        """Read nothing more from the socket, until ``go_on``; what was read already still comes, 256 KiB at most."""
+        if self.problem is None:
+            self._is_held = True
+            # Each time: the stream reader of gmqtt may have let the transport go on.
+            self._connection._transport.pause_reading()
+
+    def go_on(self) -> None:
+        """Read again."""
+        if self._is_held and self.problem is None:
+            self._is_held = False
+            self._connection._transport.resume_reading()
 
     # Called by the handler.
 

@@ -46,7 +46,7 @@ class GatewayProcess:
         self.rules = folder / "rules"
         self.log = folder / "gateway.log"
         self.notify = NotifySocket()
-        self.seconds_to_ready = 0.0
+        self._launched = 0.0
         self._watchdog_seconds = watchdog_seconds
         self._process: subprocess.Popen[bytes] | None = None
         self.rules.mkdir(parents=True, exist_ok=True)
@@ -63,6 +63,14 @@ class GatewayProcess:
 
     def start(self, timeout: float = START_SECONDS) -> None:
         """Start it and return at READY=1."""
+        self.launch()
+        wait_until(lambda: not self.runs or self.is_ready, timeout, "the gateway is READY or has ended")
+        if not self.runs:
+            assert self._process is not None
+            raise AssertionError(f"the gateway ended with {self._process.returncode}:\n{self.log_text()}")
+
+    def launch(self) -> None:
+        """Start it and return at once; ``is_ready`` tells the rest."""
         assert self._process is None, "the gateway runs already"
         self.notify.close()
         self.notify = NotifySocket()
@@ -70,13 +78,19 @@ class GatewayProcess:
         if self._watchdog_seconds is not None:
             environment["WATCHDOG_USEC"] = str(int(self._watchdog_seconds * 1e6))
         command = [sys.executable, "-m", "gateway", "run", "--config", str(self.settings), "--state", str(self.state)]
-        begin = time.monotonic()
+        self._launched = time.monotonic()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=environment)
-        wait_until(lambda: not self.runs or self.notify.count("READY=1"), timeout, "the gateway is READY or has ended")
-        if not self.runs:
-            raise AssertionError(f"the gateway ended with {self._process.returncode}:\n{self.log_text()}")
-        self.seconds_to_ready = self.notify.lines[0][0] - begin
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has said READY=1."""
+        return bool(self.notify.count("READY=1"))
+
+    @property
+    def seconds_to_ready(self) -> float:
+        """From its start to READY=1. Only when it is ready."""
+        return self.notify.lines[0][0] - self._launched
 
     def stop(self) -> None:
         """SIGTERM; it must end within 5 s with exit code 0."""
