@@ -11,16 +11,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from gateway.broker.access import Identity
 from gateway.broker.port import Done
 from gateway.message import Message
+from gateway.mqtt.packets import Will
+from gateway.mqtt.subscription import Subscription
 from gateway.native import mypyc_attr
 
 if TYPE_CHECKING:
-    from gateway.broker.access import Identity
     from gateway.mqtt.keeping import Kept
-    from gateway.mqtt.packets import Will
     from gateway.mqtt.session import Session
-    from gateway.mqtt.subscription import Subscription
 
 
 CONNECTED = 0

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ast
 import importlib
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -53,6 +55,27 @@ def test_the_extension_is_what_runs(path: Path) -> None:
     file = importlib.import_module(module(path)).__file__
     assert file is not None
     assert Path(file).suffix == (".so" if COMPILED else ".py")
+
+
+ALONE = """
+import os, sys
+for module in sys.argv[1:]:
+    child = os.fork()
+    if child == 0:
+        __import__(module)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        print(module)
+"""
+
+
+@pytest.mark.slow
+def test_every_listed_module_can_be_the_first_that_is_imported() -> None:
+    """A compiled record whose field has a class that is only imported for the type checker ends the process."""
+    modules = [module(path) for path in sorted(LISTED)]
+    folder = INSTALLED.parent
+    done = subprocess.run([sys.executable, "-c", ALONE, *modules], cwd=folder, capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("", 0), done.stderr
 
 
 def handlers_by_name(function: ast.AST) -> Iterator[tuple[str, set[str]]]:
