@@ -115,6 +115,7 @@ class App:
             await self._live()
         finally:
             self.parts.front_desk.close()
+            self.parts.outbox.finish()
             await self.parts.database.close()
             self._notifier.close()
         if self._fatal is not None:

@@ -18,6 +18,7 @@ from gateway.clock import Clock
 from gateway.config.find import rule_files
 from gateway.config.load import Loaded
 from gateway.config.settings import Settings
+from gateway.config.store import Store
 from gateway.connectors.base import Connector
 from gateway.connectors.commands import Desk
 from gateway.connectors.port import DevicePort
@@ -33,6 +34,8 @@ from gateway.rules.load import load as load_rules
 from gateway.store.db import Database
 from gateway.store.ledger import Ledger
 from gateway.store.outbox import Outbox
+from gateway.store.rooms import ROOMS, Room, share_out
+from gateway.store.routes import routes_of
 
 
 class Parts:
@@ -66,9 +69,9 @@ class Parts:
             self.database,
             clock,
             tuple(settings.uplink),
-            max_bytes=settings.store.max_bytes,
-            max_age=settings.store.max_age,
-            metrics=self.metrics,
+            _rooms(settings.store),
+            self.metrics,
+            linger=settings.store.linger,
         )
         self.front_desk = FrontDesk(state, loaded, self.read_clocks)
         self.server = MqttServer(
@@ -131,8 +134,9 @@ class Parts:
                 self.name,
                 self.random,
             )
-            for route in config.forward:
-                self.broker.subscribe(route.filter, self.outbox)
+        forwards = {name: uplink.forward for name, uplink in self.settings.uplink.items()}
+        for pattern, routes in routes_of(forwards).items():
+            self.broker.subscribe(pattern, self.outbox, routes)
 
     def load_rules(self) -> None:
         """Read the rule files and swap the whole set. Raises ConfigError; the set that runs then stays."""
@@ -144,6 +148,11 @@ class Parts:
         clock.now = self.clock.now()
         clock.time = self.clock.time()
         return clock.now, clock.time
+
+
+def _rooms(store: Store) -> tuple[Room, ...]:
+    asked = {name: getattr(store, name) for name in ROOMS}
+    return share_out(store.max_bytes, store.max_age, store.full == "thin", asked)
 
 
 def _limits(settings: Settings) -> Limits:

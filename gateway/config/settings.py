@@ -190,6 +190,8 @@ class Forward(Protocol):
 
     @property
     def filter(self) -> str: ...
+    @property
+    def class_(self) -> str: ...
 
 
 class Uplink(Protocol):

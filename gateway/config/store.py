@@ -1,13 +1,56 @@
-"""Settings of the store: ``[store]``."""
+"""Settings of the store: ``[store]`` and the tables below it, one for each class of rows."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from gateway.config.declare import Duration, Size, between, setting
 
-MIB = 1024 * 1024
+KIB = 1024
+MIB = 1024 * KIB
 DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """The room that one class of messages has in the outbox."""
+
+    max_bytes: Size | None = setting(
+        None,
+        text="Bytes on the disk, out of store.max_bytes. Without it: an eighth for alarms, a thirty-second each for "
+        "commands and results, and for telemetry what the others leave.",
+        check=between(4 * KIB, 1024 * 1024 * MIB),
+        live=True,
+        example='"32MiB"',
+    )
+    max_age: Duration | None = setting(
+        None,
+        text="How long a message of this class stays unsent. Without it: store.max_age.",
+        check=between(1, 3650 * DAY),
+        live=True,
+        example='"90d"',
+    )
+    max_rows: int | None = setting(
+        None,
+        text="Messages of this class at most; then the oldest are dropped. Without it: no bound of their number.",
+        check=between(1, 1_000_000_000),
+        live=True,
+        example="100000",
+    )
+    durability: Literal["commit", "interval"] = setting(
+        "commit",
+        text="When a publisher gets its answer: commit after its message is on the disk (or with every uplink), "
+        "interval at once. With interval a power cut loses what was answered within the last interval.",
+        live=True,
+    )
+    interval: Duration = setting(
+        1.0,
+        text="See durability. The write to the disk follows within this time.",
+        check=between(0.001, 3600),
+        live=True,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,9 +64,16 @@ class Store:
         check=between(0, 1),
         live=True,
     )
+    linger: Duration = setting(
+        1.0,
+        text="How long a message that nobody waits for (QoS 0, readings of devices) may stay in memory before it is "
+        "written. What the cloud has by then is never written.",
+        check=between(0, 60),
+        live=True,
+    )
     max_bytes: Size = setting(
         256 * MIB,
-        text="Bytes of messages in the outbox. When it is full, the oldest make room, and each is counted.",
+        text="Bytes of the outbox on the disk, all classes together.",
         check=between(MIB, 1024 * 1024 * MIB),
         live=True,
     )
@@ -33,3 +83,21 @@ class Store:
         check=between(1, 3650 * DAY),
         live=True,
     )
+    full: Literal["thin", "drop"] = setting(
+        "thin",
+        text="What happens to telemetry when its room is nearly full. thin makes one message a minute, then one a "
+        "quarter of an hour, of the oldest readings of a topic, with minimum, mean, maximum and count; only then the "
+        "oldest are dropped. drop drops the oldest at once.",
+        live=True,
+    )
+    telemetry: Room = setting(factory=Room, text="")
+    alarm: Room = setting(factory=Room, text="")
+    command: Room = setting(factory=Room, text="")
+    result: Room = setting(factory=Room, text="")
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Rooms that do not fit into the whole."""
+        rooms = {name: getattr(self, name).max_bytes for name in ("telemetry", "alarm", "command", "result")}
+        asked = sum(size for size in rooms.values() if size is not None)
+        if asked > self.max_bytes:
+            yield "max_bytes", f"must be at least {asked}, what the classes ask for together, not {self.max_bytes}"

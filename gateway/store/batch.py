@@ -47,14 +47,15 @@ class Batch(Generic[C, R]):
         self._changes: C | None = None
         self._transaction = 0
 
-    def join(self, size: int = ITEM_BYTES, within: float | None = None) -> C:
-        """The changes that gather now, with one more row announced; ``size`` and ``within`` as in ``Database.write``.
+    def join(self, size: int = ITEM_BYTES, within: float | None = None, items: int = 1) -> C:
+        """The changes that gather now, with ``items`` more rows announced; ``size`` and ``within`` as in
+        ``Database.write``, for all of them.
 
         Raises Refused (0x97) when too much is queued, StoreError when the database is closed; add nothing then.
         """
         database, changes = self._database, self.gathering
         if changes is not None:
-            database.grow(size, within)
+            database.grow(size, within, items)
             return changes
         changes = self._make()
 

@@ -153,13 +153,14 @@ class Database:
         self._gathering.append((work, done))
         self._count(size, within)
 
-    def grow(self, size: int, within: float | None = None) -> None:
-        """Announce one more row in an item that its owner has put into the gathering ``transaction``.
+    def grow(self, size: int, within: float | None = None, items: int = 1) -> None:
+        """Announce more rows, of ``size`` bytes together, in an item that its owner has put into the gathering
+        ``transaction``.
 
-        Call it before adding the row. Raises as ``write`` does.
+        Call it before adding the last of them. Raises as ``write`` does.
         """
         self._admit(size)
-        self._count(size, within)
+        self._count(size, within, items)
 
     async def commit(self, work: Work[T], *, size: int = ITEM_BYTES, within: float | None = None) -> T:
         """``write``, and wait: returns the work's result after the commit, or raises its error."""
@@ -204,8 +205,8 @@ class Database:
             if items >= MAX_ITEMS or (items and self._bytes + self._bytes_committing + size > MAX_BYTES):
                 raise Refused(f"the store is behind: {items} items wait for the disk", 0x97)
 
-    def _count(self, size: int, within: float | None) -> None:
-        self._items += 1
+    def _count(self, size: int, within: float | None, items: int = 1) -> None:
+        self._items += items
         self._bytes += size
         now = self._loop.time()
         if self._items >= FULL_ITEMS or self._bytes >= FULL_BYTES:

@@ -12,9 +12,12 @@ from typing import Any
 from gateway.clock import FixedClock
 from gateway.message import Message
 from gateway.metrics import Metrics
+from gateway.outbound import Row
 from gateway.store.boots import begin_boot
 from gateway.store.db import Database
 from gateway.store.outbox import Outbox
+from gateway.store.rooms import even_rooms
+from gateway.store.segment import unpack
 from gateway.store.tail import Tail
 
 
@@ -39,12 +42,15 @@ class Bench:
 
     @asynccontextmanager
     async def outbox(
-        self, *uplinks: str, max_bytes: int = 10_000_000, max_age: float = 1e9
+        self, *uplinks: str, max_bytes: int = 10_000_000, max_age: float = 1e9, **more: Any
     ) -> AsyncIterator[tuple[Outbox, Database]]:
+        """The outbox with the same bounds for each class; ``more`` as in ``Room``."""
         async with self.database() as database:
-            outbox = Outbox(database, self.clock, uplinks, max_bytes, max_age, self.metrics)
+            rooms = even_rooms(max_bytes, max_age, **more)
+            outbox = Outbox(database, self.clock, uplinks, rooms, self.metrics)
             await outbox.load(await begin_boot(database, self.clock))
             yield outbox, database
+            outbox.finish()
 
     def look(self, query: str) -> list[Any]:
         """What a second connection, which sees only what is committed, finds."""
@@ -53,6 +59,15 @@ class Bench:
             return other.execute(query).fetchall()
         finally:
             other.close()
+
+    def rows(self) -> list[Row]:
+        """Every row on the disk, in order."""
+        found = self.look("SELECT first, boot, data FROM outbox_segment")
+        return sorted(row for first, boot, data in found for row in unpack(first, data).rows(boot, 0))
+
+    def numbers(self) -> list[int]:
+        """The numbers of these."""
+        return [row.seq for row in self.rows()]
 
 
 def run(body: Callable[[], Coroutine[Any, Any, None]]) -> None:

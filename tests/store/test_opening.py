@@ -55,20 +55,24 @@ def test_a_second_gateway_is_refused(bench: Bench) -> None:
 
 def test_an_older_database_is_migrated_in_one_step(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     make(bench.path)
-    steps = [*sql.migrations(), (2, "ALTER TABLE tally ADD COLUMN more TEXT;"), (3, "CREATE TABLE t3 (a);")]
+    last = len(sql.migrations())
+    more = [(last + 1, "ALTER TABLE tally ADD COLUMN more TEXT;"), (last + 2, "CREATE TABLE t3 (a);")]
+    steps = [*sql.migrations(), *more]
     monkeypatch.setattr(opening, "migrations", lambda: steps)
     with opened(bench.path) as connection:
         assert connection.execute("SELECT name, more FROM tally").fetchall() == [("a", None)]
-        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (last + 2,)
 
 
 def test_a_migration_that_fails_changes_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     make(bench.path)
-    steps = [*sql.migrations(), (2, "CREATE TABLE t2 (a);"), (3, "CREATE TABLE tally (a);")]
+    last = len(sql.migrations())
+    steps = [*sql.migrations(), (last + 1, "CREATE TABLE t2 (a);"), (last + 2, "CREATE TABLE tally (a);")]
     monkeypatch.setattr(opening, "migrations", lambda: steps)
-    with pytest.raises(StoreError, match="cannot be brought to format 3, nothing was changed"), opened(bench.path):
+    text = f"cannot be brought to format {last + 2}, nothing was changed"
+    with pytest.raises(StoreError, match=text), opened(bench.path):
         pass
-    assert bench.look("PRAGMA user_version") == [(1,)]
+    assert bench.look("PRAGMA user_version") == [(last,)]
     assert bench.look("SELECT name FROM sqlite_schema WHERE name = 't2'") == []
 
 

@@ -1,0 +1,157 @@
+"""The rows of one transaction as columns: no object is made for a row until somebody reads it.
+
+A block is filled while its transaction gathers. A row whose uplinks have all acknowledged it before the hand-over is
+*settled*: its payload leaves the block, it is never written, and its publisher is answered at once. What is left is
+written, and the block stays in memory for the uplinks as long as there is room (``tail.py``).
+
+Pure: no clock, no I/O. Compiled with the hot chain.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.broker.port import Done
+from gateway.message import Properties
+from gateway.outbound import Row
+
+ROW_BYTES: Final = 48
+"""What a row costs beside its topic and payload: numbers, time, its share of a page."""
+
+PROPERTY_BYTES: Final = 50
+"""What one MQTT 5 property counts against the bound, whatever its kind."""
+
+
+class Head:
+    """What many rows have in common.
+
+    room    class of the rows, an index into ``rooms.ROOMS``
+    need    uplinks that must have the rows, as bits by their place in the settings
+    names   the same by name, as it is stored
+    """
+
+    __slots__ = ("names", "need", "qos", "retain", "room", "size", "source", "topic")
+
+    def __init__(
+        self, room: int, need: int, names: tuple[str, ...], topic: str, source: str, qos: int, retain: bool
+    ) -> None:
+        self.room = room
+        self.need = need
+        self.names = names
+        self.topic = topic
+        self.source = source
+        self.qos = qos
+        self.retain = retain
+        self.size = ROW_BYTES + len(topic)
+
+
+class Block:
+    """Rows ``first``, ``first + 1``, ...; the columns have one entry each.
+
+    transaction  of the database, the one they are written in
+    boot, up     number of this start, and whole seconds since it
+    payloads     None once settled
+    dones        waiters; None when nobody waits
+    extras       moment of expiry (wall clock) and properties, by index, of the few rows that have them
+    bytes        of what is not settled
+    kept         rows that are not settled
+    needs        each ``need`` among the heads
+    written      whether the commit is over, well or not
+    """
+
+    __slots__ = (
+        "boot", "bytes", "dones", "extras", "first", "heads", "kept", "marks", "needs", "payloads", "times",
+        "transaction", "up", "written",
+    )  # fmt: skip
+
+    def __init__(self, transaction: int, first: int, boot: int, up: int) -> None:
+        self.transaction = transaction
+        self.first = first
+        self.boot = boot
+        self.up = up
+        self.heads: list[Head] = []
+        self.payloads: list[bytes | None] = []
+        self.times: list[float] = []
+        self.dones: list[Done | None] = []
+        self.extras: dict[int, tuple[float | None, Properties]] = {}
+        self.bytes = 0
+        self.kept = 0
+        self.marks: dict[int, int] = {}
+        self.needs: set[int] = set()
+        self.written = False
+
+    @property
+    def last(self) -> int:
+        """Number of the last row; ``first - 1`` when there is none."""
+        return self.first + len(self.heads) - 1
+
+    def add(self, head: Head, payload: bytes, time: float, done: Done | None) -> None:
+        """One more row."""
+        self.needs.add(head.need)
+        self.heads.append(head)
+        self.payloads.append(payload)
+        self.times.append(time)
+        self.dones.append(done)
+        self.bytes += head.size + len(payload)
+        self.kept += 1
+
+    def add_extras(self, expires: float | None, props: Properties) -> None:
+        """The row just added expires, or has properties."""
+        self.extras[len(self.heads) - 1] = (expires, props)
+        self.bytes += PROPERTY_BYTES * len(props)
+
+    def settle(self, need: int, seq: int) -> list[Done]:
+        """The uplinks ``need`` have all rows up to ``seq``: those that only they must have are settled.
+
+        The waiters of these rows, in order; call them when the block is in order.
+        """
+        waiters: list[Done] = []
+        start = self.marks.get(need, 0)
+        end = min(seq - self.first + 1, len(self.heads))
+        for index in range(start, end):
+            if self.heads[index].need == need:
+                done = self.dones[index]
+                self.remove(index)
+                if done is not None:
+                    waiters.append(done)
+        if end > start:
+            self.marks[need] = end
+        return waiters
+
+    def remove(self, index: int) -> None:
+        """The row is not to be written or read any more, whatever the reason."""
+        payload = self.payloads[index]
+        if payload is None:
+            return
+        self.bytes -= self.heads[index].size + len(payload)
+        extra = self.extras.pop(index, None)
+        if extra is not None:
+            self.bytes -= PROPERTY_BYTES * len(extra[1])
+        self.payloads[index] = None
+        self.dones[index] = None
+        self.kept -= 1
+
+    def rows(self, after: int, limit: int, max_bytes: int, at_least: int) -> list[Row]:
+        """Rows with ``seq > after``: at most ``limit`` and about ``max_bytes`` of payload, but ``at_least`` so many."""
+        found: list[Row] = []
+        room = max_bytes
+        for index in range(max(0, after + 1 - self.first), len(self.heads)):
+            payload = self.payloads[index]
+            if payload is None:
+                continue
+            room -= len(payload)
+            if len(found) >= limit or (room < 0 and len(found) >= at_least):
+                break
+            head = self.heads[index]
+            expires: float | None = None
+            props: Properties = ()
+            extra = self.extras.get(index)
+            if extra is not None:
+                expires, props = extra
+            found.append(
+                Row(
+                    self.first + index, self.boot, head.topic, payload, head.qos, head.retain, props,
+                    self.times[index], expires, head.source,
+                )
+            )  # fmt: skip
+        return found

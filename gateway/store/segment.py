@@ -1,0 +1,131 @@
+"""Rows as they lie in the database: all rows of one class in one transaction are one BLOB, a *segment*.
+
+Columns, little-endian, behind a header of four numbers (rows, bytes of the heads, bytes of the extras, 0):
+number behind the segment's first (uint32), time (double), head (uint16), length of the payload (uint32); then the
+heads and the extras as JSON, then the payloads one behind the other. The whole is compressed when that pays: a first
+byte says so. Reading needs no other row, and a look at what is in it no payload.
+
+A *head* is what many rows share: topic, source, QoS, retain, and the uplinks that must have them.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+import zlib
+from array import array
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import Any, Final, NamedTuple
+
+from gateway.message import Properties
+from gateway.outbound import Row
+from gateway.store.errors import StoreError
+from gateway.store.props import decode_props, encode_props
+
+_HEADER: Final = struct.Struct("<IIII")
+_PLAIN: Final = b"\x01"
+_PACKED: Final = b"\x02"
+
+PACK_BYTES: Final = 32 << 10
+"""Longer segments come from a rush of messages: then the processor is what is scarce, and pages are full anyway."""
+
+MAX_ROWS: Final = 1 << 16
+"""Rows in a segment at most: heads are numbered with 16 bits."""
+
+HeadKey = tuple[str, str, int, bool, tuple[str, ...]]
+"""(topic, source, QoS, retain, uplinks)"""
+
+
+class Columns(NamedTuple):
+    """The rows of a segment. ``extras``: (expires, properties) by index, of those that have them."""
+
+    seqs: Sequence[int]
+    times: Sequence[float]
+    heads: Sequence[HeadKey]
+    payloads: Sequence[bytes]
+    extras: dict[int, tuple[float | None, Properties]]
+
+    def rows(self, boot: int, after: int) -> Iterator[Row]:
+        """Rows with ``seq > after``."""
+        for index, seq in enumerate(self.seqs):
+            if seq > after:
+                topic, source, qos, retain, _ = self.heads[index]
+                expires, props = self.extras.get(index, (None, ()))
+                yield Row(
+                    seq, boot, topic, self.payloads[index], qos, retain, props, self.times[index], expires, source
+                )
+
+
+def pack(columns: Columns, always: bool = False) -> bytes:
+    """The BLOB. At least one row, at most MAX_ROWS; ``always``: compress it however long it is."""
+    first = columns.seqs[0]
+    known: dict[HeadKey, int] = {}
+    places = [known.setdefault(head, len(known)) for head in columns.heads]
+    heads = json.dumps(list(known), separators=(",", ":")).encode()
+    extras = b""
+    if columns.extras:
+        items = [(i, expires, encode_props(props)) for i, (expires, props) in columns.extras.items()]
+        extras = json.dumps(items, separators=(",", ":")).encode()
+    body = b"".join(
+        (
+            _HEADER.pack(len(columns.seqs), len(heads), len(extras), 0),
+            _bytes(array("I", [seq - first for seq in columns.seqs])),
+            _bytes(array("d", columns.times)),
+            _bytes(array("H", places)),
+            _bytes(array("I", map(len, columns.payloads))),
+            heads,
+            extras,
+            *columns.payloads,
+        )
+    )
+    if always or len(body) <= PACK_BYTES:
+        packed = zlib.compress(body, 1)
+        if len(packed) < len(body) - len(body) // 8:
+            return _PACKED + packed
+    return _PLAIN + body
+
+
+def unpack(first: int, data: bytes) -> Columns:
+    """The rows behind ``pack``; ``first`` is the number of the first. Raises StoreError when it is damaged."""
+    try:
+        body = data[1:] if data[:1] == _PLAIN else zlib.decompress(data[1:])
+        count, heads_size, extras_size, _ = _HEADER.unpack_from(body)
+        at = _HEADER.size
+        columns: list[Any] = []
+        for kind, size in (("I", 4), ("d", 8), ("H", 2), ("I", 4)):
+            columns.append(_numbers(kind, body[at : at + size * count]))
+            at += size * count
+        deltas, times, places, lengths = columns
+        known = [
+            (topic, source, qos, retain, tuple(names))
+            for topic, source, qos, retain, names in json.loads(body[at : at + heads_size])
+        ]
+        at += heads_size
+        extras: dict[int, tuple[float | None, Properties]] = {}
+        if extras_size:
+            items = json.loads(body[at : at + extras_size])
+            extras = {index: (expires, decode_props(props)) for index, expires, props in items}
+            at += extras_size
+        ends = list(accumulate(lengths, initial=at))
+        if ends[-1] != len(body):
+            raise ValueError(f"{len(body)} bytes, not {ends[-1]}")
+        payloads = [body[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+        return Columns([first + delta for delta in deltas], times, [known[p] for p in places], payloads, extras)
+    except (ValueError, IndexError, KeyError, TypeError, struct.error, zlib.error) as error:
+        raise StoreError(f"the segment that begins with row {first} is damaged: {error}") from error
+
+
+def _bytes(numbers: array[Any]) -> bytes:
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers.tobytes()
+
+
+def _numbers(kind: str, data: bytes) -> array[Any]:
+    numbers = array(kind)
+    numbers.frombytes(data)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
