@@ -70,6 +70,9 @@ class Broker:
         if done is None:
             for receiver in receivers:
                 receiver.deliver(message, None)
+        elif len(receivers) == 1:
+            if not receivers[0].deliver(message, done):
+                done(None)
         else:
             gather = Gather(done)
             for receiver in receivers:

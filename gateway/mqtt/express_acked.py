@@ -2,8 +2,8 @@
 
 Like ``express.py``, but each message gets a packet id of its own for each receiver and stays in flight there, so it
 is made into a ``Message``. What is saved is decoding, routing and encoding: the bytes around the packet id are
-those that came in. A topic whose messages somebody keeps (the outbox, a rule) is never learned, so every message
-here is answered at once.
+those that came in. Where the outbox keeps a topic, it is handed the payload, and one ``Run`` holds the answers of all
+messages that came together. A topic that a rule wants to see is never learned.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.message import Message
 from gateway.mqtt.express import PLAIN as PLAIN_QOS_0
 from gateway.mqtt.express import run_plain
+from gateway.mqtt.incoming import PUBACK, Run
 from gateway.mqtt.outgoing import Item
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 PLAIN: Final = 0x32
 """First byte of a PUBLISH with QoS 1 that is neither retained nor repeated."""
 
-PUBACK: Final = b"\x40\x02"
-"""PUBACK of both versions when there is nothing more to say (MQTT 5 section 3.4.2.1)."""
-
 FLAGS: Final = 0x02
 
 
@@ -32,8 +30,9 @@ def run_acked(connection: Connection, decoder: Decoder) -> bool:
     """Deliver the plain QoS 1 messages that are next in the decoder's data; False when the next is not one."""
     session = connection.session
     assert session is not None
-    if session.incoming.waiting:
-        return False  # answers leave in the order of the messages
+    incoming = session.incoming
+    run: Run | None = None
+    room = connection.server.limits.receive_maximum - incoming.unanswered
     data = decoder.data
     at = decoder.at
     end = len(data)
@@ -63,13 +62,22 @@ def run_acked(connection: Connection, decoder: Decoder) -> bool:
         for receiver in route.receivers:
             if not receiver.is_ready():
                 break
-        if turn.is_pressed():
+        if turn.is_pressed() or len(answers) >= room:
             break
         payload = data[rest:stop]
-        message = Message(route.topic, payload, 1, False, turn.time, None, source)
-        message.frames = {key: (data[at:body], data[body + 2 : stop])}
-        for receiver in route.receivers:
-            receiver.take(Item(message, 1, False, (), None, turn.now))
+        keeper = route.keeper
+        if keeper is not None:
+            if run is None:
+                run = Run(incoming)
+            run.expect()
+            if not keeper.keep(payload, turn.time, source, run):
+                run.cancel()
+                break
+        if route.receivers:
+            message = Message(route.topic, payload, 1, False, turn.time, None, source)
+            message.frames = {key: (data[at:body], data[body + 2 : stop])}
+            for receiver in route.receivers:
+                receiver.take(Item(message, 1, False, (), None, turn.now))
         answers.append(data[body : body + 2])
         payload_in += len(payload)
         at = stop
@@ -78,11 +86,15 @@ def run_acked(connection: Connection, decoder: Decoder) -> bool:
     if not answers:
         return turn.is_pressed()
     decoder.at = at
-    connection.write(PUBACK + PUBACK.join(answers))
+    if run is None and incoming.waiting:
+        run = Run(incoming)  # answers leave in the order of the messages
+    if run is None:
+        connection.acknowledge(answers)
+    else:
+        incoming.owe_run(run, answers)
     metrics = connection.server.metrics
     metrics.count("messages_in", len(answers))
     metrics.traffic.packets_in += len(answers)
-    metrics.traffic.packets_out += len(answers) - 1  # for the connection they are one
     metrics.traffic.payload_in += payload_in
     return True
 
