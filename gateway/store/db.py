@@ -33,7 +33,7 @@ T = TypeVar("T")
 Answer = Callable[[Any, BaseException | None], None]
 """Called once on the loop: (result, None) after the commit, or (None, error)."""
 
-FULL_ITEMS: Final = 1000
+FULL_ITEMS: Final = 500
 FULL_BYTES: Final = 512 << 10
 """A transaction of this size is committed without waiting: more in it would not make it cheaper."""
 
