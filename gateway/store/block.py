@@ -27,17 +27,17 @@ class Head:
 
     room    class of the rows, an index into ``rooms.ROOMS``
     need    uplinks that must have the rows, as bits by their place in the settings
-    names   the same by name, as it is stored
+    key     how it is stored: topic, source, QoS, retain, and the uplinks by name
     """
 
-    __slots__ = ("names", "need", "qos", "retain", "room", "size", "source", "topic")
+    __slots__ = ("key", "need", "qos", "retain", "room", "size", "source", "topic")
 
     def __init__(
         self, room: int, need: int, names: tuple[str, ...], topic: str, source: str, qos: int, retain: bool
     ) -> None:
         self.room = room
         self.need = need
-        self.names = names
+        self.key = (topic, source, qos, retain, names)
         self.topic = topic
         self.source = source
         self.qos = qos

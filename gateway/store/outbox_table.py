@@ -181,10 +181,11 @@ class OutboxTable:
         return convert(connection)
 
     def _append(self, connection: sqlite3.Connection, block: Block) -> None:
-        for room in range(len(ROOMS)):
-            indexes = [
-                i for i, payload in enumerate(block.payloads) if payload is not None and block.heads[i].room == room
-            ]
+        heads, payloads = block.heads, block.payloads
+        whole = range(len(heads)) if block.kept == len(heads) else [i for i, p in enumerate(payloads) if p is not None]
+        rooms = {head.room for head in heads}
+        for room in sorted(rooms):
+            indexes = whole if len(rooms) == 1 else [i for i in whole if heads[i].room == room]
             for at in range(0, len(indexes), MAX_ROWS):
                 columns = _columns(block, indexes[at : at + MAX_ROWS])
                 self.maker.add(connection, room, columns, block.boot, block.up, 0)
@@ -251,16 +252,15 @@ class OutboxTable:
             cursor.close()
 
 
-def _columns(block: Block, indexes: list[int]) -> Columns:
-    heads = block.heads
-    names = {id(head): (head.topic, head.source, head.qos, head.retain, head.names) for head in heads}
-    payloads = [block.payloads[i] for i in indexes]
-    extras = block.extras
+def _columns(block: Block, indexes: Sequence[int]) -> Columns:
+    heads, times, payloads, extras = block.heads, block.times, block.payloads, block.extras
+    first = block.first
+    found = [payloads[i] for i in indexes]
     return Columns(
-        [block.first + i for i in indexes],
-        [block.times[i] for i in indexes],
-        [names[id(heads[i])] for i in indexes],
-        [payload for payload in payloads if payload is not None],
+        [first + i for i in indexes],
+        [times[i] for i in indexes],
+        [heads[i].key for i in indexes],
+        [payload for payload in found if payload is not None],
         {at: extras[i] for at, i in enumerate(indexes) if i in extras} if extras else {},
     )
 

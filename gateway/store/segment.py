@@ -61,9 +61,11 @@ class Columns(NamedTuple):
 def pack(columns: Columns, always: bool = False) -> bytes:
     """The BLOB. At least one row, at most MAX_ROWS; ``always``: compress it however long it is."""
     first = columns.seqs[0]
-    known: dict[HeadKey, int] = {}
-    places = [known.setdefault(head, len(known)) for head in columns.heads]
-    heads = json.dumps(list(known), separators=(",", ":")).encode()
+    # By identity: rows of one topic share the object, and its hash would have to be made for each row.
+    known: dict[int, int] = {}
+    places = [known.setdefault(id(head), len(known)) for head in columns.heads]
+    by_id = {id(head): head for head in columns.heads}
+    heads = json.dumps([by_id[key] for key in known], separators=(",", ":")).encode()
     extras = b""
     if columns.extras:
         items = [(i, expires, encode_props(props)) for i, (expires, props) in columns.extras.items()]
