@@ -1,0 +1,157 @@
+"""What the cloud has before the disk is never written; what it has not is safe before its publisher hears of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.broker.broker import Broker
+from gateway.message import Message
+from gateway.store.outbox_table import LAZY
+from gateway.store.promptness import PATIENCE, Promptness
+from gateway.store.rooms import ROOMS
+from gateway.store.routes import Route
+from store.bench import Bench, message, run, settle, store
+
+
+def test_a_row_is_read_before_it_is_committed_and_acknowledged_instead_of_written(bench: Bench) -> None:
+    async def body() -> None:
+        async with bench.outbox("cloud") as (outbox, database):
+            reader = outbox.reader("cloud")
+            answers: list[Any] = []
+            for n in range(5):
+                assert outbox.deliver(message(n), answers.append)
+            rows = await reader.read(0, 10, 1000)
+            assert [row.seq for row in rows] == [1, 2, 3, 4, 5]
+            assert answers == []
+            reader.acknowledge(3)
+            assert answers == [None] * 3
+            await settle(database)
+            assert answers == [None] * 5
+            assert bench.numbers() == [4, 5]
+            assert await outbox.tallies() == {"stored": 5}
+
+    run(body)
+
+
+def test_without_a_row_to_write_nothing_is_written_but_the_books_once_in_a_while(bench: Bench) -> None:
+    async def body() -> None:
+        async with bench.outbox("cloud") as (outbox, database):
+            reader = outbox.reader("cloud")
+            await settle(database)
+
+            async def round() -> int:
+                outbox.book("produced")
+                outbox.deliver(message(0), None)
+                reader.acknowledge((await reader.read(reader.cursor, 10, 1000))[-1].seq)
+                before = database.path.with_name("gateway.db-wal").read_bytes()
+                await settle(database)
+                return before != database.path.with_name("gateway.db-wal").read_bytes()
+
+            assert [await round() for _ in range(20)] == [False] * 20
+            assert bench.look("SELECT * FROM tally") == []
+            assert await outbox.tallies() == {"produced": 20, "stored": 20}
+            bench.clock.advance(LAZY)
+            assert [await round() for _ in range(3)] == [True, False, False]
+            assert dict(bench.look("SELECT * FROM tally")) == {"produced": 21, "stored": 21}
+        assert dict(bench.look("SELECT * FROM tally")) == {"produced": 23, "stored": 23}
+
+    run(body)
+
+
+def test_numbers_go_on_behind_what_is_stored_and_identities_never_repeat(bench: Bench) -> None:
+    seen: set[str] = set()
+
+    async def start() -> None:
+        async with bench.outbox("cloud") as (outbox, database):
+            reader = outbox.reader("cloud")
+            for n in range(6):
+                outbox.deliver(message(n), None)
+                if n % 3 == 2:
+                    await settle(database)
+                rows = await reader.read(reader.cursor, 1, 1000)
+                for row in rows:
+                    assert row.message_id not in seen
+                    seen.add(row.message_id)
+                if n % 2:
+                    reader.acknowledge(rows[-1].seq)
+                else:
+                    seen.discard(rows[-1].message_id)
+            outbox._table.lazy = True  # as kill -9 would: nothing more is written
+
+    for _ in range(3):
+        run(start)
+    assert len(seen) == 9
+
+
+def routes(broker: Broker, outbox: Any) -> None:
+    broker.subscribe("a/#", outbox, (Route("a", 0, 0), Route("b", 1, 1)))
+    broker.subscribe("+/b", outbox, (Route("b", 0, 0),))
+    broker.subscribe("only/a", outbox, (Route("a", 1, ROOMS.index("result")),))
+
+
+def test_only_the_uplinks_that_need_a_row_are_waited_for(bench: Bench) -> None:
+    async def body() -> None:
+        async with bench.outbox("a", "b") as (outbox, database):
+            broker = Broker(bench.metrics)
+            routes(broker, outbox)
+            answers: list[tuple[str, Any]] = []
+            for topic in ("only/a", "a/b", "only/a"):
+                broker.publish(Message(topic, b"x", 1), lambda error, topic=topic: answers.append((topic, error)))
+            assert [row.seq for row in await outbox.reader("a").read(0, 10, 1000)] == [1, 2, 3]
+            outbox.reader("a").acknowledge(3)  # b is away
+            assert answers == [("only/a", None)] * 2
+            await settle(database)
+            assert bench.numbers() == [2]
+            assert answers[2:] == [("a/b", None)]
+            # b never needs what was settled without it, and goes on behind it.
+            assert [row.seq for row in await outbox.reader("b").read(0, 10, 1000)] == [2]
+
+    run(body)
+
+
+def test_the_first_entry_of_an_uplink_decides_the_class_and_the_better_kept_class_wins(bench: Bench) -> None:
+    async def body() -> None:
+        async with bench.outbox("a", "b") as (outbox, database):
+            broker = Broker(bench.metrics)
+            routes(broker, outbox)
+            for topic in ("a/x", "a/b", "x/b", "only/a"):
+                broker.publish(Message(topic, b"x", 0))
+            await settle(database)
+            found = {row[0]: row[1] for row in bench.look("SELECT first, id >> 56 FROM outbox_segment")}
+            # a/b: telemetry for a by "a/#", telemetry for b by its first entry "+/b".
+            assert found == {1: 1, 2: 0, 4: ROOMS.index("result")}
+
+    run(body)
+
+
+def test_an_interval_class_is_answered_at_once_and_written_within_its_interval(bench: Bench) -> None:
+    async def body() -> None:
+        async with bench.outbox("cloud", interval=0.0) as (outbox, database):
+            answers: list[Any] = []
+            outbox.deliver(message(1), answers.append)
+            assert answers == [None]
+            assert bench.numbers() == []
+            assert await store(outbox, message(2)) == [None]
+            await settle(database)
+            assert answers == [None]
+            assert bench.numbers() == [1, 2]
+
+    run(body)
+
+
+def test_a_publisher_waits_for_the_cloud_only_while_it_answers_promptly() -> None:
+    promptness = Promptness()
+    assert not promptness.is_prompt
+    promptness.arrived(1, 0.0)
+    promptness.arrived(2, 0.01)
+    promptness.acknowledged(2, 0.02)
+    assert promptness.is_prompt
+    promptness.arrived(3, 1.0)
+    promptness.acknowledged(2, 1.01)
+    promptness.arrived(4, 1.0 + 2 * PATIENCE)
+    assert not promptness.is_prompt
+    promptness.acknowledged(4, 1.0 + 3 * PATIENCE)
+    assert not promptness.is_prompt
+    promptness.arrived(5, 2.0)
+    promptness.acknowledged(9, 2.0 + PATIENCE / 2)
+    assert promptness.is_prompt
