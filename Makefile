@@ -10,7 +10,7 @@ stamp := .venv/.synced
 ROUNDS ?= 20
 OUTAGE ?= 30
 
-.PHONY: help venv peers demo test check fast lint format types crash bench compiled test-compiled sample clean py313
+.PHONY: help venv peers demo test check fast lint format types crash bench offline compiled test-compiled sample clean py313
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -51,6 +51,9 @@ crash: peers ## kill -9 the gateway ROUNDS times under load (20)
 bench: $(stamp) ## numbers of this machine; writes nothing
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.footprint
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.broker
+
+offline: $(stamp) ## 7 days without the cloud in virtual time: quota, memory, coverage, alarms (minutes)
+	@$(bin)/python -m benchmarks.offline
 
 compiled: $(stamp) ## the wheel with the hot chain compiled by mypyc, unpacked in build/compiled
 	@rm -rf build/wheel build/compiled

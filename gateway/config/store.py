@@ -73,7 +73,7 @@ class Store:
     )
     max_bytes: Size = setting(
         256 * MIB,
-        text="Bytes of the outbox on the disk, all classes together.",
+        text="Bytes of the outbox on the disk, all classes and the log of the database together.",
         check=between(MIB, 1024 * 1024 * MIB),
         live=True,
     )

@@ -37,6 +37,9 @@ RAW_SHARE: Final = 0.25
 THIN_ROWS: Final = (16_384, 32_768)
 """Rows of the next lower grade that one transaction thins at most: 2 minutes at 130 a second."""
 
+THIN_SEGMENTS: Final = 1000
+"""Segments that they may come from."""
+
 DROP_SEGMENTS: Final = 200
 """Segments dropped by one transaction at most, for each class."""
 
@@ -59,14 +62,15 @@ class Segment(NamedTuple):
 
 
 class Lost:
-    """What making room has cost: rows by reason, the same by uplink, and rows that are part of others."""
+    """What making room has cost: rows by reason, the same by uplink, and rows that are part of others. ``upto``: the
+    last of the rows that are not what they were."""
 
-    __slots__ = ("drops", "more", "reasons", "thinned")
+    __slots__ = ("drops", "more", "reasons", "thinned", "upto")
 
     def __init__(self) -> None:
         self.reasons: dict[str, int] = {}
         self.drops = Drops()
-        self.thinned = 0
+        self.thinned = self.upto = 0
         self.more = False
 
     def books(self) -> Iterator[tuple[str, int]]:
@@ -86,11 +90,13 @@ class RoomMaker:
     """The segments of all classes, and what they take together. Used by the database's thread.
 
     damaged  keys of segments that could not be read
+    moved    bytes written so far by thinning and deleting, about: what the rows of a transaction do not account for
     """
 
     def __init__(self, boots: Boots, rooms: Sequence[Room]) -> None:
         self.rooms = rooms
         self.damaged: set[int] = set()
+        self.moved = 0
         self._boots = boots
         self._bytes: Counter[tuple[int, int]] = Counter()  # by class and grade
         self._rows: Counter[int] = Counter()  # by class
@@ -135,6 +141,7 @@ class RoomMaker:
         )
         self._bytes[room, grade] += size
         self._rows[room] += len(times)
+        self.moved += size if grade else 0
 
     def oldest(
         self, connection: sqlite3.Connection, room: int, limit: int, after: int = 0, upto: int | None = None
@@ -155,6 +162,8 @@ class RoomMaker:
         for segment in segments:
             self._bytes[room, segment.grade] -= segment.size
             self._rows[room] -= segment.n
+            # The pages of the data are only put on a list, which holds some 250 of them a page.
+            self.moved += PAGE_SIZE // 2 + segment.size // 128
 
     def _columns(self, connection: sqlite3.Connection, segment: Segment) -> Columns | None:
         """What is in a segment; None when it is damaged."""
@@ -203,6 +212,7 @@ class RoomMaker:
             if not going:
                 return
         self.delete(connection, number, going)
+        lost.upto = max(lost.upto, last_of(going[-1].id))
         lost.more = lost.more or len(going) == DROP_SEGMENTS
 
     def _count(
@@ -239,7 +249,8 @@ class RoomMaker:
         span = SPANS[grade + 1]
         after = max((self._thinned_to.get((number, higher), 0) for higher in range(grade + 1, len(SPANS))), default=0)
         after = max(after, key_of(number, handed))
-        chosen = _whole_spans(self.oldest(connection, number, DROP_SEGMENTS * 5, after), grade, span)
+        there = self.oldest(connection, number, THIN_SEGMENTS, after)
+        chosen = _whole_spans([segment for segment in there if segment.first > handed], grade, span)
         if not chosen:
             return
         acked = min(cursors.values(), default=0)
@@ -257,6 +268,7 @@ class RoomMaker:
         if thinned.columns is not None:
             self.add(connection, number, thinned.columns, chosen[-1].boot, chosen[-1].up, grade + 1)
         self._thinned_to[number, grade + 1] = chosen[-1].id
+        lost.upto = max(lost.upto, last_of(chosen[-1].id))
         lost.more = lost.more or self.bytes_of(number) > NEAR * self.rooms[number].max_bytes
 
 

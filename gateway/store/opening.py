@@ -163,6 +163,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         "synchronous = FULL",  # NORMAL loses acknowledged rows when the power goes
         f"journal_size_limit = {LOG_BYTES}",
         f"wal_autocheckpoint = {2 * LOG_BYTES // PAGE_SIZE}",  # a safety net: we checkpoint between commits
+        "secure_delete = OFF",  # some builds have it on: each row would be written once more, as zeros, to delete it
         "temp_store = MEMORY",
         "foreign_keys = OFF",
         "trusted_schema = OFF",

@@ -38,7 +38,7 @@ from gateway.store.promptness import PATIENCE, Promptness
 from gateway.store.reader import Reader
 from gateway.store.rooms import TELEMETRY, Room
 from gateway.store.routes import needs_of
-from gateway.store.tail import Tail
+from gateway.store.tail import TAIL_BYTES, Tail
 
 LINGER: Final = 1.0
 """Seconds that a message nobody waits for (QoS 0) may wait for others: fewer, larger commits wear a card less."""
@@ -119,6 +119,8 @@ class Outbox(Subscriber):
         self._stored_to = max(self._stored_to, loaded.last)
         self._drops.keep_only(self._readers)
         self._waiting = loaded.waiting
+        # What makes room begins with the oldest, and must not meet what is in memory.
+        self._tail.max_bytes = min(TAIL_BYTES, *(room.max_bytes // 8 for room in self.rooms))
         self._intake.instant = [room.interval is not None for room in self.rooms]
         self._intake.lingers = [self._linger if room.interval is None else room.interval for room in self.rooms]
         self._intake.largest = [room.max_bytes for room in self.rooms]
@@ -170,7 +172,10 @@ class Outbox(Subscriber):
         return Changes({name: reader.position for name, reader in self._readers.items()}, tallies)
 
     def _apply(self, connection: sqlite3.Connection, changes: Changes) -> Applied:
-        return self._table.apply(connection, changes)
+        before = self._table.maker.moved
+        applied = self._table.apply(connection, changes)
+        self._database.checkpoints.expect(self._table.maker.moved - before)
+        return applied
 
     def _join(self, within: float = BOOKKEEPING) -> Changes:
         return self._batch.join(0, within, 0)
@@ -229,6 +234,7 @@ class Outbox(Subscriber):
         for name, position in changes.cursors.items():
             if name in self._kept:
                 self._kept[name] = position
+        self._tail.drop(applied.upto)
         if applied.drops is not None:
             self._drops.merge(applied.drops)
         for reason, n in applied.lost.items():

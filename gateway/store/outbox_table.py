@@ -74,6 +74,7 @@ class Applied(NamedTuple):
 
     written  False when there was nothing that must be: rows, books and positions are still to be kept
     last     the newest number in the table
+    upto     rows up to here may have been dropped or thinned
     lost     rows by reason that somebody will never get, and ``drops`` the same by uplink
     thinned  rows that became part of others
     more     there is more to delete
@@ -81,6 +82,7 @@ class Applied(NamedTuple):
 
     written: bool
     last: int = 0
+    upto: int = 0
     lost: Mapping[str, int] = MappingProxyType({})
     drops: Drops | None = None
     thinned: int = 0
@@ -146,7 +148,7 @@ class OutboxTable:
         self._book(connection, changes, block, lost)
         self._written_at = up
         return Applied(
-            True, self._last, lost.reasons, lost.drops, lost.thinned, self._waiting(connection, cursors),
+            True, self._last, lost.upto, lost.reasons, lost.drops, lost.thinned, self._waiting(connection, cursors),
             more or lost.more,
         )  # fmt: skip
 

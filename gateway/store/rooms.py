@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
+from gateway.store.opening import LOG_BYTES
+
 ROOMS: Final = ("telemetry", "alarm", "command", "result")
 """By their number, which is part of the key of every segment: add at the end only."""
 
@@ -56,7 +58,8 @@ def even_rooms(max_bytes: int, max_age: float, **more: Any) -> tuple[Room, ...]:
 
 
 def share_out(max_bytes: int, max_age: float, thins: bool, asked: Mapping[str, RoomSettings]) -> tuple[Room, ...]:
-    """The rooms of all classes within ``max_bytes`` together. A room is at least one byte."""
+    """The rooms of all classes, which with the database's log stay within ``max_bytes`` together."""
+    max_bytes -= min(LOG_BYTES, max_bytes // 4)
     sizes = [
         asked[name].max_bytes or (0 if share is None else int(max_bytes * share))
         for name, share in zip(ROOMS, SHARES, strict=True)

@@ -30,12 +30,12 @@ def take(rows: Iterable[Row], limit: int, max_bytes: int) -> list[Row]:
 
 
 class Tail:
-    """Blocks in order; the last one may still be filled."""
+    """Blocks in order; the last one may still be filled. ``max_bytes``: of those that are written."""
 
-    __slots__ = ("_blocks", "_bytes", "_max_bytes")
+    __slots__ = ("_blocks", "_bytes", "max_bytes")
 
     def __init__(self, max_bytes: int = TAIL_BYTES) -> None:
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._blocks: deque[Block] = deque()
         self._bytes = 0  # of written blocks
 
@@ -47,12 +47,17 @@ class Tail:
         """The block's commit is over: it may be forgotten when there is no room."""
         block.written = True
         self._bytes += block.bytes
-        while self._bytes > self._max_bytes and self._blocks[0].written:
+        while self._bytes > self.max_bytes and self._blocks[0].written:
             self._forget_first()
 
     def forget(self, seq: int) -> None:
         """Rows up to ``seq`` have left the table, or nobody needs them any more."""
         while self._blocks and self._blocks[0].written and self._blocks[0].last <= seq:
+            self._forget_first()
+
+    def drop(self, seq: int) -> None:
+        """Rows up to ``seq`` are not what they were: where they are is the table."""
+        while self._blocks and self._blocks[0].written and self._blocks[0].first <= seq:
             self._forget_first()
 
     @property

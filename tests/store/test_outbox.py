@@ -190,7 +190,7 @@ def test_beyond_the_bytes_the_oldest_go_and_are_counted_for_whom_they_were_lost(
             ]
             assert bench.metrics.drops == {"outbox_full": 5}
             assert (await outbox.tallies()) == {"stored": 15, "dropped:outbox_full": 5}
-            assert [row.seq for row in await near.read(3, 2, 1000)] in ([4, 5], [6, 7])
+            assert [row.seq for row in await near.read(3, 2, 1000)] == [6, 7]
             without_tail(outbox)
             assert [row.seq for row in await near.read(3, 2, 1000)] == [6, 7]
             status = outbox.status()

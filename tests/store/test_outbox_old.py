@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from gateway.message import USER_PROPERTY
+from gateway.outbound import Row
 from gateway.store import old_rows, opening
 from gateway.store.db import Database
 from gateway.store.old_rows import convert
@@ -50,7 +51,7 @@ def test_all_rows_come_up_as_they_were(bench: Bench, monkeypatch: pytest.MonkeyP
             assert await outbox.tallies() == {"stored": LAST, "produced": 160}
             assert outbox.status()["depth"] == LAST - ACKED
             await store(outbox, message(0))
-            rows = []
+            rows: list[Row] = []
             while more := await reader.read(rows[-1].seq if rows else reader.cursor, 9, 10_000):
                 rows += more
             assert [row.seq for row in rows] == list(range(ACKED + 1, LAST + 2))
