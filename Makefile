@@ -51,6 +51,7 @@ crash: peers ## kill -9 the gateway ROUNDS times under load (20)
 bench: $(stamp) ## numbers of this machine; writes nothing
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.footprint
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.broker
+	@PYTHONPATH=tests $(bin)/python -m benchmarks.neighbours
 
 offline: $(stamp) ## 7 days without the cloud in virtual time: quota, memory, coverage, alarms (minutes)
 	@$(bin)/python -m benchmarks.offline

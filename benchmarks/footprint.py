@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.util
 import os
 import platform
 import sqlite3
@@ -99,9 +98,8 @@ def measure(folder: Path, device_port: int, seconds: float) -> bool:
                 process.stop()
             process.notify.close()
     start = statistics.median(starts)
-    uvloop = "uvloop" if importlib.util.find_spec("uvloop") else "asyncio"
     print(f"machine            {cpu_model()}, {os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}")
-    print(f"software           Python {platform.python_version()}, {uvloop}, SQLite {sqlite3.sqlite_version}")
+    print(f"software           Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}")
     print(f"resident memory    {memory:6.1f} MB   (promise: < {MOST_MEMORY:g}; proportional {shared:.1f})")
     print(f"CPU over {seconds:g} s      {percent:6.2f} %    (promise: < {MOST_CPU:g} % of a core)")
     print(f"start to READY     {start:6.2f} s    (promise: < {MOST_START:g}; slowest of {STARTS}: {max(starts):.2f})")

@@ -103,8 +103,10 @@ class App:
 
     async def run(self) -> None:
         """Start everything, run until ``stop``, end everything. Raises the error that ended it, if one did."""
-        self.parts.server.alarm = asyncio.get_running_loop().call_later
+        loop = asyncio.get_running_loop()
+        self.parts.server.alarm = loop.call_later
         await self.parts.database.open()
+        self.parts.pool.open(loop)
         try:
             self.parts.front_desk.open()
             boots = await begin_boot(self.parts.database, self.clock)
@@ -114,6 +116,7 @@ class App:
             self.parts.build_uplinks()
             await self._live()
         finally:
+            self.parts.pool.close()
             self.parts.front_desk.close()
             self.parts.outbox.finish()
             await self.parts.database.close()
@@ -230,6 +233,7 @@ class App:
             "uplinks": self._status_of("uplink", self.parts.uplinks.items()),
             "drops": dict(self.parts.metrics.drops),
             "counts": dict(self.parts.metrics.counts),
+            "traffic": self.parts.metrics.traffic.status(),
         }
 
     def _status_of(self, kind: str, parts: Iterable[tuple[str, Any]]) -> dict[str, dict[str, Any]]:

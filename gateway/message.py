@@ -33,6 +33,9 @@ HOP_LIMIT: Final = 8
 _UNSET: Final = object()
 
 
+NO_FRAME: Final = (b"", b"")
+
+
 class Message:
     """One publication.
 
@@ -44,10 +47,14 @@ class Message:
     source   who published: "client:<id>", "device:<name>", "rule:<name>", "uplink:<name>", "gateway"
     hops     how many rules it has passed through, see HOP_LIMIT
     props    MQTT 5 properties to pass on: format, content type, response topic, correlation data, user
-    frames   encoded PUBLISH frames by (version, QoS, flags), shared among all receivers; filled by ``mqtt/``
+    frame    an encoded PUBLISH in two parts, shared among all receivers that need the same (``frame_key``: version,
+             QoS, flags); most messages need only one. ``frames``: the others by their key. Filled by ``mqtt/``
     """
 
-    __slots__ = ("topic", "_payload", "_value", "qos", "retain", "time", "expires", "source", "hops", "props", "frames")
+    __slots__ = (
+        "topic", "_payload", "_value", "qos", "retain", "time", "expires", "source", "hops", "props",
+        "frame", "frame_key", "frames",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -72,7 +79,9 @@ class Message:
         self.source = source
         self.hops = hops
         self.props = props
-        self.frames: dict[int, Any] | None = None
+        self.frame_key = -1
+        self.frame: tuple[bytes, bytes] = NO_FRAME
+        self.frames: dict[int, tuple[bytes, bytes]] | None = None
         if payload is None and value is _UNSET:
             self._payload = b""
 

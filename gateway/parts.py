@@ -23,6 +23,7 @@ from gateway.connectors.base import Connector
 from gateway.connectors.commands import Desk
 from gateway.connectors.port import DevicePort
 from gateway.errors import GatewayError
+from gateway.listeners.pool import Pool
 from gateway.login.desk import FrontDesk
 from gateway.metrics import Metrics
 from gateway.mqtt.extras import Extras
@@ -82,11 +83,14 @@ class Parts:
             _make_client_id,
             Extras.of(settings.mqtt),
         )
+        self.pool = Pool(self.server.clock, clock, mqtt.gather)
         version = f"edge-gateway version {__version__}"
         self.sys_topics = SysTopics(self.server, self.broker.status, mqtt.sys.interval, version)
         self.rules = RuleEngine(self.broker, clock, self.metrics)
         self.listeners = {
-            name: kinds.runner("listener", loaded.kinds[f"listener.{name}"])(name, config, self.server, clock)
+            name: kinds.runner("listener", loaded.kinds[f"listener.{name}"])(
+                name, config, self.server, clock, self.pool
+            )
             for name, config in settings.listener.items()
         }
         self._shared: dict[str, Any] = {}
@@ -173,6 +177,9 @@ def _limits(settings: Settings) -> Limits:
         slow_consumer_wait=mqtt.slow_consumer_wait,
         inflight_overflow=mqtt.inflight_overflow,
         slow_consumer=mqtt.slow_consumer,
+        fan_out=mqtt.fan_out,
+        fan_out_count=mqtt.fan_out_count,
+        fan_out_bytes=mqtt.fan_out_bytes,
     )
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 MAX_TOPIC_BYTES = 65_535
 """Longest topic the wire can carry: a two byte length (MQTT 5 section 1.5.4)."""
 
-MAX_LEVELS = 128
-"""Levels in one topic. The standard sets no bound; a trie needs one, or ten bytes of ``/`` buy a deep walk."""
+MAX_LEVELS = 201
+"""Levels in one topic, as many as mosquitto takes. The standard sets no bound; a trie needs one, or a few ``/`` buy a
+deep walk."""
 
 
 def name_problem(name: str) -> str | None:

@@ -89,9 +89,12 @@ class Bans:
         for kind, pattern, ban in self._patterns:
             if kind in names and ban.holds(time) and pattern(names[kind]):
                 return ban
-        return self._of_address(host, time) if self._networks else None
+        return self.of_address(host, time)
 
-    def _of_address(self, host: str, time: float) -> Ban | None:
+    def of_address(self, host: str, time: float) -> Ban | None:
+        """A ban of this address, or of its network, that holds at the wall-clock ``time``, or None."""
+        if not self._networks:
+            return None
         try:
             address = ip_address(host.partition("%")[0])
         except ValueError:

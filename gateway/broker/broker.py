@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
 
-from gateway.broker.port import Done, Gather, Subscriber
+from gateway.broker.port import Done, Gather, Later, Subscriber
 from gateway.broker.retained import Retained
 from gateway.broker.trie import Trie
 from gateway.errors import Refused
@@ -30,7 +30,7 @@ MAX_NESTED: Final = 10_000
 class Broker:
     """Routes messages to subscribers; implements ``broker.port.Publisher``."""
 
-    __slots__ = ("generation", "metrics", "_cache", "_nested", "_publishing", "_retained", "_trie")
+    __slots__ = ("generation", "metrics", "_cache", "_later", "_nested", "_publishing", "_retained", "_trie")
 
     def __init__(self, metrics: Metrics | None = None, retained: Retained | None = None) -> None:
         self.metrics = metrics or Metrics()
@@ -38,6 +38,7 @@ class Broker:
         self._retained = retained or Retained()
         self._cache: dict[str, tuple[Subscriber, ...]] = {}
         self.generation = 0
+        self._later: Later | None = None
         self._publishing = False
         self._nested: deque[tuple[Message, Done | None]] = deque()
 
@@ -48,9 +49,12 @@ class Broker:
             return 0
         self._publishing = True
         try:
-            receivers = self._route(message, done)
+            # What a message brings about goes where it goes, so that it cannot come before it.
+            lane = message.source
+            receivers = self._route(message, done, lane)
             while self._nested:
-                self._route(*self._nested.popleft())
+                answer, answered = self._nested.popleft()
+                self._route(answer, answered, lane)
         finally:
             self._publishing = False
         return receivers
@@ -63,10 +67,14 @@ class Broker:
         if done is not None:
             done(Refused("too many messages published in answer to one", 0x97))
 
-    def _route(self, message: Message, done: Done | None) -> int:
+    def _route(self, message: Message, done: Done | None, lane: str) -> int:
         if message.retain and not self._retained.put(message):
             self.metrics.drop("retained_full")
-        receivers = self.receivers(message.topic)
+        receivers = everybody = self.receivers(message.topic)
+        later = self._later
+        if later is not None and later.wants(lane, len(everybody)):
+            later.take(lane, message, [receiver for receiver in everybody if not receiver.keeps()])
+            receivers = tuple(receiver for receiver in everybody if receiver.keeps())
         if done is None:
             for receiver in receivers:
                 receiver.deliver(message, None)
@@ -80,7 +88,7 @@ class Broker:
                 if not receiver.deliver(message, gather):
                     gather.cancel()
             gather.close()
-        return len(receivers)
+        return len(everybody)
 
     def receivers(self, topic: str) -> tuple[Subscriber, ...]:
         """Who would get a message on ``topic`` now."""
@@ -108,6 +116,14 @@ class Broker:
         self._cache.clear()
         self.generation += 1
         return self._trie.remove(pattern, subscriber)
+
+    def deliver_later(self, later: Later) -> None:
+        """Give ``later`` what it wants from here on."""
+        self._later = later
+
+    def spelling(self, pattern: str) -> str:
+        """The filter as the text that is kept, if it is."""
+        return self._trie.spelling(pattern)
 
     def forget(self) -> None:
         """What ``merge`` answered may not hold any more."""

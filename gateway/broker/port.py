@@ -39,6 +39,10 @@ class Subscriber:
         """
         return self
 
+    def keeps(self) -> bool:
+        """Whether ``deliver`` may return True. Who never keeps anything may get messages later than others."""
+        return True
+
     def express(self, version: int, qos: int) -> Any:
         """Where plain PUBLISHes of this MQTT version and QoS may be handed without being decoded; None: nowhere, this
         receiver wants to see each message. See ``mqtt/express.py``."""
@@ -81,11 +85,27 @@ class Publisher(Protocol):
         """The retained messages that match a filter, in topic order."""
 
 
+class Later(Protocol):
+    """Delivers to those who keep nothing, a few at a time. A lane has an order of its own."""
+
+    def wants(self, lane: str, receivers: int) -> bool:
+        """Whether a message of this lane with so many receivers is better given to ``take``."""
+
+    def take(self, lane: str, message: Message, receivers: Sequence[Subscriber]) -> None:
+        """Deliver a message to all receivers, after everything that is in its lane."""
+
+
 class Router(Publisher, Protocol):
     """What the MQTT server sees beyond a publisher's port: enough to remember where messages go."""
 
     def receivers(self, topic: str) -> Sequence[Subscriber]:
         """Who would get a message on ``topic`` now."""
+
+    def deliver_later(self, later: Later) -> None:
+        """Give ``later`` what it wants from here on."""
+
+    def spelling(self, pattern: str) -> str:
+        """The filter as the text that the broker keeps, if it does, so that a thousand sessions share one."""
 
     def forget(self) -> None:
         """Ask every receiver anew: what they said of topics may not hold any more."""

@@ -1,7 +1,9 @@
-"""The topic trie: which subscriptions match a topic name.
+"""Which subscriptions match a topic name.
 
-One node per level; wildcards are ordinary children called ``+`` and ``#``. Matching walks at most three
-children per level and never looks at subscriptions that cannot match. It keeps no cache: the broker does.
+A filter without wildcards matches one topic: those stand in a dict. The others stand in a tree by level, where a
+filter that has a branch to itself is one ``_Leaf`` at its beginning, and moves down when another comes by. So a
+filter costs one small object wherever it stands, and matching never looks at a branch that cannot match. There is no
+cache: the broker has one.
 """
 
 from __future__ import annotations
@@ -13,14 +15,14 @@ from gateway.broker.port import Subscriber
 Found = list[tuple[Subscriber, Any]]
 
 
-class _Node:
-    """One level. Most nodes have one child or one subscriber: that one stands in the node itself, and ``more`` is a
-    dict of its own only where there are others; a dict costs 230 bytes, and ten thousand filters are no rarity."""
+class _Leaf:
+    """One filter with its subscribers. Most have one: it stands in the leaf itself, and ``more`` is a dict of its own
+    only where there are others; a dict costs 230 bytes, and ten thousand filters are no rarity."""
 
-    __slots__ = ("children", "more", "options", "subscriber")
+    __slots__ = ("more", "options", "pattern", "subscriber")
 
-    def __init__(self) -> None:
-        self.children: dict[str, _Node] = NO_CHILDREN
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
         self.subscriber: Subscriber | None = None
         self.options: Any = None
         self.more: dict[Subscriber, Any] = NO_MORE
@@ -46,6 +48,8 @@ class _Node:
         if subscriber not in self.more:
             return False
         del self.more[subscriber]
+        if not self.more:
+            self.more = NO_MORE
         return True
 
     def collect(self, found: Found) -> None:
@@ -56,10 +60,103 @@ class _Node:
             found.extend(self.more.items())
 
     def is_empty(self) -> bool:
-        return not self.children and self.subscriber is None and not self.more
+        return self.subscriber is None and not self.more
+
+    def fits(self, levels: list[str], at: int) -> bool:
+        """Whether a topic that matches the first ``at`` levels of the filter matches all of them."""
+        pattern = self.pattern
+        depth = pattern.count("/") + 1
+        if pattern[-1] != "#":
+            if depth != len(levels) or depth == at:
+                return depth == len(levels)
+        elif depth == at + 1:
+            # "sport/#" also matches "sport" (section 4.7.1.2).
+            return True
+        wanted = pattern.split("/")
+        for position in range(at, depth):
+            level = wanted[position]
+            if level == "#":
+                return True
+            if position >= len(levels) or (level != "+" and level != levels[position]):
+                return False
+        return True
 
 
-NO_CHILDREN: Final[dict[str, _Node]] = {}
+class _Node:
+    """One level that several filters share.
+
+    plus      what begins with ``+``
+    rest      the filter that goes on with ``#``
+    here      the filter that ends here
+    name, child
+              the one other branch, and ``children`` all others where there are several
+    """
+
+    __slots__ = ("child", "children", "here", "name", "plus", "rest")
+
+    def __init__(self) -> None:
+        self.plus: _Node | _Leaf | None = None
+        self.rest: _Leaf | None = None
+        self.here: _Leaf | None = None
+        self.name = UNNAMED
+        self.child: _Node | _Leaf | None = None
+        self.children: dict[str, _Node | _Leaf] = NO_CHILDREN
+
+    def get(self, level: str) -> _Node | _Leaf | None:
+        if level == "+":
+            return self.plus
+        if level == "#":
+            return self.rest
+        if level == self.name:
+            return self.child
+        return self.children.get(level)
+
+    def put(self, level: str, below: _Node | _Leaf) -> None:
+        """Add or replace one branch; with ``#`` it is a leaf."""
+        if level == "+":
+            self.plus = below
+        elif level == "#":
+            assert isinstance(below, _Leaf), "nothing follows #"
+            self.rest = below
+        elif level == self.name or (self.child is None and level not in self.children):
+            self.name = level
+            self.child = below
+        else:
+            if self.children is NO_CHILDREN:
+                self.children = {}
+            self.children[level] = below
+
+    def drop(self, level: str) -> None:
+        """Remove a branch that is there."""
+        if level == "+":
+            self.plus = None
+        elif level == "#":
+            self.rest = None
+        elif level == self.name:
+            self.name = UNNAMED
+            self.child = None
+        else:
+            del self.children[level]
+            if not self.children:
+                self.children = NO_CHILDREN
+
+    def place(self, leaf: _Leaf, levels: list[str], at: int) -> None:
+        """Hang a filter here, of which this node is level ``at``."""
+        if at == len(levels):
+            self.here = leaf
+        else:
+            self.put(levels[at], leaf)
+
+    def is_empty(self) -> bool:
+        if self.children or self.child is not None:
+            return False
+        return self.plus is None and self.rest is None and self.here is None
+
+
+UNNAMED: Final = "#"
+"""The name of a branch that is not there: no branch but ``rest`` begins with it."""
+
+NO_CHILDREN: Final[dict[str, _Node | _Leaf]] = {}
 NO_MORE: Final[dict[Subscriber, Any]] = {}
 """Stand for empty dicts; never changed."""
 
@@ -67,76 +164,139 @@ NO_MORE: Final[dict[Subscriber, Any]] = {}
 class Trie:
     """Subscriptions by filter. A subscriber has at most one entry for each filter [MQTT-3.8.4-3]."""
 
-    __slots__ = ("_root", "size")
+    __slots__ = ("_exact", "_root", "size")
 
     def __init__(self) -> None:
+        self._exact: dict[str, _Leaf] = {}
         self._root = _Node()
         self.size = 0
         """Number of (filter, subscriber) pairs."""
 
     def add(self, pattern: str, subscriber: Subscriber, options: Any) -> bool:
         """Add or replace; True when the pair is new."""
-        node = self._root
-        for level in pattern.split("/"):
-            child = node.children.get(level)
-            if child is None:
-                if node.children is NO_CHILDREN:
-                    node.children = {}
-                child = node.children[level] = _Node()
-            node = child
-        new = node.add(subscriber, options)
+        leaf = self._find(pattern)
+        if leaf is None:
+            leaf = _Leaf(pattern)
+            if _is_exact(pattern):
+                self._exact[pattern] = leaf
+            else:
+                self._plant(leaf)
+        new = leaf.add(subscriber, options)
         self.size += new
         return new
 
-    def remove(self, pattern: str, subscriber: Subscriber) -> bool:
-        """Remove one pair and the branches it leaves empty; False when it was not there."""
-        path: list[tuple[_Node, str]] = []
+    def spelling(self, pattern: str) -> str:
+        """The filter as the text that is kept here, if it is: whoever keeps it too need not keep another copy."""
+        leaf = self._find(pattern)
+        return pattern if leaf is None else leaf.pattern
+
+    def _find(self, pattern: str) -> _Leaf | None:
+        if _is_exact(pattern):
+            return self._exact.get(pattern)
         node = self._root
         for level in pattern.split("/"):
-            child = node.children.get(level)
-            if child is None:
-                return False
-            path.append((node, level))
-            node = child
-        if not node.remove(subscriber):
+            below = node.get(level)
+            if below is None:
+                return None
+            if isinstance(below, _Leaf):
+                return below if below.pattern == pattern else None
+            node = below
+        return node.here
+
+    def _plant(self, leaf: _Leaf) -> None:
+        """Hang a filter that is not there at the first level that nobody else has."""
+        levels = leaf.pattern.split("/")
+        node = self._root
+        at = 0
+        while at < len(levels):
+            below = node.get(levels[at])
+            if below is None:
+                break
+            if isinstance(below, _Leaf):
+                branch = _Node()
+                branch.place(below, below.pattern.split("/"), at + 1)
+                node.put(levels[at], branch)
+                node = branch
+            else:
+                node = below
+            at += 1
+        node.place(leaf, levels, at)
+
+    def remove(self, pattern: str, subscriber: Subscriber) -> bool:
+        """Remove one pair and the branches it leaves empty; False when it was not there."""
+        leaf = self._find(pattern)
+        if leaf is None or not leaf.remove(subscriber):
             return False
         self.size -= 1
-        for parent, level in reversed(path):
-            child = parent.children[level]
-            if not child.is_empty():
-                break
-            del parent.children[level]
+        if leaf.is_empty():
+            if _is_exact(pattern):
+                del self._exact[pattern]
+            else:
+                self._uproot(leaf)
         return True
+
+    def _uproot(self, leaf: _Leaf) -> None:
+        path: list[tuple[_Node, str]] = []
+        node = self._root
+        for level in leaf.pattern.split("/"):
+            path.append((node, level))
+            below = node.get(level)
+            if below is None or isinstance(below, _Leaf):
+                break
+            node = below
+        else:
+            node.here = None
+            if not node.is_empty():
+                return
+        for parent, level in reversed(path):
+            parent.drop(level)
+            if not parent.is_empty():
+                return
+
+    def is_empty(self) -> bool:
+        """Whether nothing is left, not even a branch without filters."""
+        return not self._exact and self._root.is_empty()
 
     def match(self, topic: str) -> Found:
         """Every (subscriber, options) whose filter matches, in no promised order."""
         found: Found = []
+        exact = self._exact.get(topic)
+        if exact is not None:
+            exact.collect(found)
         levels = topic.split("/")
-        # [MQTT-4.7.2-1]: a leading wildcard does not see topics that begin with "$".
         nodes = [self._root]
+        # [MQTT-4.7.2-1]: a leading wildcard does not see topics that begin with "$".
         hidden = topic.startswith("$")
-        for level in levels:
+        for at, level in enumerate(levels, 1):
             following: list[_Node] = []
             for node in nodes:
-                children = node.children
                 if not hidden:
-                    rest = children.get("#")
-                    if rest is not None:
-                        rest.collect(found)
-                    plus = children.get("+")
+                    if node.rest is not None:
+                        node.rest.collect(found)
+                    plus = node.plus
                     if plus is not None:
-                        following.append(plus)
-                child = children.get(level)
+                        if isinstance(plus, _Node):
+                            following.append(plus)
+                        elif plus.fits(levels, at):
+                            plus.collect(found)
+                child = node.child if level == node.name else node.children.get(level)
                 if child is not None:
-                    following.append(child)
+                    if isinstance(child, _Node):
+                        following.append(child)
+                    elif child.fits(levels, at):
+                        child.collect(found)
             hidden = False
             nodes = following
             if not nodes:
                 return found
         for node in nodes:
-            node.collect(found)
-            # "sport/#" also matches "sport" (section 4.7.1.2).
-            rest = node.children.get("#")
-            if rest is not None:
-                rest.collect(found)
+            if node.here is not None:
+                node.here.collect(found)
+            if node.rest is not None:
+                node.rest.collect(found)
         return found
+
+
+def _is_exact(pattern: str) -> bool:
+    """Whether a filter has no wildcard. ``#`` and ``+`` only stand as whole levels [MQTT-4.7.1-1, MQTT-4.7.1-2]."""
+    return "+" not in pattern and "#" not in pattern

@@ -27,6 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from gateway.config.load import read
     from gateway.config.settings import Settings
     from gateway.errors import ConfigError
+    from gateway.loop import EventLoop
     from gateway.state import make_folder, state_folder
 
     loaded = read(find_settings(args.config, os.environ), Settings, kinds)
@@ -56,15 +57,6 @@ def run(args: argparse.Namespace) -> int:
         gc.set_threshold(50_000, 20, 20)
         await app.run()
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=EventLoop) as runner:
         runner.run(main())
     return 0
-
-
-def _loop_factory() -> Any:
-    """uvloop where it is installed; it is faster and changes nothing else."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop

@@ -94,6 +94,20 @@ class Mqtt:
         text="What happens to messages for a client whose window is full: pending keeps queue_count of them and then "
         "drops the oldest; backpressure lets publishers wait, however long, and drops nothing.",
     )
+    fan_out: Literal["sync", "async"] = setting(
+        "sync",
+        text="How a message reaches many clients: sync serves all of them before anything else happens; async serves "
+        "them in turns, so that other clients are answered meanwhile and the publisher is answered first.",
+    )
+    fan_out_count: int = setting(
+        1000,
+        text="fan_out = async: messages that wait; beyond that each publisher's message makes room first.",
+        check=between(1, 1_000_000),
+        live=True,
+    )
+    fan_out_bytes: Size = setting(
+        MIB, text="The same in bytes of topic and payload.", check=between(0, 1024 * MIB), live=True
+    )
     slow_consumer: Literal["drop", "disconnect"] = setting(
         "drop",
         text="What happens to a client that makes publishers wait for longer than slow_consumer_wait: drop lets nobody "
@@ -101,6 +115,13 @@ class Mqtt:
     )
     slow_consumer_wait: Duration = setting(
         0.5, text="How long publishers wait for a client that reads too slowly.", check=between(0, 60)
+    )
+    gather: Duration = setting(
+        0.002,
+        text="At more than about 500 wake-ups a second, how long messages gather before the sockets are looked at "
+        "again. It halves the CPU for about half of this time more on the way; clients that wait for each answer are "
+        "left alone. 0: never.",
+        check=between(0, 0.1),
     )
     max_sessions: int = setting(
         1000, text="Clients, connected and remembered together.", check=between(1, 1_000_000), live=True

@@ -62,6 +62,9 @@ class Acceptor:
                 return
             self._is_short = False
             sock.setblocking(False)
+            if sock.family != socket.AF_UNIX:
+                # Answers are small, and each turn writes all of them in one piece: waiting for more would only delay.
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._adopt(sock, name)
 
     def _rest(self, error: OSError) -> None:

@@ -16,9 +16,9 @@ from gateway.listeners import bind, tls
 from gateway.listeners.accept import Acceptor, address_text, peer_text
 from gateway.listeners.bind import inode, listen
 from gateway.listeners.certificates import Certificates
-from gateway.listeners.flush import Flusher
 from gateway.listeners.gate import Gate
 from gateway.listeners.layer import Layer, Stack
+from gateway.listeners.pool import Pool
 from gateway.listeners.proxy import ProxyLayer
 from gateway.listeners.shell import LayeredShell, Shell
 from gateway.listeners.tls import BadCertificate, TlsLayer
@@ -38,21 +38,20 @@ class SocketListener(Generic[S]):
     local   everybody who connects is on this machine
     """
 
-    def __init__(self, name: str, settings: S, server: MqttServer, clock: Clock) -> None:
+    def __init__(self, name: str, settings: S, server: MqttServer, clock: Clock, pool: Pool) -> None:
         self.name = name
         self.settings = settings
         self.server = server
         self.clock = clock
+        self.pool = pool
         self.local = settings.is_local
         self.shells: set[Shell] = set()
         self.bound: list[str] = []
         self.loop: asyncio.AbstractEventLoop
-        self.flusher: Flusher
         self.gate: Gate
         self._certificates: Certificates | None = None
         self._proxies = [ipaddress.ip_network(one) for one in settings.proxy_from] if settings.proxy else []
         self._last_file = 0
-        self._adopting: asyncio.TaskGroup
 
     @classmethod
     def check(cls, settings: S) -> Iterator[tuple[str, str]]:
@@ -80,7 +79,6 @@ class SocketListener(Generic[S]):
     async def run(self, up: Callable[[], None]) -> None:
         """Bind, accept, and on cancellation close everything that was accepted."""
         self.loop = asyncio.get_running_loop()
-        self.flusher = Flusher(self.loop)
         metrics, settings = self.server.metrics, self.settings
         if settings.tls is not None:
             try:
@@ -93,18 +91,17 @@ class SocketListener(Generic[S]):
         self._last_file = _file_bound()
         self.gate = Gate(self.loop, settings.max_handshakes, settings.handshake_timeout, metrics)
         self.bound = [f"unix:{path}" if path else address_text(one.getsockname()) for one in sockets]
-        async with asyncio.TaskGroup() as self._adopting:
-            acceptors = [Acceptor(self.loop, one, self._adopt, metrics) for one in sockets]
-            up()
-            try:
-                await asyncio.Event().wait()
-            finally:
-                for acceptor in acceptors:
-                    acceptor.close()
-                if path and inode(path) == our_file:
-                    bind.remove(path)
-                self.bound = []
-                await self._close_all()
+        acceptors = [Acceptor(self.loop, one, self._adopt, metrics) for one in sockets]
+        up()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for acceptor in acceptors:
+                acceptor.close()
+            if path and inode(path) == our_file:
+                bind.remove(path)
+            self.bound = []
+            await self._close_all()
 
     async def _close_all(self) -> None:
         """Flush last words, then give clients a moment to read them."""
@@ -128,17 +125,15 @@ class SocketListener(Generic[S]):
             sock.close()
             return
         address, layers = peer_text(sock, name), self.layers()
-        shell: Any = LayeredShell(self, address, Stack(layers)) if layers else Shell(self, address)
+        shell = LayeredShell(self, sock, address, Stack(layers)) if layers else Shell(self, sock, address)
         self.shells.add(shell)
-        self._adopting.create_task(self._connect(sock, shell))
+        shell.begin()
 
-    async def _connect(self, sock: socket.socket, shell: Any) -> None:
-        try:
-            await self.loop.connect_accepted_socket(lambda: shell, sock)
-        except OSError:
-            # It was gone before it began.
-            self.shells.discard(shell)
-            sock.close()
+    def read_clock(self) -> None:
+        """Bring the server's clock up to date, outside a turn of the pool."""
+        clock = self.server.clock
+        clock.now = self.clock.now()
+        clock.time = self.clock.time()
 
     def _refusal(self, sock: socket.socket, name: Any) -> str:
         """The count that says why this connection is closed at once; empty when it is not."""
@@ -149,10 +144,15 @@ class SocketListener(Generic[S]):
             or sock.fileno() >= self._last_file
         ):
             return "connects_refused"
-        if self._proxies and sock.family != socket.AF_UNIX:
+        if sock.family == socket.AF_UNIX:
+            return ""
+        if self._proxies:
             address = ipaddress.ip_address(name[0].partition("%")[0])
             if not any(address in network for network in self._proxies):
                 return "proxy_refused"
+        # Behind a proxy the client's address is known only at CONNECT, where bans are looked at again.
+        elif self.server.access.bans.of_address(name[0], self.clock.time()) is not None:
+            return "connects_refused"
         return ""
 
     def status(self) -> dict[str, Any]:

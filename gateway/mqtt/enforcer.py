@@ -88,6 +88,9 @@ class Enforcer:
     def recheck(self) -> None:
         """Users, bans, rules or limits have changed: end who may not be here, take back what is not allowed."""
         server = self._server
+        if server.fan_out is not None:
+            # What was published before goes by the rights of before.
+            server.fan_out.flush()
         for session in list(server.sessions.values()):
             who = session.identity
             if who is None:
@@ -105,10 +108,12 @@ class Enforcer:
             ):
                 connection.will = None
             for pattern, subscription in list(session.subscriptions.items()):
-                if server.access.may_subscribe(who, pattern):
-                    subscription.may = server.access.withheld(who, pattern)
-                else:
+                if not server.access.may_subscribe(who, pattern):
                     self._revoke(session, pattern)
+                    continue
+                may = server.access.withheld(who, pattern)
+                if may is not None or subscription.may is not None:
+                    session.subscribe(server.broker, pattern, subscription.limited(may))
         server.forget_routes()
 
     def _expel(self, session: Session, reason: int) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.broker.port import Done, Publisher, Subscriber
+from gateway.broker.port import Done, Router, Subscriber
 from gateway.message import Message
 from gateway.mqtt.reasons import QUOTA_EXCEEDED, TOPIC_FILTER_INVALID
 
@@ -70,7 +70,7 @@ class Exclusive:
         if self._holders.get(pattern) is session:
             del self._holders[pattern]
 
-    def leave(self, session: Session, broker: Publisher) -> None:
+    def leave(self, session: Session, broker: Router) -> None:
         """The connection of ``session`` ends: others may have what it had."""
         for pattern in [pattern for pattern, holder in self._holders.items() if holder is session]:
             session.unsubscribe(broker, pattern)

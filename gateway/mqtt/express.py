@@ -116,7 +116,7 @@ def run_plain(connection: Connection, decoder: Decoder) -> bool:
         return turn.is_pressed()
     decoder.at = at
     metrics = connection.server.metrics
-    metrics.count("messages_in", count)
+    metrics.traffic.messages_in += count
     metrics.traffic.packets_in += count
     metrics.traffic.payload_in += payload
     return True
@@ -133,7 +133,10 @@ def learn(connection: Connection, message: Message) -> None:
         return
     found: list[Outgoing] = []
     keeper: Keeper | None = None
-    for receiver in server.broker.receivers(message.topic):
+    receivers = server.broker.receivers(message.topic)
+    if server.fan_out is not None and server.fan_out.wants(message.source, len(receivers)):
+        return
+    for receiver in receivers:
         way = receiver.express(connection.version, message.qos)
         if way is None:
             return

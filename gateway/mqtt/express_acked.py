@@ -15,6 +15,7 @@ from gateway.mqtt.express import PLAIN as PLAIN_QOS_0
 from gateway.mqtt.express import run_plain
 from gateway.mqtt.incoming import PUBACK, Run
 from gateway.mqtt.outgoing import Item
+from gateway.mqtt.reasons import NO_MATCHING_SUBSCRIBERS, SUCCESS
 
 if TYPE_CHECKING:
     from gateway.mqtt.connection import Connection
@@ -41,6 +42,7 @@ def run_acked(connection: Connection, decoder: Decoder) -> bool:
     is_v5 = connection.version == 5
     key = FLAGS | is_v5 << 4
     answers: list[bytes] = []
+    is_unheard = False  # the same for all answers of a run
     payload_in = 0
     while at + 6 <= end and data[at] == PLAIN:
         length = data[at + 1]
@@ -59,13 +61,17 @@ def run_acked(connection: Connection, decoder: Decoder) -> bool:
         route = connection.express.acked.get(data[start + 2 : body])
         if route is None or (is_v5 and data[body + 2]) or not (data[body] or data[body + 1]):
             break
+        keeper = route.keeper
+        if is_v5 and is_unheard is (keeper is not None or bool(route.receivers)):
+            if answers:
+                break
+            is_unheard = not is_unheard
         for receiver in route.receivers:
             if not receiver.is_ready():
                 break
         if turn.is_pressed() or len(answers) >= room:
             break
         payload = data[rest:stop]
-        keeper = route.keeper
         if keeper is not None:
             if run is None:
                 run = Run(incoming)
@@ -75,7 +81,8 @@ def run_acked(connection: Connection, decoder: Decoder) -> bool:
                 break
         if route.receivers:
             message = Message(route.topic, payload, 1, False, turn.time, None, source)
-            message.frames = {key: (data[at:body], data[body + 2 : stop])}
+            message.frame_key = key
+            message.frame = (data[at:body], data[body + 2 : stop])
             for receiver in route.receivers:
                 receiver.take(Item(message, 1, False, (), None, turn.now))
         answers.append(data[body : body + 2])
@@ -88,12 +95,13 @@ def run_acked(connection: Connection, decoder: Decoder) -> bool:
     decoder.at = at
     if run is None and incoming.waiting:
         run = Run(incoming)  # answers leave in the order of the messages
+    reason = NO_MATCHING_SUBSCRIBERS if is_unheard else SUCCESS
     if run is None:
-        connection.acknowledge(answers)
+        connection.acknowledge(answers, reason)
     else:
-        incoming.owe_run(run, answers)
+        incoming.owe_run(run, answers, reason)
     metrics = connection.server.metrics
-    metrics.count("messages_in", len(answers))
+    metrics.traffic.messages_in += len(answers)
     metrics.traffic.packets_in += len(answers)
     metrics.traffic.payload_in += payload_in
     return True
@@ -104,8 +112,8 @@ def run_pubacks(connection: Connection, decoder: Decoder) -> bool:
     server = connection.server
     session = connection.session
     assert session is not None
-    if server.extras.slow is not None:
-        return False
+    slow = server.extras.slow
+    now = server.clock.now
     data = decoder.data
     at = first = decoder.at
     end = len(data)
@@ -115,8 +123,11 @@ def run_pubacks(connection: Connection, decoder: Decoder) -> bool:
         if not packet_id:
             break
         at += 4
-        if outgoing.acknowledged(packet_id) is None:
+        item = outgoing.acknowledged(packet_id)
+        if item is None:
             server.metrics.count("acks_unknown")
+        elif slow is not None and now - item.since > slow.threshold:
+            slow.late(connection, item)
     decoder.at = at
     server.metrics.traffic.packets_in += (at - first) // 4
     return at > first
@@ -131,6 +142,9 @@ def run(connection: Connection, decoder: Decoder) -> bool:
     first = data[at]
     if first == PUBACK[0]:
         return run_pubacks(connection, decoder)
+    fan_out = connection.server.fan_out
+    if fan_out is not None and connection.session is not None and fan_out.waits(connection.session.source):
+        return False
     if first == PLAIN_QOS_0:
         return connection.express.is_current(connection.server.routes) and run_plain(connection, decoder)
     if first == PLAIN:

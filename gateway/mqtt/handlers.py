@@ -34,6 +34,7 @@ from gateway.mqtt.packets import (
 )
 from gateway.mqtt.properties import SESSION_EXPIRY_INTERVAL, TOPIC_ALIAS, get
 from gateway.mqtt.reasons import (
+    NO_MATCHING_SUBSCRIBERS,
     NO_SUBSCRIPTION_EXISTED,
     NORMAL_DISCONNECTION,
     NOT_AUTHORIZED,
@@ -42,10 +43,12 @@ from gateway.mqtt.reasons import (
     PROTOCOL_ERROR,
     QUOTA_EXCEEDED,
     RECEIVE_MAXIMUM_EXCEEDED,
+    SUCCESS,
     TOPIC_ALIAS_INVALID,
     reason_text,
 )
-from gateway.mqtt.session import Session, Subscription
+from gateway.mqtt.session import Session
+from gateway.mqtt.subscription import subscription
 
 if TYPE_CHECKING:
     from gateway.mqtt.connection import Connection
@@ -63,7 +66,7 @@ def on_publish(connection: Connection, packet: Publish) -> None:
     """PUBLISH: hand the message to the broker; answer when it is safe."""
     server = connection.server
     session = _session(connection)
-    server.metrics.count("messages_in")
+    server.metrics.traffic.messages_in += 1
     server.metrics.traffic.payload_in += len(packet.payload)
     topic, expires, props = packet.topic, None, packet.props
     if props:
@@ -90,7 +93,11 @@ def on_publish(connection: Connection, packet: Publish) -> None:
     )
     incoming = session.incoming
     if packet.qos < 2:
-        server.broker.publish(message, incoming.at_least_once(packet.packet_id) if packet.qos else None)
+        # Of what has no receiver, 0x10 tells a version 5 client so (section 3.4.2.1). PUBREC stays plain, as other
+        # brokers keep it: the standard leaves both open.
+        is_heard = packet.qos == 0 or connection.version < 5 or bool(server.broker.receivers(topic))
+        reason = SUCCESS if is_heard else NO_MATCHING_SUBSCRIBERS
+        server.broker.publish(message, incoming.at_least_once(packet.packet_id, reason) if packet.qos else None)
         if server.express and who.quota is None and topic == asked:
             learn(connection, message)
         return
@@ -169,7 +176,7 @@ def on_pubrec(connection: Connection, packet: PubRec) -> None:
     """PUBREC: the client has it; answer PUBREL, or end the exchange when it refused."""
     outgoing = _session(connection).outgoing
     if packet.reason >= 0x80:
-        outgoing.acknowledged(packet.packet_id)
+        outgoing.refused(packet.packet_id)
     elif outgoing.received(packet.packet_id):
         connection.send(PubRel(packet.packet_id))
     else:
@@ -203,8 +210,8 @@ def on_subscribe(connection: Connection, packet: Subscribe) -> None:
         events.subscribed(connection, packet.filters, reasons)
 
 
-Due = list[tuple[str, Subscription]]
-"""Subscriptions whose retained messages have yet to be sent."""
+Due = list[str]
+"""Filters whose retained messages have yet to be sent."""
 
 
 def subscribe_to(
@@ -222,23 +229,22 @@ def subscribe_to(
         if refusal:
             reasons.append(refusal if connection.version == 5 else V3_FAILURE)
             continue
-        subscription = Subscription(asked.qos, asked.no_local, asked.retain_as_published, ids)
-        if session.identity is not None:
-            subscription.may = server.access.withheld(session.identity, pattern)
-        new = session.subscribe(server.broker, pattern, subscription)
+        may = server.access.withheld(session.identity, pattern) if session.identity is not None else None
+        options = subscription(asked.qos, asked.no_local, asked.retain_as_published, ids, may)
+        new = session.subscribe(server.broker, pattern, options)
         if pattern.startswith(EXCLUSIVE):
             server.extras.exclusive.claim(pattern, session)
         # Retain Handling (section 3.8.3.1): 0 always, 1 only for a new filter, 2 never.
         if asked.retain_handling == 0 or (asked.retain_handling == 1 and new):
-            due.append((pattern, subscription))
+            due.append(pattern)
         reasons.append(asked.qos)
     return tuple(reasons), due
 
 
 def send_due(connection: Connection, due: Due) -> None:
     """Send the retained messages of new subscriptions; SUBACK or CONNACK must be sent."""
-    for pattern, subscription in due:
-        _session(connection).send_retained(connection.server.broker, pattern, subscription)
+    for pattern in due:
+        _session(connection).send_retained(connection.server.broker, pattern)
 
 
 def _refusal(connection: Connection, session: Session, pattern: str) -> int:

@@ -15,15 +15,18 @@ from typing import Final
 from gateway.broker.port import Done
 from gateway.errors import Refused
 from gateway.mqtt.packets import PubAck, PubRec
-from gateway.mqtt.reasons import UNSPECIFIED_ERROR
+from gateway.mqtt.reasons import SUCCESS, UNSPECIFIED_ERROR
 
 Answer = Callable[[PubAck | PubRec, BaseException | None], None]
 
-AnswerRun = Callable[[list[bytes]], None]
-"""Takes the packet ids, two bytes each, of messages that are safe."""
+AnswerRun = Callable[[list[bytes], int], None]
+"""Takes the packet ids, two bytes each, of messages that are safe, and the reason code that says so."""
 
 PUBACK: Final = b"\x40\x02"
 """PUBACK of both versions when there is nothing more to say (MQTT 5 section 3.4.2.1); the packet id follows."""
+
+PUBACK_REASON: Final = b"\x40\x03"
+"""PUBACK of version 5 without properties; the packet id and a reason code follow."""
 
 
 class _Owed:
@@ -44,10 +47,11 @@ class Run:
     does not lose what was not.
     """
 
-    __slots__ = ("_incoming", "_waiting", "error", "packet_ids", "ready")
+    __slots__ = ("_incoming", "_waiting", "error", "packet_ids", "ready", "reason")
 
     def __init__(self, incoming: Incoming) -> None:
         self.packet_ids: list[bytes] = []
+        self.reason = SUCCESS
         self.ready = False
         self.error: BaseException | None = None
         self._incoming = incoming
@@ -109,14 +113,17 @@ class Incoming:
         """What counts against the Receive Maximum: QoS 1 not answered, QoS 2 not completed (MQTT 5 section 4.9)."""
         return len(self._held) + self._acks
 
-    def at_least_once(self, packet_id: int) -> Done:
-        """A QoS 1 PUBLISH came in: the callback to give to ``publish``."""
-        owed = _Owed(PubAck(packet_id))
+    def at_least_once(self, packet_id: int, reason: int = SUCCESS) -> Done:
+        """A QoS 1 PUBLISH came in: the callback to give to ``publish``.
+
+        ``reason``: what the client is told when all goes well.
+        """
+        owed = _Owed(PubAck(packet_id, reason))
         self._owe(owed)
         return partial(self._settle, owed)
 
     def exactly_once(self, packet_id: int) -> Done | None:
-        """A QoS 2 PUBLISH came in: the callback to give to ``publish``, or None when it is a repeat."""
+        """The same for QoS 2, or None when the PUBLISH is a repeat."""
         known = self._held.get(packet_id)
         if known is not None:
             self._owe(known)
@@ -126,9 +133,10 @@ class Incoming:
         self._owe(owed)
         return partial(self._settle, owed)
 
-    def owe_run(self, run: Run, packet_ids: list[bytes]) -> None:
-        """Every message of ``run`` has been handed out."""
+    def owe_run(self, run: Run, packet_ids: list[bytes], reason: int) -> None:
+        """Every message of ``run`` has been handed out. ``reason``: what the client is told when all goes well."""
         run.packet_ids = packet_ids
+        run.reason = reason
         self._queue(run, len(packet_ids), len(packet_ids))
         run(None)
 
@@ -177,7 +185,7 @@ class Incoming:
         error = run.error
         if error is None:
             if self._answer_run is not None:
-                self._answer_run(run.packet_ids)
+                self._answer_run(run.packet_ids, run.reason)
             return
         reason = error.reason if isinstance(error, Refused) else UNSPECIFIED_ERROR
         for packet_id in run.packet_ids:

@@ -22,6 +22,10 @@ class Limits:
     inflight_overflow   ``pending``: what is beyond a receiver's window waits within queue_count and queue_bytes;
                         ``backpressure``: publishers wait as soon as the window is full, however long, and nothing is
                         dropped for a connected client
+    fan_out             ``sync``: a message reaches all its receivers before anything else happens; ``async``: it
+                        reaches clients a few at a time, see ``fan_out.py``
+    fan_out_count       messages that wait for that
+    fan_out_bytes       the same in bytes of payload and topic
     slow_consumer       what a slow receiver gets: ``drop`` loses messages, ``disconnect`` loses its connection
     """
 
@@ -41,6 +45,9 @@ class Limits:
         "slow_consumer_wait",
         "inflight_overflow",
         "slow_consumer",
+        "fan_out",
+        "fan_out_count",
+        "fan_out_bytes",
     )
 
     def __init__(
@@ -60,6 +67,9 @@ class Limits:
         slow_consumer_wait: float = 0.5,
         inflight_overflow: str = "pending",
         slow_consumer: str = "drop",
+        fan_out: str = "sync",
+        fan_out_count: int = 1000,
+        fan_out_bytes: int = 1 << 20,
     ) -> None:
         self.max_packet = max_packet
         self.receive_maximum = receive_maximum
@@ -76,3 +86,6 @@ class Limits:
         self.slow_consumer_wait = slow_consumer_wait
         self.inflight_overflow = inflight_overflow
         self.slow_consumer = slow_consumer
+        self.fan_out = fan_out
+        self.fan_out_count = fan_out_count
+        self.fan_out_bytes = fan_out_bytes

@@ -5,15 +5,18 @@ the client's window, or comes while it is away, waits in ``pending``, bounded in
 is dropped and counted. Retained messages for a new subscription are drawn one by one as room appears, so a
 subscription to everything needs no memory for everything.
 
-It writes frames to a connection and knows no socket. Whether publishers should wait for it is in ``pressure.py``.
+It writes frames to a connection, its ``wire``, and knows no socket. Whether publishers should wait for it is in
+``pressure.py``.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final, Protocol
+from math import ceil
+from typing import TYPE_CHECKING, Final
 
+from gateway.errors import Malformed
 from gateway.message import MESSAGE_EXPIRY, SUBSCRIPTION_IDENTIFIER, Message
 from gateway.metrics import Metrics
 from gateway.mqtt.encode import publish_frame
@@ -21,33 +24,16 @@ from gateway.mqtt.limits import Limits
 from gateway.mqtt.packets import PubRel
 from gateway.mqtt.pressure import Pressure
 from gateway.mqtt.properties import TOPIC_ALIAS
+from gateway.mqtt.reasons import PROTOCOL_ERROR
 from gateway.mqtt.turn import Turn
 
 if TYPE_CHECKING:
+    from gateway.mqtt.connection import Connection
     from gateway.mqtt.shared import Group
 
 
 NOTHING: Final[deque[Item]] = deque()
 """Stands for an empty queue: a deque of its own takes 700 bytes, and most clients never need it. Never changed."""
-
-
-class Wire(Protocol):
-    """What the window needs of a connection."""
-
-    version: int
-    max_packet_out: int
-
-    def write(self, data: bytes) -> None:
-        """Queue bytes for the next flush."""
-
-    def send(self, packet: PubRel) -> None:
-        """Queue a packet, if the client takes one of its size."""
-
-    def room(self) -> bool:
-        """Whether the socket takes more; False also tells publishers to wait."""
-
-    def full(self) -> bool:
-        """Whether not even QoS 0 may be queued any more."""
 
 
 class Item:
@@ -110,7 +96,7 @@ class Outgoing:
         self.pending_bytes = 0
         self.pressure = Pressure(turn, is_slow)
         self.window = limits.max_inflight
-        self.wire: Wire | None = None
+        self.wire: Connection | None = None
 
     # -- messages in ---------------------------------------------------------------------------------------
 
@@ -139,7 +125,7 @@ class Outgoing:
             self._metrics.drop("slow_consumer", count)
             return
         wire.write(run)
-        self._metrics.count("messages_out", count)
+        self._metrics.traffic.messages_out += count
         # For the connection the run is one packet.
         self._metrics.traffic.packets_out += count - 1
         self._metrics.traffic.payload_out += payload
@@ -226,7 +212,7 @@ class Outgoing:
 
     # -- frames out ----------------------------------------------------------------------------------------
 
-    def _start(self, wire: Wire, item: Item) -> None:
+    def _start(self, wire: Connection, item: Item) -> None:
         item.packet_id = self._free_id()
         if self._write(wire, item, False):
             self.inflight[item.packet_id] = item
@@ -238,7 +224,7 @@ class Outgoing:
             if self._next_id not in self.inflight:
                 return self._next_id
 
-    def _write(self, wire: Wire, item: Item, dup: bool) -> bool:
+    def _write(self, wire: Connection, item: Item, dup: bool) -> bool:
         message = item.message
         flags = dup << 3 | item.qos << 1 | item.retain
         # [MQTT-4.3.3-7]: what has been sent once does not expire any more.
@@ -251,7 +237,7 @@ class Outgoing:
             self._metrics.drop("too_large_for_client")
             return False
         wire.write(head + item.packet_id.to_bytes(2, "big") + tail if item.qos else head)
-        self._metrics.count("messages_out")
+        self._metrics.traffic.messages_out += 1
         self._metrics.traffic.payload_out += len(message.payload)
         return True
 
@@ -261,15 +247,23 @@ class Outgoing:
         topic, alias = (message.topic, 0) if not self._aliases_max else self._alias(message.topic)
         if version == 5 and (item.ids or message.expires is not None):
             return publish_frame(topic, message.payload, 5, flags, self._special(item, alias))
-        frames = message.frames
-        if frames is None:
-            frames = message.frames = {}
         # Bits: flags, version, "the alias is known", the alias.
         key = flags | (version == 5) << 4 | (not topic) << 5 | alias << 6
-        frame: tuple[bytes, bytes] | None = frames.get(key)
-        if frame is None:
-            props = message.props + ((TOPIC_ALIAS, alias),) if alias else message.props
-            frame = frames[key] = publish_frame(topic, message.payload, version, flags, props)
+        if message.frame_key == key:
+            return message.frame
+        frames = message.frames
+        found = frames.get(key) if frames is not None else None
+        if found is not None:
+            return found
+        props = message.props + ((TOPIC_ALIAS, alias),) if alias else message.props
+        frame = publish_frame(topic, message.payload, version, flags, props)
+        if message.frame_key < 0:
+            message.frame_key = key
+            message.frame = frame
+        elif frames is None:
+            message.frames = {key: frame}
+        else:
+            frames[key] = frame
         return frame
 
     def _alias(self, topic: str) -> tuple[str, int]:
@@ -287,39 +281,62 @@ class Outgoing:
         message = item.message
         props = message.props
         if message.expires is not None:
-            # [MQTT-3.3.2-6]: the interval shrinks by the time that the message waited here.
-            props += ((MESSAGE_EXPIRY, max(1, int(message.expires - self._turn.now))),)
+            # [MQTT-3.3.2-6]: the interval shrinks by the whole seconds that the message waited here.
+            props += ((MESSAGE_EXPIRY, max(1, ceil(message.expires - self._turn.now))),)
         if alias:
             props += ((TOPIC_ALIAS, alias),)
         return props + tuple((SUBSCRIPTION_IDENTIFIER, identifier) for identifier in item.ids)
 
     # -- answers of the client -----------------------------------------------------------------------------
 
+    # An identifier that is not in flight is nothing bad (section 4.3.3). One that is in flight and waits for another
+    # packet is a violation of the protocol, which ends the connection [MQTT-4.8.0-1 in 3.1.1; 4.13.1-1 in 5].
+
     def acknowledged(self, packet_id: int) -> Item | None:
-        """PUBACK, or PUBREC with an error: this message is done. None for an id that is not in flight."""
-        item = self.inflight.pop(packet_id, None)
-        if item is not None and self.waits():
-            self.refill()
-        return item
+        """PUBACK: this message is done. None for an id that is not in flight. Raises Malformed for QoS 2."""
+        item = self.inflight.get(packet_id)
+        if item is None:
+            return None
+        if item.qos != 1:
+            raise Malformed("PUBACK for a message with QoS 2", PROTOCOL_ERROR)
+        return self._done(item)
+
+    def refused(self, packet_id: int) -> None:
+        """PUBREC with an error: this message is done. Raises Malformed for QoS 1."""
+        if self.received(packet_id):
+            self._done(self.inflight[packet_id])
 
     def received(self, packet_id: int) -> bool:
-        """PUBREC: the client has the message; from now on we owe PUBREL, not PUBLISH. False for an unknown id."""
+        """PUBREC: the client has the message; from now on we owe PUBREL, not PUBLISH. False for an unknown id.
+
+        Raises Malformed for QoS 1.
+        """
         item = self.inflight.get(packet_id)
-        if item is None or item.qos != 2:
+        if item is None:
             return False
+        if item.qos != 2:
+            raise Malformed("PUBREC for a message with QoS 1", PROTOCOL_ERROR)
         item.released = True
         return True
 
     def completed(self, packet_id: int) -> Item | None:
-        """PUBCOMP: the exchange is over. None for an id that waits for no PUBCOMP."""
+        """PUBCOMP: the exchange is over. None for an unknown id. Raises Malformed when PUBREC has not come."""
         item = self.inflight.get(packet_id)
-        if item is None or not item.released:
+        if item is None:
             return None
-        return self.acknowledged(packet_id)
+        if not item.released:
+            raise Malformed("PUBCOMP for a message that waits for another answer", PROTOCOL_ERROR)
+        return self._done(item)
+
+    def _done(self, item: Item) -> Item:
+        del self.inflight[item.packet_id]
+        if self.waits():
+            self.refill()
+        return item
 
     # -- connections come and go ---------------------------------------------------------------------------
 
-    def resume(self, wire: Wire, window: int, aliases: int) -> None:
+    def resume(self, wire: Connection, window: int, aliases: int) -> None:
         """A connection is there: repeat what is in flight, in order, then go on [MQTT-4.4.0-1].
 
         ``window``: the client's Receive Maximum, which also bounds what is repeated at once [MQTT-3.3.4-9].
@@ -332,7 +349,7 @@ class Outgoing:
         self._unsent = list(reversed(self.inflight))
         self.refill()
 
-    def _repeat(self, wire: Wire) -> None:
+    def _repeat(self, wire: Connection) -> None:
         while self._unsent and len(self.inflight) - len(self._unsent) < self.window and wire.room():
             packet_id = self._unsent.pop()
             item = self.inflight.get(packet_id)

@@ -15,6 +15,7 @@ from gateway.message import MESSAGE_EXPIRY, Message
 from gateway.metrics import Metrics
 from gateway.mqtt.enforcer import Enforcer
 from gateway.mqtt.extras import Extras
+from gateway.mqtt.fan_out import FanOut
 from gateway.mqtt.limits import Limits
 from gateway.mqtt.properties import WILL_DELAY_INTERVAL, get
 from gateway.mqtt.reasons import SERVER_SHUTTING_DOWN, SESSION_TAKEN_OVER
@@ -77,6 +78,9 @@ class MqttServer:
         self.sessions: dict[str, Session] = {}
         self.connections: set[Connection] = set()
         self._wills: dict[str, _PendingWill] = {}
+        self.fan_out: FanOut | None = FanOut(self) if limits.fan_out == "async" else None
+        if self.fan_out is not None:
+            broker.deliver_later(self.fan_out)
         self._patience: list[tuple[float, Callable[[], None]]] = []
 
     # -- connections ---------------------------------------------------------------------------------------
@@ -185,6 +189,8 @@ class MqttServer:
     def tick(self) -> None:
         """Close silent clients, send wills that are due, forget expired sessions. Call about once a second."""
         now = self.clock.now
+        if self.fan_out is not None:
+            self.fan_out.drain()
         due = [expire for at, expire in self._patience if at <= now]
         self._patience = [entry for entry in self._patience if entry[0] > now]
         for expire in due:
@@ -204,10 +210,17 @@ class MqttServer:
             self.tracer.tick()
 
     def shutdown(self) -> None:
-        """The gateway stops: tell version 5 clients so; wills are not sent for a clean stop of the server."""
-        for connection in list(self.connections):
-            connection.will = None
+        """The gateway stops: tell version 5 clients so, and publish every will [MQTT-3.1.2-8].
+
+        Of the ends of a connection only DISCONNECT from the client, or a newer connection, takes its will away. Who
+        has a will goes first, so that the others still see it. A will that waits for its delay is published as well:
+        nothing would be there to publish it later.
+        """
+        for connection in sorted(self.connections, key=lambda one: one.will is None):
             connection.end(SERVER_SHUTTING_DOWN, "server shutting down")
+        for pending in self._wills.values():
+            self._publish_will(pending.will, pending.session)
+        self._wills.clear()
 
     def status(self) -> dict[str, Any]:
         """Sessions as a person wants to see them."""

@@ -6,11 +6,11 @@ It is the broker's view of a client: a ``Subscriber`` whose filters may overlap.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from gateway.broker.access import Identity
-from gateway.broker.port import Done, Publisher, Subscriber
+from gateway.broker.port import Done, Router, Subscriber
 from gateway.message import Message
 from gateway.metrics import Metrics
 from gateway.mqtt.exclusive import EXCLUSIVE, Apart
@@ -20,30 +20,18 @@ from gateway.mqtt.outgoing import Item, Outgoing
 from gateway.mqtt.reasons import QUOTA_EXCEEDED
 from gateway.mqtt.shared import PREFIX as SHARED
 from gateway.mqtt.shared import Groups
+from gateway.mqtt.subscription import Subscription
 from gateway.mqtt.turn import Turn
 
 if TYPE_CHECKING:
     from gateway.mqtt.connection import Connection
 
 
-class Subscription:
-    """Options of one filter (MQTT 5 section 3.8.3.1).
-
-    may  which of its topics may be delivered; None when all may
-    """
-
-    __slots__ = ("qos", "no_local", "retain_as_published", "ids", "may")
-
-    def __init__(self, qos: int, no_local: bool = False, as_published: bool = False, ids: tuple[int, ...] = ()) -> None:
-        self.qos = qos
-        self.no_local = no_local
-        self.retain_as_published = as_published
-        self.ids = ids
-        self.may: Callable[[str], bool] | None = None
-
-
 class Nobody(Subscriber):
     """The receiver of a topic that is withheld."""
+
+    def keeps(self) -> bool:
+        return False
 
     def deliver(self, message: Message, done: Done | None) -> bool:
         return False
@@ -76,6 +64,9 @@ class Delivery(Subscriber):
         qos = message.qos if message.qos < self._qos else self._qos
         retain = message.retain and self._retain_as_published
         session.outgoing.send(message, qos, retain, self._ids)
+        return False
+
+    def keeps(self) -> bool:
         return False
 
     def express(self, version: int, qos: int) -> Outgoing | None:
@@ -135,8 +126,9 @@ class Session(Subscriber):
     def deliver(self, message: Message, done: Done | None) -> bool:
         raise AssertionError("a session receives through Delivery")
 
-    def subscribe(self, broker: Publisher, pattern: str, subscription: Subscription) -> bool:
+    def subscribe(self, broker: Router, pattern: str, subscription: Subscription) -> bool:
         """Add or replace a subscription, plain or shared; True when the filter is new to this session."""
+        pattern = broker.spelling(pattern)
         self.subscriptions[pattern] = subscription
         if pattern.startswith(SHARED):
             return self._groups.join(pattern, self, subscription)
@@ -144,7 +136,7 @@ class Session(Subscriber):
             return broker.subscribe(pattern[len(EXCLUSIVE) :], Apart(self), subscription)
         return broker.subscribe(pattern, self, subscription)
 
-    def unsubscribe(self, broker: Publisher, pattern: str) -> bool:
+    def unsubscribe(self, broker: Router, pattern: str) -> bool:
         """Remove a subscription; False when there was none."""
         if self.subscriptions.pop(pattern, None) is None:
             return False
@@ -154,10 +146,11 @@ class Session(Subscriber):
             return broker.unsubscribe(pattern[len(EXCLUSIVE) :], Apart(self))
         return broker.unsubscribe(pattern, self)
 
-    def send_retained(self, broker: Publisher, pattern: str, subscription: Subscription) -> None:
+    def send_retained(self, broker: Router, pattern: str) -> None:
         """Send the retained messages of a new subscription, with the retain flag set [MQTT-3.3.1-8].
 
-        A shared subscription gets none (MQTT 5 section 4.8.2), and No Local holds for retained messages as well.
+        A shared subscription gets none (MQTT 5 section 4.8.2), and No Local holds for retained messages as well. They
+        stop when the subscription goes, and what may be delivered is asked for each.
         """
         if pattern.startswith(SHARED):
             return
@@ -165,12 +158,15 @@ class Session(Subscriber):
 
         def items() -> Iterator[Item]:
             for message in broker.retained(pattern.removeprefix(EXCLUSIVE)):
-                if subscription.no_local and message.source == self.source:
+                mine = self.subscriptions.get(pattern)
+                if mine is None:
+                    return
+                if mine.no_local and message.source == self.source:
                     continue
-                if subscription.may is not None and not subscription.may(message.topic):
+                if mine.may is not None and not mine.may(message.topic):
                     continue
                 if message.expires is None or message.expires > turn.now:
-                    yield Item(message, min(message.qos, subscription.qos), True, subscription.ids, None, turn.now)
+                    yield Item(message, min(message.qos, mine.qos), True, mine.ids, None, turn.now)
 
         self.outgoing.replay(items())
 
@@ -179,7 +175,7 @@ class Session(Subscriber):
         self.incoming.detach()
         self._groups.hand_over(self.outgoing.suspend(), self)
 
-    def forget(self, broker: Publisher) -> None:
+    def forget(self, broker: Router) -> None:
         """The session ends: its subscriptions go, and what it had of shared ones goes to other members."""
         for pattern in list(self.subscriptions):
             self.unsubscribe(broker, pattern)

@@ -14,7 +14,8 @@ from gateway.message import Message
 from gateway.mqtt.outgoing import Item
 
 if TYPE_CHECKING:
-    from gateway.mqtt.session import Session, Subscription
+    from gateway.mqtt.session import Session
+    from gateway.mqtt.subscription import Subscription
 
 PREFIX = "$share/"
 
@@ -46,6 +47,9 @@ class Group(Subscriber):
                 subscription.ids,
                 self,
             )
+        return False
+
+    def keeps(self) -> bool:
         return False
 
     def _choose(self, but: Session | None, topic: str) -> Session | None:

@@ -108,7 +108,7 @@ def test_groups_that_have_changed() -> None:
     assert without_text(client.publish("ops/x", qos=1, packet_id=1)) == [("PubAck", 0x87)]
     world.server.access.users = {"ann": ANN._replace(groups=frozenset({"ops"}))}
     world.server.enforcer.recheck()
-    assert client.publish("ops/x", qos=1, packet_id=2) == [PubAck(2, 0)]
+    assert client.publish("ops/x", qos=1, packet_id=2) == [PubAck(2, 0x10)]
 
 
 def test_limits_that_have_changed() -> None:
@@ -116,7 +116,7 @@ def test_limits_that_have_changed() -> None:
     client, _ = connect(world, "ann", b"secret")
     world.server.access.set_rates(Rates(messages=1, burst=1))
     world.server.enforcer.recheck()
-    assert client.publish("t", qos=1, packet_id=1) == [PubAck(1, 0)]
+    assert client.publish("t", qos=1, packet_id=1) == [PubAck(1, 0x10)]
     assert without_text(client.publish("t", qos=1, packet_id=2)) == [("PubAck", 0x97)]
 
 

@@ -177,7 +177,7 @@ def test_publish_that_is_not_allowed() -> None:
     assert client.publish("b", qos=0) == []
     assert without_text(client.publish("b", qos=1, packet_id=1)) == [("PubAck", 0x87)]
     assert without_text(client.publish("b", qos=2, packet_id=2)) == [("PubRec", 0x87)]
-    assert client.publish("a/b", qos=1, packet_id=3) == [PubAck(3, 0)]
+    assert client.publish("a/b", qos=1, packet_id=3) == [PubAck(3, 0x10)]
     assert world.broker.metrics.drops == {"not_authorized": 3}
 
 
@@ -199,14 +199,14 @@ def test_subscription_that_is_not_allowed(level: int, refused: int) -> None:
 def test_too_many_messages_v5() -> None:
     world = world_of(rates=Rates(messages=1, burst=2))
     client, _ = connect(world, "ann", b"secret")
-    assert client.publish("t", qos=1, packet_id=1) == [PubAck(1, 0)]
+    assert client.publish("t", qos=1, packet_id=1) == [PubAck(1, 0x10)]
     assert client.publish("t") == []
     assert client.publish("t") == []
     assert without_text(client.publish("t", qos=1, packet_id=2)) == [("PubAck", 0x97)]
     assert without_text(client.publish("t", qos=2, packet_id=3)) == [("PubRec", 0x97)]
     assert world.broker.metrics.drops == {"rate_limited": 3}
     world.advance(1)
-    assert client.publish("t", qos=1, packet_id=4) == [PubAck(4, 0)]
+    assert client.publish("t", qos=1, packet_id=4) == [PubAck(4, 0x10)]
 
 
 def test_too_many_messages_v3_are_slowed_down_and_none_is_lost() -> None:

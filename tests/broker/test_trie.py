@@ -42,7 +42,52 @@ def test_removing_everything_leaves_an_empty_tree(patterns: list[str]) -> None:
         assert trie.remove(pattern, subscriber)
         assert not trie.remove(pattern, subscriber)
     assert trie.size == 0
-    assert not trie._root.children
+    assert trie.is_empty()
+
+
+@given(st.lists(FILTER, unique=True, max_size=12), st.data())
+def test_trie_finds_what_is_left_after_some_are_removed(patterns: list[str], data: st.DataObject) -> None:
+    """Filters move down when others come by, and stay there when those go."""
+    trie = Trie()
+    one, other = Subscriber(), Subscriber()
+    for pattern in patterns:
+        trie.add(pattern, one, pattern)
+        trie.add(pattern, other, pattern)
+    gone = [pattern for pattern in patterns if data.draw(st.booleans())]
+    for pattern in gone:
+        assert trie.remove(pattern, one) and trie.remove(pattern, other)
+    back = [pattern for pattern in gone if data.draw(st.booleans())]
+    for pattern in back:
+        assert trie.add(pattern, other, pattern)
+    name = data.draw(NAME)
+    kept = set(patterns) - set(gone)
+    expected = {(one, pattern) for pattern in kept} | {(other, pattern) for pattern in kept | set(back)}
+    assert set(trie.match(name)) == {(who, pattern) for who, pattern in expected if matches(pattern, name)}
+    for pattern in patterns:
+        trie.remove(pattern, one)
+        trie.remove(pattern, other)
+    assert trie.is_empty()
+
+
+def test_an_empty_level_is_a_level_like_others() -> None:
+    trie = Trie()
+    one, other = Subscriber(), Subscriber()
+    for level in ("a", "", "b"):
+        trie.add(f"x/{level}/+", one, level)
+    assert trie.remove("x/a/+", one)
+    trie.add("x//+", other, "")
+    trie.add("x//y/+", other, "y")
+    assert set(trie.match("x//z")) == {(one, ""), (other, "")}
+    assert trie.remove("x//+", one) and trie.remove("x//+", other)
+    assert trie.match("x//z") == []
+
+
+@given(FILTER)
+def test_a_filter_is_kept_as_one_text(pattern: str) -> None:
+    trie = Trie()
+    assert trie.spelling(pattern) is pattern
+    trie.add(pattern, Subscriber(), None)
+    assert trie.spelling("".join(list(pattern))) is pattern
 
 
 @given(st.lists(NAME, unique=True, max_size=10), FILTER)

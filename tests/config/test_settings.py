@@ -52,5 +52,5 @@ def test_every_bound_of_the_mqtt_server_is_a_setting_with_the_same_default() -> 
     }
     rest = {field.name for field in fields(Mqtt)} - set(Limits.__slots__)
     extras = {"exclusive", "sys", "slow", "rewrite", "auto_subscribe"}
-    assert rest - extras == {"max_retained", "retained_bytes"}
+    assert rest - extras == {"gather", "max_retained", "retained_bytes"}
     assert (Retained().max_count, Retained().max_bytes) == (mqtt.max_retained, mqtt.retained_bytes)

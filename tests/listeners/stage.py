@@ -21,6 +21,8 @@ from gateway.config.listener import SocketListener as Settings
 from gateway.config.listener import Tls
 from gateway.listeners.base import SocketListener
 from gateway.listeners.mqtt import MqttListener
+from gateway.listeners.pool import Pool
+from gateway.loop import EventLoop
 from gateway.mqtt.decode import Decoder
 from gateway.mqtt.encode import encode
 from gateway.mqtt.limits import Limits
@@ -131,13 +133,16 @@ async def stage(
 ) -> AsyncIterator[Stage]:
     broker = Broker()
     server = MqttServer(broker, Access(anonymous), Limits(**limits), broker.metrics, lambda: "auto")
-    listener = kind("test", settings or MqttSettings(bind="127.0.0.1:0"), server, Clock())
+    pool = Pool(server.clock, Clock())
+    pool.open(asyncio.get_running_loop())
+    listener = kind("test", settings or MqttSettings(bind="127.0.0.1:0"), server, Clock(), pool)
     up = asyncio.Event()
     task = asyncio.create_task(listener.run(up.set))
     waiting = asyncio.create_task(up.wait())
     await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     if task.done():
+        pool.close()
         await task
     it = Stage(listener, context)
     try:
@@ -148,6 +153,7 @@ async def stage(
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        pool.close()
         assert not listener.shells
         assert not listener.status()["handshakes"]
 
@@ -157,7 +163,8 @@ def on_stage(play: Callable[[Stage], Awaitable[None]], *arguments: Any, **option
         async with stage(*arguments, **options) as it:
             await play(it)
 
-    asyncio.run(main())
+    with asyncio.Runner(loop_factory=EventLoop) as runner:
+        runner.run(main())
 
 
 def write_tls(folder: Path, authority: trustme.CA, **more: Any) -> Tls:

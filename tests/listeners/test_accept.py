@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gateway.broker.bans import Ban, Bans
 from gateway.config.listener import MqttListener as Settings
 from gateway.listeners import accept
 from gateway.listeners.accept import Acceptor
@@ -30,6 +31,18 @@ def test_connections_beyond_the_bound_are_closed_and_counted() -> None:
         await clients[1].ping()
 
     on_stage(play, Settings(bind="127.0.0.1:0", max_connections=3))
+
+
+def test_a_banned_address_is_closed_before_anything_is_said() -> None:
+    async def play(it: Stage) -> None:
+        it.server.access.bans = Bans([Ban("address", "127.0.0.0/8")])
+        assert await (await it.open()).is_over()
+        assert it.counts["connects_refused"] == 1
+        assert "connections" not in it.counts, "MQTT has not seen it"
+        it.server.access.bans = Bans([Ban("address", "127.0.0.0/8", until=1.0), Ban("address", "192.0.2.1")])
+        await it.client("c")
+
+    on_stage(play)
 
 
 def test_some_open_files_are_left_for_the_rest_of_the_gateway() -> None:

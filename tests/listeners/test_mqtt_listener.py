@@ -103,7 +103,6 @@ def test_reading_stops_while_the_store_is_behind_and_goes_on_after() -> None:
             slow.some.clear()
             # What one read of the socket holds may go beyond the bound; what the kernel holds may not.
             assert len(slow.waiting) < 400
-            assert shell.transport is not None
             batch, slow.waiting[:] = list(slow.waiting), []
             for done in batch:
                 done(None)
@@ -116,7 +115,7 @@ def test_reading_stops_while_the_store_is_behind_and_goes_on_after() -> None:
 
 def test_a_taken_address_is_a_reason_to_try_again() -> None:
     async def play(it: Stage) -> None:
-        again = MqttListener("again", Settings(bind=f"127.0.0.1:{it.port}"), it.server, Clock())
+        again = MqttListener("again", Settings(bind=f"127.0.0.1:{it.port}"), it.server, Clock(), it.listener.pool)
         with pytest.raises(Retry, match="cannot bind 127.0.0.1"):
             await again.run(lambda: None)
 
@@ -148,8 +147,7 @@ def test_who_never_reads_is_not_read_from_for_ever() -> None:
         deaf = await it.adopt(wire)
         await deaf.connect("deaf")
         (shell,) = it.listener.shells - {first}
-        assert shell.transport is not None
-        shell.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, small)
+        shell._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, small)
         pings = encode(PingReq(), 5) * 5000
         deaf.writer.transport.pause_reading()  # type: ignore[attr-defined]
         written = 0
@@ -160,7 +158,7 @@ def test_who_never_reads_is_not_read_from_for_ever() -> None:
             assert written < 16 << 20
         connection = shell.connection
         assert connection is not None
-        waiting = connection._out_bytes + shell.transport.get_write_buffer_size()
+        waiting = connection._out_bytes + shell.unsent
         assert waiting < 1 << 20, (
             "one read of the socket may go beyond max_output; what the client sends in all may not"
         )

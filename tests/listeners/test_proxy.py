@@ -11,6 +11,7 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.broker.bans import Ban, Bans
 from gateway.config.listener import MqttListener as Settings
 from gateway.config.listener import Tls
 from gateway.listeners.proxy import LOCAL, PROXY, SIGNATURE, TCP4, TCP6, UNIX, UNSPECIFIED, ProxyLayer
@@ -85,6 +86,20 @@ def test_the_client_behind_the_proxy_is_the_peer() -> None:
         assert connection is not None
         assert connection.peer.address == "203.0.113.9:50001"
         assert not connection.peer.local, "only the proxy is on this machine"
+
+    on_stage(play, Settings(bind="127.0.0.1:0", proxy=True), anonymous=True)
+
+
+def test_a_ban_is_of_the_client_behind_the_proxy() -> None:
+    async def play(it: Stage) -> None:
+        it.server.access.bans = Bans([Ban("address", "127.0.0.1")])
+        assert await connected(await it.open(), header())
+        it.server.access.bans = Bans([Ban("address", "203.0.113.9")])
+        client = await it.open()
+        client.writer.write(header() + CONNECT)
+        answer = await client.next()
+        assert isinstance(answer, ConnAck)
+        assert answer.reason == 0x8A
 
     on_stage(play, Settings(bind="127.0.0.1:0", proxy=True), anonymous=True)
 

@@ -32,7 +32,7 @@ from gateway.mqtt.packets import (
 )
 from gateway.mqtt.wire import pack_varint
 
-DEEP = "/".join("x" * 130)
+DEEP = "/".join("x" * 202)
 
 GOOD: list[tuple[str, int, str, Packet]] = [
     # UTF-8 strings, integers, fixed header

@@ -74,8 +74,8 @@ def test_a_run_is_forwarded_as_one_piece(level: int) -> None:
     assert learned(publisher) == 1
     assert len(reader.connection._out) < 10
     assert reader.connection.take_output().endswith(stream[-1000:])
-    assert world.broker.metrics.counts["messages_in"] == 200
-    assert world.broker.metrics.counts["messages_out"] == 200
+    assert world.broker.metrics.traffic.messages_in == 200
+    assert world.broker.metrics.traffic.messages_out == 200
     assert world.broker.metrics.traffic.payload_in == 200 * 14
 
 

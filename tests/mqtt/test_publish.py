@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.errors import Refused
-from gateway.message import PAYLOAD_FORMAT
+from gateway.message import MESSAGE_EXPIRY, PAYLOAD_FORMAT
 from gateway.mqtt.packets import (
     Disconnect,
     PubAck,
@@ -132,3 +132,15 @@ def test_a_payload_that_is_not_the_text_it_says_is_refused_3_3_2_3_2() -> None:
     assert client.publish("t", "ü".encode(), 1, 3, props=text) == [PubAck(3)]
     assert [message.payload for message in publishes(listener.received())] == ["ü".encode()]
     assert world.broker.metrics.drops == {"payload_format": 3}
+
+
+def test_the_expiry_shrinks_by_whole_seconds_3_3_2_6() -> None:
+    world = World()
+    publisher = world.client("p")
+    publisher.publish("t", b"x", 1, 1, retain=True, props=((MESSAGE_EXPIRY, 5),))
+    left = []
+    for wait in (0.0, 0.9, 0.2, 3.8):
+        world.advance(wait)
+        got = publishes(world.client("r").subscribe("t", 1))
+        left += [dict(message.props)[MESSAGE_EXPIRY] for message in got]
+    assert left == [5, 5, 4, 1], "a message is not taken to be older than it is"

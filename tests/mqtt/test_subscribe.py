@@ -180,3 +180,31 @@ def test_many_retained_messages_reach_a_small_window() -> None:
         packets = client.received()
     assert seen == [f"r/{n:02}" for n in range(50)]
     assert world.broker.metrics.drops == {}
+
+
+def test_what_is_retained_stops_with_its_subscription() -> None:
+    world = World()
+    publisher = world.client("p")
+    for n in range(10):
+        publisher.publish(f"r/{n}", b"x", 1, n + 1, retain=True)
+    client = world.client(props=((RECEIVE_MAXIMUM, 3),))
+    first = publishes(client.subscribe("r/#", 1))
+    assert len(first) == 3
+    client.exchange(Unsubscribe(2, ("r/#",)))
+    for packet in first:
+        client.send(PubAck(packet.packet_id))
+    assert publishes(client.received()) == []
+
+
+def test_sessions_with_the_same_wishes_share_the_filter_and_its_options() -> None:
+    """A thousand clients with one filter keep one text and no options of their own."""
+    world = World()
+    for name in ("a", "b"):
+        world.client(name).subscribe("plant/+/alarm", 1)
+    one, other = (world.server.sessions[name].subscriptions for name in ("a", "b"))
+    (first,), (second,) = one, other
+    assert first is second
+    assert one[first] is other[second]
+    world.client("c").subscribe("plant/+/alarm", 2)
+    assert world.server.sessions["c"].subscriptions[first].qos == 2
+    assert one[first].qos == 1

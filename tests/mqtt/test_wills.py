@@ -14,7 +14,7 @@ from gateway.mqtt.properties import (
     SESSION_EXPIRY_INTERVAL,
     WILL_DELAY_INTERVAL,
 )
-from mqtt.pair import World, publishes
+from mqtt.pair import Keeper, World, publishes
 
 
 def test_will_is_sent_when_the_connection_breaks_3_1_2_8() -> None:
@@ -84,3 +84,21 @@ def test_shutdown_tells_v5_clients() -> None:
     world.server.shutdown()
     assert client.received() == [Disconnect(0x8B)]
     assert client.closed
+
+
+def test_a_stop_of_the_server_publishes_every_will_3_1_2_8() -> None:
+    world = World()
+    keeper = Keeper()
+    world.broker.subscribe("will/#", keeper)
+    watcher = world.client("w")
+    watcher.subscribe("will/#")
+    expiry = ((SESSION_EXPIRY_INTERVAL, 100),)
+    delayed = ((WILL_DELAY_INTERVAL, 10),)
+    world.client("a", 4, will=Will("will/a", b"gone", 0, False))
+    world.client("b", 5, will=Will("will/b", b"gone", 0, False, delayed), props=expiry)
+    world.client("c", 5, will=Will("will/c", b"gone", 0, False, delayed), props=expiry).lose()
+    world.server.shutdown()
+    assert sorted(message.topic for message in keeper.messages) == ["will/a", "will/b", "will/c"]
+    assert [p.topic for p in publishes(watcher.received())] == ["will/a"], "who has no will stays until the others left"
+    world.advance(20)
+    assert len(keeper.messages) == 3, "none is published twice"

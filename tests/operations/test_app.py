@@ -47,6 +47,10 @@ topic_alias_maximum = 21
 slow_consumer_wait = "100ms"
 inflight_overflow = "backpressure"
 slow_consumer = "disconnect"
+gather = "5ms"
+fan_out = "async"
+fan_out_count = 24
+fan_out_bytes = 25
 max_retained = 22
 retained_bytes = 23
 
@@ -97,15 +101,20 @@ def test_every_bound_reaches_its_part(tmp_path: Path) -> None:
         "slow_consumer_wait": 0.1,
         "inflight_overflow": "backpressure",
         "slow_consumer": "disconnect",
+        "fan_out": "async",
+        "fan_out_count": 24,
+        "fan_out_bytes": 25,
     }
     retained = app.parts.broker._retained
     assert (retained.max_count, retained.max_bytes) == (22, 23)
     extras = {"exclusive", "sys", "slow", "rewrite", "auto_subscribe"}
     assert {field.name for field in dataclasses.fields(Mqtt)} - extras == {
         *Limits.__slots__,
+        "gather",
         "max_retained",
         "retained_bytes",
     }
+    assert app.parts.pool.moderator.gather == 0.005
     assert app.parts.database.window == 0.05
     rooms = app.parts.outbox.rooms
     assert sum(room.max_bytes for room in rooms) == (2 << 20) * 3 // 4  # the rest is for the log

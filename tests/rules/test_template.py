@@ -74,7 +74,7 @@ def test_topic(template: str, topic: str, pattern: str) -> None:
     assert (made(FRAME), made.filter) == (topic, pattern)
 
 
-@pytest.mark.parametrize("template", ["", "a/+", "a/#", "a/\0", "{topic}/a", "x{topic}/b", "/".join("a" * 200)])
+@pytest.mark.parametrize("template", ["", "a/+", "a/#", "a/\0", "{topic}/a", "x{topic}/b", "/".join("a" * 202)])
 def test_topic_that_can_never_be_one(template: str) -> None:
     with pytest.raises(RuleError):
         TopicTemplate(template)

@@ -189,7 +189,7 @@ def test_command_whose_local_topic_is_none() -> None:
 
             async def work() -> None:
                 await until(lambda: cloud.of(Subscribe))
-                cloud.send(Publish("x/" * 126, b"", 1, packet_id=1))
+                cloud.send(Publish("x/" * 199, b"", 1, packet_id=1))
                 await until(lambda: cloud.of(PubAck) == [PubAck(1, 0x90)])
 
             await bench.during(work())

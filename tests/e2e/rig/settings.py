@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def listener(port: int, name: str = "local", tls: str = "") -> str:
-    """An MQTT listener on loopback; ``tls`` is the inline table, if any."""
-    return f'[listener.{name}]\nkind = "mqtt"\nbind = "127.0.0.1:{port}"\n' + (f"tls = {tls}\n" if tls else "") + "\n"
+def listener(port: int, name: str = "local", tls: str = "", kind: str = "mqtt") -> str:
+    """A listener on loopback; ``tls`` is the inline table, if any."""
+    head = f'[listener.{name}]\nkind = "{kind}"\nbind = "127.0.0.1:{port}"\n'
+    return head + (f"tls = {tls}\n" if tls else "") + "\n"
 
 
 def point(name: str, address: str, **more: str) -> str:
