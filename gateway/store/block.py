@@ -14,6 +14,7 @@ from typing import Final
 from gateway.broker.port import Done
 from gateway.message import Properties
 from gateway.outbound import Row
+from gateway.store.segment import head_text
 
 ROW_BYTES: Final = 48
 """What a row costs beside its topic and payload: numbers, time, its share of a page."""
@@ -27,22 +28,25 @@ class Head:
 
     room    class of the rows, an index into ``rooms.ROOMS``
     need    uplinks that must have the rows, as bits by their place in the settings
-    key     how it is stored: topic, source, QoS, retain, and the uplinks by name
+    text    how it is stored: topic, source, QoS, retain, and the uplinks by name, as JSON
+    place   where it is in the block that begins with row ``block``
     """
 
-    __slots__ = ("key", "need", "qos", "retain", "room", "size", "source", "topic")
+    __slots__ = ("block", "need", "place", "qos", "retain", "room", "size", "source", "text", "topic")
 
     def __init__(
         self, room: int, need: int, names: tuple[str, ...], topic: str, source: str, qos: int, retain: bool
     ) -> None:
         self.room = room
         self.need = need
-        self.key = (topic, source, qos, retain, names)
+        self.text = head_text((topic, source, qos, retain, names))
         self.topic = topic
         self.source = source
         self.qos = qos
         self.retain = retain
         self.size = ROW_BYTES + len(topic)
+        self.place = 0
+        self.block = 0
 
 
 class Block:
@@ -50,6 +54,7 @@ class Block:
 
     transaction  of the database, the one they are written in
     boot, up     number of this start, and whole seconds since it
+    heads        those in use; ``places`` says for each row which one it has
     payloads     None once settled
     dones        waiters; None when nobody waits
     extras       moment of expiry (wall clock) and properties, by index, of the few rows that have them
@@ -60,7 +65,7 @@ class Block:
     """
 
     __slots__ = (
-        "boot", "bytes", "dones", "extras", "first", "heads", "kept", "marks", "needs", "payloads", "times",
+        "boot", "bytes", "dones", "extras", "first", "heads", "kept", "marks", "needs", "payloads", "places", "times",
         "transaction", "up", "written",
     )  # fmt: skip
 
@@ -70,6 +75,7 @@ class Block:
         self.boot = boot
         self.up = up
         self.heads: list[Head] = []
+        self.places: list[int] = []
         self.payloads: list[bytes | None] = []
         self.times: list[float] = []
         self.dones: list[Done | None] = []
@@ -83,12 +89,21 @@ class Block:
     @property
     def last(self) -> int:
         """Number of the last row; ``first - 1`` when there is none."""
-        return self.first + len(self.heads) - 1
+        return self.first + len(self.payloads) - 1
+
+    @property
+    def count(self) -> int:
+        """Rows, settled ones too."""
+        return len(self.payloads)
 
     def add(self, head: Head, payload: bytes, time: float, done: Done | None) -> None:
         """One more row."""
-        self.needs.add(head.need)
-        self.heads.append(head)
+        if head.block != self.first:
+            head.block = self.first
+            head.place = len(self.heads)
+            self.heads.append(head)
+            self.needs.add(head.need)
+        self.places.append(head.place)
         self.payloads.append(payload)
         self.times.append(time)
         self.dones.append(done)
@@ -97,7 +112,7 @@ class Block:
 
     def add_extras(self, expires: float | None, props: Properties) -> None:
         """The row just added expires, or has properties."""
-        self.extras[len(self.heads) - 1] = (expires, props)
+        self.extras[len(self.payloads) - 1] = (expires, props)
         self.bytes += PROPERTY_BYTES * len(props)
 
     def settle(self, need: int, seq: int) -> list[Done]:
@@ -107,9 +122,9 @@ class Block:
         """
         waiters: list[Done] = []
         start = self.marks.get(need, 0)
-        end = min(seq - self.first + 1, len(self.heads))
+        end = min(seq - self.first + 1, len(self.payloads))
         for index in range(start, end):
-            if self.heads[index].need == need:
+            if self.heads[self.places[index]].need == need:
                 done = self.dones[index]
                 self.remove(index)
                 if done is not None:
@@ -123,7 +138,7 @@ class Block:
         payload = self.payloads[index]
         if payload is None:
             return
-        self.bytes -= self.heads[index].size + len(payload)
+        self.bytes -= self.heads[self.places[index]].size + len(payload)
         extra = self.extras.pop(index, None)
         if extra is not None:
             self.bytes -= PROPERTY_BYTES * len(extra[1])
@@ -135,14 +150,14 @@ class Block:
         """Rows with ``seq > after``: at most ``limit`` and about ``max_bytes`` of payload, but ``at_least`` so many."""
         found: list[Row] = []
         room = max_bytes
-        for index in range(max(0, after + 1 - self.first), len(self.heads)):
+        for index in range(max(0, after + 1 - self.first), len(self.payloads)):
             payload = self.payloads[index]
             if payload is None:
                 continue
             room -= len(payload)
             if len(found) >= limit or (room < 0 and len(found) >= at_least):
                 break
-            head = self.heads[index]
+            head = self.heads[self.places[index]]
             expires: float | None = None
             props: Properties = ()
             extra = self.extras.get(index)

@@ -20,7 +20,7 @@ from gateway.store.drops import Drop, Drops
 from gateway.store.errors import StoreError
 from gateway.store.opening import PAGE_SIZE
 from gateway.store.rooms import ROOMS, Room, key_of, key_range, last_of
-from gateway.store.segment import Columns, pack, unpack
+from gateway.store.segment import Columns, Packed, pack, unpack
 from gateway.store.sql import SQL
 from gateway.store.thin import SPANS, bucket, thin
 
@@ -86,6 +86,19 @@ def size_of(data: bytes) -> int:
     return CELL_BYTES + len(data) + len(data) // PAGE_SIZE * 4 + PAGE_SIZE // 4
 
 
+def insert(connection: sqlite3.Connection, room: int, packed: Packed, boot: int, up: int, grade: int) -> int:
+    """Insert a segment; what it takes."""
+    size = size_of(packed.data)
+    connection.execute(
+        SQL["segment_insert"],
+        (
+            key_of(room, packed.last), packed.first, packed.rows, size, boot, up, packed.since, packed.until, grade,
+            packed.data,
+        ),
+    )  # fmt: skip
+    return size
+
+
 class RoomMaker:
     """The segments of all classes, and what they take together. Used by the database's thread.
 
@@ -131,16 +144,11 @@ class RoomMaker:
 
     # Segments
 
-    def add(self, connection: sqlite3.Connection, room: int, columns: Columns, boot: int, up: int, grade: int) -> None:
+    def add(self, connection: sqlite3.Connection, room: int, packed: Packed, boot: int, up: int, grade: int) -> None:
         """Insert one."""
-        data = pack(columns, always=grade > 0)
-        size, times, key = size_of(data), columns.times, key_of(room, columns.seqs[-1])
-        connection.execute(
-            SQL["segment_insert"],
-            (key, columns.seqs[0], len(times), size, boot, up, min(times), max(times), grade, data),
-        )
+        size = insert(connection, room, packed, boot, up, grade)
         self._bytes[room, grade] += size
-        self._rows[room] += len(times)
+        self._rows[room] += packed.rows
         self.moved += size if grade else 0
 
     def oldest(
@@ -266,7 +274,7 @@ class RoomMaker:
         lost.thinned += thinned.merged
         self.delete(connection, number, chosen)
         if thinned.columns is not None:
-            self.add(connection, number, thinned.columns, chosen[-1].boot, chosen[-1].up, grade + 1)
+            self.add(connection, number, pack(thinned.columns, always=True), chosen[-1].boot, chosen[-1].up, grade + 1)
         self._thinned_to[number, grade + 1] = chosen[-1].id
         lost.upto = max(lost.upto, last_of(chosen[-1].id))
         lost.more = lost.more or self.bytes_of(number) > NEAR * self.rooms[number].max_bytes

@@ -9,9 +9,9 @@ import sqlite3
 from typing import Final
 
 from gateway.message import Properties
-from gateway.store.making_room import size_of
+from gateway.store.making_room import insert
 from gateway.store.props import decode_props
-from gateway.store.rooms import TELEMETRY, key_of
+from gateway.store.rooms import TELEMETRY
 from gateway.store.segment import Columns, pack
 from gateway.store.sql import SQL
 
@@ -33,17 +33,8 @@ def convert(connection: sqlite3.Connection) -> bool:
     extras: dict[int, tuple[float | None, Properties]] = {
         index: (row[6], decode_props(row[9])) for index, row in enumerate(rows) if row[6] is not None or row[9]
     }
-    times = [row[5] for row in rows]
     heads = [(row[8], row[7], row[3], bool(row[4]), ()) for row in rows]
-    columns = Columns([row[0] for row in rows], times, heads, [row[10] for row in rows], extras)
-    data = pack(columns)
-    last = columns.seqs[-1]
-    connection.execute(
-        SQL["segment_insert"],
-        (
-            key_of(TELEMETRY, last), columns.seqs[0], len(rows), size_of(data), boot, up, min(times), max(times), 0,
-            data,
-        ),
-    )  # fmt: skip
-    connection.execute(SQL["old_delete"], {"seq": last})
+    columns = Columns([row[0] for row in rows], [row[5] for row in rows], heads, [row[10] for row in rows], extras)
+    insert(connection, TELEMETRY, pack(columns), boot, up, 0)
+    connection.execute(SQL["old_delete"], {"seq": columns.seqs[-1]})
     return True

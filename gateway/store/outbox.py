@@ -217,7 +217,7 @@ class Outbox(Subscriber):
             waiters = self._carry_over(changes)
         else:
             if block is not None:
-                self._books["stored"] = self._books.get("stored", 0) + len(block.heads)
+                self._books["stored"] = self._books.get("stored", 0) + block.count
                 waiters = [done for done in block.dones if done is not None]
             if applied.written:
                 self._take_in(applied, changes)
@@ -251,7 +251,7 @@ class Outbox(Subscriber):
         """Nothing had to be written: the counts wait for something that must."""
         tallies = dict(changes.tallies)
         if changes.block is not None:
-            tallies["stored"] = tallies.get("stored", 0) + len(changes.block.heads)
+            tallies["stored"] = tallies.get("stored", 0) + changes.block.count
         self._add_tallies(tallies)
 
     def _add_tallies(self, tallies: dict[str, int]) -> None:
@@ -281,14 +281,14 @@ class Outbox(Subscriber):
         handed = {self._bits[name]: reader.handed for name, reader in self._readers.items()}
         waiters: list[Done] = []
         lost = taken = 0
-        for index, head in enumerate(block.heads):
+        for index, place in enumerate(block.places):
             if block.payloads[index] is None:
                 taken += 1
                 continue
             done = block.dones[index]
             if done is not None:
                 waiters.append(done)
-            elif all(seq >= block.first + index for bit, seq in handed.items() if bit & head.need):
+            elif all(seq >= block.first + index for bit, seq in handed.items() if bit & block.heads[place].need):
                 taken += 1
             else:
                 lost += 1

@@ -14,7 +14,7 @@ import heapq
 import sqlite3
 from collections.abc import Collection, Generator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from gateway.outbound import Row
 from gateway.store.block import Block
@@ -24,7 +24,7 @@ from gateway.store.errors import StoreError
 from gateway.store.making_room import Lost, RoomMaker
 from gateway.store.old_rows import convert
 from gateway.store.rooms import ROOMS, Room, key_range
-from gateway.store.segment import MAX_ROWS, Columns, unpack
+from gateway.store.segment import MAX_ROWS, Packed, pack_columns, unpack
 from gateway.store.sql import SQL
 from gateway.store.tail import take
 
@@ -183,14 +183,17 @@ class OutboxTable:
         return convert(connection)
 
     def _append(self, connection: sqlite3.Connection, block: Block) -> None:
-        heads, payloads = block.heads, block.payloads
-        whole = range(len(heads)) if block.kept == len(heads) else [i for i, p in enumerate(payloads) if p is not None]
-        rooms = {head.room for head in heads}
-        for room in sorted(rooms):
-            indexes = whole if len(rooms) == 1 else [i for i in whole if heads[i].room == room]
-            for at in range(0, len(indexes), MAX_ROWS):
-                columns = _columns(block, indexes[at : at + MAX_ROWS])
-                self.maker.add(connection, room, columns, block.boot, block.up, 0)
+        rooms = {head.room for head in block.heads}
+        if block.kept == block.count <= MAX_ROWS and len(rooms) == 1:
+            self.maker.add(connection, rooms.pop(), _pack_whole(block), block.boot, block.up, 0)
+        else:
+            room_of = [head.room for head in block.heads]
+            kept = [index for index, payload in enumerate(block.payloads) if payload is not None]
+            for room in sorted(rooms):
+                indexes = [index for index in kept if room_of[block.places[index]] == room]
+                for at in range(0, len(indexes), MAX_ROWS):
+                    packed = _pack_some(block, indexes[at : at + MAX_ROWS])
+                    self.maker.add(connection, room, packed, block.boot, block.up, 0)
         self._last = block.last
 
     def _book(self, connection: sqlite3.Connection, changes: Changes, block: Block | None, lost: Lost) -> None:
@@ -254,16 +257,25 @@ class OutboxTable:
             cursor.close()
 
 
-def _columns(block: Block, indexes: Sequence[int]) -> Columns:
-    heads, times, payloads, extras = block.heads, block.times, block.payloads, block.extras
-    first = block.first
-    found = [payloads[i] for i in indexes]
-    return Columns(
-        [first + i for i in indexes],
-        [times[i] for i in indexes],
-        [heads[i].key for i in indexes],
-        [payload for payload in found if payload is not None],
-        {at: extras[i] for at, i in enumerate(indexes) if i in extras} if extras else {},
+def _pack_whole(block: Block) -> Packed:
+    """All rows, none of which is settled."""
+    payloads = cast(list[bytes], block.payloads)
+    heads = [head.text for head in block.heads]
+    return pack_columns(range(block.first, block.last + 1), block.times, block.places, heads, payloads, block.extras)
+
+
+def _pack_some(block: Block, indexes: Sequence[int]) -> Packed:
+    """Rows that are not settled, with no head but theirs."""
+    known: dict[int, int] = {}
+    places = [known.setdefault(block.places[index], len(known)) for index in indexes]
+    payloads = [block.payloads[index] for index in indexes]
+    return pack_columns(
+        [block.first + index for index in indexes],
+        [block.times[index] for index in indexes],
+        places,
+        [block.heads[place].text for place in known],
+        [payload for payload in payloads if payload is not None],
+        {at: block.extras[index] for at, index in enumerate(indexes) if index in block.extras},
     )
 
 

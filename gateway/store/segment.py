@@ -58,35 +58,67 @@ class Columns(NamedTuple):
                 )
 
 
-def pack(columns: Columns, always: bool = False) -> bytes:
-    """The BLOB. At least one row, at most MAX_ROWS; ``always``: compress it however long it is."""
-    first = columns.seqs[0]
+class Packed(NamedTuple):
+    """A segment as it is stored: the BLOB, the numbers of its first and last row, how many they are, and the times of
+    the oldest and the newest."""
+
+    data: bytes
+    first: int
+    last: int
+    rows: int
+    since: float
+    until: float
+
+
+def head_text(head: HeadKey) -> bytes:
+    """A head as it is stored."""
+    return json.dumps(head, separators=(",", ":")).encode()
+
+
+def pack(columns: Columns, always: bool = False) -> Packed:
+    """At least one row, at most MAX_ROWS; ``always``: compress it however long it is."""
     # By identity: rows of one topic share the object, and its hash would have to be made for each row.
     known: dict[int, int] = {}
     places = [known.setdefault(id(head), len(known)) for head in columns.heads]
     by_id = {id(head): head for head in columns.heads}
-    heads = json.dumps([by_id[key] for key in known], separators=(",", ":")).encode()
-    extras = b""
-    if columns.extras:
-        items = [(i, expires, encode_props(props)) for i, (expires, props) in columns.extras.items()]
-        extras = json.dumps(items, separators=(",", ":")).encode()
+    heads = [head_text(by_id[key]) for key in known]
+    return pack_columns(columns.seqs, columns.times, places, heads, columns.payloads, columns.extras, always)
+
+
+def pack_columns(
+    seqs: Sequence[int],
+    times: Sequence[float],
+    places: Sequence[int],
+    heads: Sequence[bytes],
+    payloads: Sequence[bytes],
+    extras: dict[int, tuple[float | None, Properties]],
+    always: bool = False,
+) -> Packed:
+    """As ``pack``, where somebody has numbered the heads already: ``places`` has each row's, ``heads`` their texts."""
+    first = seqs[0]
+    known = b"[" + b",".join(heads) + b"]"
+    more = b""
+    if extras:
+        items = [(i, expires, encode_props(props)) for i, (expires, props) in extras.items()]
+        more = json.dumps(items, separators=(",", ":")).encode()
     body = b"".join(
         (
-            _HEADER.pack(len(columns.seqs), len(heads), len(extras), 0),
-            _bytes(array("I", [seq - first for seq in columns.seqs])),
-            _bytes(array("d", columns.times)),
+            _HEADER.pack(len(seqs), len(known), len(more), 0),
+            _bytes(array("I", range(len(seqs)) if isinstance(seqs, range) else [seq - first for seq in seqs])),
+            _bytes(array("d", times)),
             _bytes(array("H", places)),
-            _bytes(array("I", map(len, columns.payloads))),
-            heads,
-            extras,
-            *columns.payloads,
+            _bytes(array("I", map(len, payloads))),
+            known,
+            more,
+            *payloads,
         )
     )
+    data = _PLAIN + body
     if always or len(body) <= PACK_BYTES:
         packed = zlib.compress(body, 1)
         if len(packed) < len(body) - len(body) // 8:
-            return _PACKED + packed
-    return _PLAIN + body
+            data = _PACKED + packed
+    return Packed(data, first, seqs[-1], len(seqs), min(times), max(times))
 
 
 def unpack(first: int, data: bytes) -> Columns:

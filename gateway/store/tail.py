@@ -68,7 +68,7 @@ class Tail:
     @property
     def pending(self) -> int:
         """Rows of the blocks whose commit is not over, settled ones too."""
-        return sum(len(block.heads) for block in self._blocks if not block.written)
+        return sum(block.count for block in self._blocks if not block.written)
 
     @property
     def kept(self) -> int:

@@ -59,7 +59,7 @@ def columns_of(rows: list[Any]) -> Columns:
 @given(st.lists(ROW, min_size=1, max_size=20), st.booleans())
 def test_a_segment_comes_back_as_it_was(rows: list[Any], always: bool) -> None:
     columns = columns_of(rows)
-    back = unpack(columns.seqs[0], pack(columns, always))
+    back = unpack(columns.seqs[0], pack(columns, always).data)
     assert list(back.times) == columns.times
     assert back._replace(times=[]) == columns._replace(times=[])
 
@@ -67,7 +67,7 @@ def test_a_segment_comes_back_as_it_was(rows: list[Any], always: bool) -> None:
 @given(st.lists(ROW, min_size=1, max_size=5), st.data())
 def test_a_damaged_segment_is_an_error_or_reads_to_the_end(rows: list[Any], data: Any) -> None:
     columns = columns_of(rows)
-    packed = bytearray(pack(columns))
+    packed = bytearray(pack(columns).data)
     for _ in range(data.draw(st.integers(1, 3))):
         packed[data.draw(st.integers(0, len(packed) - 1))] ^= data.draw(st.integers(1, 255))
     del packed[data.draw(st.integers(0, len(packed))) :]
@@ -78,7 +78,6 @@ def test_a_damaged_segment_is_an_error_or_reads_to_the_end(rows: list[Any], data
     assert len(back.payloads) == len(back.seqs) == len(back.heads) == len(back.times)
 
 
-HEAD = Head(0, 1, ("a",), "t", "gateway", 0, False)
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("fill"), st.lists(st.integers(0, 300), min_size=1, max_size=5)),
@@ -95,6 +94,7 @@ def test_memory_holds_what_is_not_written_and_the_newest_of_the_rest(
     steps: list[Any], max_bytes: int, after: int, limit: int, read_bytes: int
 ) -> None:
     tail = Tail(max_bytes)
+    head = Head(0, 1, ("a",), "t", "gateway", 0, False)
     blocks: list[Block] = []
     last = 0
     for what, n in steps:
@@ -103,7 +103,7 @@ def test_memory_holds_what_is_not_written_and_the_newest_of_the_rest(
                 blocks.append(Block(0, last + 1, 1, 0))
                 tail.append(blocks[-1])
             for size in n:
-                blocks[-1].add(HEAD, bytes(size), 0.0, None)
+                blocks[-1].add(head, bytes(size), 0.0, None)
                 last += 1
         elif what == "write" and blocks and not blocks[-1].written:
             tail.written(blocks[-1])
