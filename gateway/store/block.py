@@ -19,6 +19,9 @@ from gateway.store.segment import head_text
 ROW_BYTES: Final = 48
 """What a row costs beside its topic and payload: numbers, time, its share of a page."""
 
+GRAIN: Final = 0.01
+"""Seconds that moments are kept apart: of a rush of rows only some have one of their own."""
+
 PROPERTY_BYTES: Final = 50
 """What one MQTT 5 property counts against the bound, whatever its kind."""
 
@@ -61,12 +64,13 @@ class Block:
     bytes        of what is not settled
     kept         rows that are not settled
     needs        each ``need`` among the heads
+    stamps       (index, moment): the row and those behind it came then or later
     written      whether the commit is over, well or not
     """
 
     __slots__ = (
-        "boot", "bytes", "dones", "extras", "first", "heads", "kept", "marks", "needs", "payloads", "places", "times",
-        "transaction", "up", "written",
+        "boot", "bytes", "dones", "extras", "first", "heads", "kept", "marks", "needs", "payloads", "places", "stamps",
+        "times", "transaction", "up", "written",
     )  # fmt: skip
 
     def __init__(self, transaction: int, first: int, boot: int, up: int) -> None:
@@ -84,6 +88,7 @@ class Block:
         self.kept = 0
         self.marks: dict[int, int] = {}
         self.needs: set[int] = set()
+        self.stamps: list[tuple[int, float]] = []
         self.written = False
 
     @property
@@ -145,6 +150,39 @@ class Block:
         self.payloads[index] = None
         self.dones[index] = None
         self.kept -= 1
+
+    def stamp(self, now: float) -> None:
+        """The row just added came now."""
+        if now - self.stamps[-1][1] >= GRAIN:
+            self.stamps.append((len(self.payloads) - 1, now))
+
+    def since(self, index: int) -> float:
+        """When a row came, or a little before."""
+        found = self.stamps[0][1]
+        for first, moment in self.stamps:
+            if first > index:
+                break
+            found = moment
+        return found
+
+    def split(self, index: int) -> Block:
+        """Take the rows from ``index`` on out of this block; they are the block that is returned."""
+        rest = Block(self.transaction, self.first + index, self.boot, self.up)
+        rest.stamps = [(0, self.since(index))]
+        rest.stamps += [(first - index, moment) for first, moment in self.stamps if first > index]
+        for head in self.heads:
+            head.block = 0  # their places are those in the other block from here on
+        for at in range(index, len(self.payloads)):
+            head, payload, done = self.heads[self.places[at]], self.payloads[at], self.dones[at]
+            rest.add(head, payload or b"", self.times[at], done)
+            extra = self.extras.get(at)
+            if extra is not None:
+                rest.add_extras(extra[0], extra[1])
+            if payload is None:
+                rest.remove(at - index)
+            self.remove(at)
+        del self.places[index:], self.payloads[index:], self.times[index:], self.dones[index:]
+        return rest
 
     def rows(self, after: int, limit: int, max_bytes: int, at_least: int) -> list[Row]:
         """Rows with ``seq > after``: at most ``limit`` and about ``max_bytes`` of payload, but ``at_least`` so many."""

@@ -33,6 +33,10 @@ T = TypeVar("T")
 Answer = Callable[[Any, BaseException | None], None]
 """Called once on the loop: (result, None) after the commit, or (None, error)."""
 
+Leave = Callable[[], Callable[[], None] | None]
+"""Called on the loop when the transaction is about to be handed over: takes out what may wait for the next one, and
+returns what is to be called when that one gathers; None: all goes."""
+
 FULL_ITEMS: Final = 500
 FULL_BYTES: Final = 512 << 10
 """A transaction of this size is committed without waiting: more in it would not make it cheaper."""
@@ -98,6 +102,7 @@ class Database:
         self._jobs_open = 0
         self._thread: threading.Thread | None = None
         self._gathering: list[tuple[Work[Any], Answer | None]] = []
+        self._leaving: list[Leave] = []
         self._items = self._bytes = 0  # gathering
         self._items_committing = self._bytes_committing = 0
         self._committing = False
@@ -141,6 +146,7 @@ class Database:
         *,
         size: int = ITEM_BYTES,
         within: float | None = None,
+        leave: Leave | None = None,
     ) -> None:
         """Let ``work`` join the gathering transaction; ``done`` is called once, after its commit.
 
@@ -151,6 +157,8 @@ class Database:
         """
         self._admit(size)
         self._gathering.append((work, done))
+        if leave is not None:
+            self._leaving.append(leave)
         self._count(size, within)
 
     def grow(self, size: int, within: float | None = None, items: int = 1) -> None:
@@ -233,6 +241,10 @@ class Database:
         self._timer = None
         if self._committing or not self._gathering:
             return
+        leaving, self._leaving = self._leaving, []
+        # At the end there is no next one; and what others have added with it must be committed with it.
+        is_alone = len(leaving) == len(self._gathering) and not self._closing
+        following = [join for leave in leaving if (join := leave()) is not None] if is_alone else []
         works, self._gathering = self._gathering, []
         self._items_committing, self._items = self._items, 0
         self._bytes_committing, self._bytes = self._bytes, 0
@@ -247,6 +259,8 @@ class Database:
             self.checkpoints.after_commit(connection, size)
 
         self._put(job)
+        for join in following:
+            join()
 
     # Answers, on the loop
 

@@ -102,6 +102,13 @@ class Intake:
             self._rouse()
         return block
 
+    def resume(self, block: Block, within: float) -> None:
+        """Go on with a block that has been taken over from the transaction before."""
+        self.block = block
+        self._shortest = within
+        self._unsaid = 0
+        self._unsaid_bytes = 0
+
     def take(self, lane: Lane, message: Message, done: Done | None) -> bool:
         """As ``Subscriber.deliver``."""
         try:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -27,9 +27,9 @@ from gateway.metrics import Metrics
 from gateway.outbound import OutboxReader, Row
 from gateway.store.answers import answer
 from gateway.store.batch import Batch
-from gateway.store.block import Block
+from gateway.store.block import GRAIN, Block
 from gateway.store.boots import Boots
-from gateway.store.db import Database
+from gateway.store.db import FULL_BYTES, FULL_ITEMS, Database
 from gateway.store.drops import Drop, Drops
 from gateway.store.errors import StoreError
 from gateway.store.intake import AWAITED, Intake, Lane
@@ -42,6 +42,10 @@ from gateway.store.tail import TAIL_BYTES, Tail
 
 LINGER: Final = 1.0
 """Seconds that a message nobody waits for (QoS 0) may wait for others: fewer, larger commits wear a card less."""
+
+LEAVE_ROWS: Final = FULL_ITEMS // 4
+LEAVE_BYTES: Final = FULL_BYTES // 4
+"""So much may go over into the next transaction, which has room for more then."""
 
 BOOKKEEPING: Final = 1.0
 """Seconds that cursors and counts may wait: losing them to kill -9 repeats rows, it does not lose any."""
@@ -72,7 +76,9 @@ class Outbox(Subscriber):
         self._uplinks = tuple(uplinks)
         self._metrics = metrics
         self._linger = linger
-        self._batch: Batch[Changes, Applied] = Batch(database, self._make_changes, self._apply, self._committed)
+        self._batch: Batch[Changes, Applied] = Batch(
+            database, self._make_changes, self._apply, self._committed, self._leave
+        )
         self._intake = Intake(
             database, self._begin, self._announce, self._rouse, clock.time, self._offset, self._count_refused
         )
@@ -186,8 +192,45 @@ class Outbox(Subscriber):
         boots = self._table.boots
         block = changes.block = Block(self._database.transaction, first, boots.number, boots.up())
         self._tail.append(block)
-        self._promptness.arrived(first, self._clock.now())
+        now = self._clock.now()
+        block.stamps.append((0, now))
+        self._promptness.arrived(first, now)
         return block
+
+    def _leave(self, changes: Changes) -> Callable[[], None] | None:
+        """Rows that came so late that the cloud may yet have them in time go with the next transaction.
+
+        Not when they are so many that they would fill it.
+        """
+        block = changes.block
+        if block is None or not 0 < block.kept <= LEAVE_ROWS or block.bytes > LEAVE_BYTES or not self._table.lazy:
+            return None
+        rest = self._rest(block)
+        if rest <= GRAIN:
+            return None
+        following = block.split(next(i for i, payload in enumerate(block.payloads) if payload is not None))
+        return partial(self._go_on, following, rest)
+
+    def _rest(self, block: Block) -> float:
+        """Seconds that the rows of a block which are not settled may still wait, all of them."""
+        now = self._clock.now()
+        patience = PATIENCE if self._promptness.is_prompt else 0.0
+        rest = float("inf")
+        seen: set[tuple[int, bool]] = set()
+        for index, payload in enumerate(block.payloads):
+            if payload is not None:
+                place, is_awaited = block.places[index], block.dones[index] is not None
+                if (place, is_awaited) not in seen:  # the first of its kind has waited longest
+                    seen.add((place, is_awaited))
+                    most = patience if is_awaited else self._intake.lingers[block.heads[place].room]
+                    rest = min(rest, block.since(index) + most - now)
+        return rest
+
+    def _go_on(self, block: Block, rest: float) -> None:
+        self._batch.join(0, rest, block.kept).block = block
+        block.transaction = self._database.transaction
+        self._tail.append(block)
+        self._intake.resume(block, rest)
 
     def _announce(self, rows: int, size: int, within: float) -> None:
         self._batch.join(size, self._within(within), rows)
@@ -198,6 +241,7 @@ class Outbox(Subscriber):
         return PATIENCE if self._promptness.is_prompt else None
 
     def _rouse(self) -> None:
+        self._intake.block.stamp(self._clock.now())
         asyncio.get_running_loop().call_soon(self._wake_readers)
 
     def _wake_readers(self) -> None:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gateway.broker.broker import Broker
-from gateway.message import Message
+from gateway.message import USER_PROPERTY, Message
+from gateway.outbound import Row
+from gateway.store.block import Block, Head
+from gateway.store.db import Database
+from gateway.store.outbox import LINGER, Outbox
 from gateway.store.outbox_table import LAZY
 from gateway.store.promptness import PATIENCE, Promptness
 from gateway.store.rooms import ROOMS
@@ -159,3 +167,117 @@ def test_a_publisher_waits_for_the_cloud_only_while_it_answers_promptly() -> Non
     promptness.arrived(5, 2.0)
     promptness.acknowledged(9, 2.0 + PATIENCE / 2)
     assert promptness.is_prompt
+
+
+async def hand_over(outbox: Outbox, database: Database) -> None:
+    """The transaction that gathers goes to the disk, with nothing in it but the outbox's."""
+    outbox._batch.join(0, 0.0, 0)
+    await asyncio.sleep(0)
+    await database.read(lambda connection: None)
+
+
+def test_rows_that_came_late_wait_for_the_cloud_in_the_next_transaction(bench: Bench) -> None:
+    async def body() -> None:
+        async with bench.outbox("cloud") as (outbox, database):
+            reader = outbox.reader("cloud")
+            for n in range(3):
+                outbox.deliver(message(n), None)
+            await reader.read(0, 10, 1000)
+            bench.clock.advance(LINGER / 2)
+            for n in range(3, 6):
+                outbox.deliver(message(n), None)
+            reader.acknowledge(4)
+            await hand_over(outbox, database)
+            assert bench.numbers() == []
+            assert [row.seq for row in await reader.read(4, 10, 1000)] == [5, 6]
+            assert outbox.status()["depth"] == 2
+            outbox.deliver(message(6), None)
+            assert [row.seq for row in await reader.read(6, 10, 1000)] == [7]
+            reader.acknowledge(7)
+            await settle(database)
+            assert bench.numbers() == []
+            assert (await outbox.tallies())["stored"] == 7
+
+    run(body)
+
+
+def test_rows_that_have_waited_their_time_go_with_all_that_came_behind_them(bench: Bench) -> None:
+    async def body() -> None:
+        async with bench.outbox("cloud") as (outbox, database):
+            outbox.deliver(message(0), None)
+            bench.clock.advance(LINGER)
+            outbox.deliver(message(1), None)
+            await hand_over(outbox, database)
+            assert bench.numbers() == [1, 2]
+
+    run(body)
+
+
+def test_an_awaited_row_waits_for_the_cloud_no_longer_than_it_may(bench: Bench) -> None:
+    async def body() -> None:
+        async with bench.outbox("cloud") as (outbox, database):
+            reader = outbox.reader("cloud")
+            answers: list[Any] = []
+            outbox.deliver(message(0), answers.append)
+            reader.acknowledge((await reader.read(0, 10, 1000))[-1].seq)  # so prompt that it is waited for
+            outbox.deliver(message(1), answers.append)
+            await hand_over(outbox, database)
+            assert (bench.numbers(), answers) == ([], [None])
+            bench.clock.advance(PATIENCE)
+            await hand_over(outbox, database)
+            assert (bench.numbers(), answers) == ([2], [None, None])
+
+    run(body)
+
+
+def test_what_others_commit_in_the_same_callback_takes_the_rows_along(bench: Bench) -> None:
+    async def body() -> None:
+        async with bench.outbox("cloud") as (outbox, database):
+            outbox.deliver(message(0), None)
+            database.write(lambda connection: None, within=0.0)
+            await hand_over(outbox, database)
+            assert bench.numbers() == [1]
+
+    run(body)
+
+
+def test_a_stop_leaves_no_row_behind(bench: Bench) -> None:
+    async def body() -> None:
+        async with bench.outbox("cloud") as (outbox, _):
+            outbox.deliver(message(0), None)
+
+    run(body)
+    assert bench.numbers() == [1]
+
+
+def rows_of(block: Block) -> list[Row]:
+    return block.rows(0, 1000, 10**9, 0)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.integers(0, 9), st.booleans()), min_size=1, max_size=12),
+    st.sets(st.integers(0, 11)),
+    st.data(),
+)
+def test_two_parts_of_a_block_are_the_block(
+    arriving: list[tuple[int, int, bool]], settled: set[int], data: st.DataObject
+) -> None:
+    heads = [Head(0, 1 << n, (f"u{n}",), f"t{n}", "gateway", 0, False) for n in range(2)]
+    block = Block(1, 7, 1, 0)
+    block.stamps.append((0, 0.0))
+    for number, (place, size, has_props) in enumerate(arriving):
+        block.add(heads[place], bytes(size), float(number), None)
+        block.stamp(float(number))
+        if has_props:
+            block.add_extras(1.0, ((USER_PROPERTY, ("a", str(number))),))
+    for index in settled:
+        if index < len(arriving):
+            block.remove(index)
+    whole, kept, size = rows_of(block), block.kept, block.bytes
+    moments = [block.since(index) for index in range(block.count)]
+    index = data.draw(st.integers(0, len(arriving) - 1))
+    rest = block.split(index)
+    assert (block.last + 1, rest.first, rest.count) == (7 + index, 7 + index, len(arriving) - index)
+    assert rows_of(block) + rows_of(rest) == whole
+    assert (block.kept + rest.kept, block.bytes + rest.bytes) == (kept, size)
+    assert [rest.since(at) for at in range(rest.count)] == moments[index:]
