@@ -14,7 +14,20 @@ from gateway.errors import ConfigError, GatewayError
 
 EX_CONFIG: Final = 78
 
-COMMANDS: Final = ("run", "check", "schema", "test", "status", "session", "pub", "sub", "user", "access", "demo")
+COMMANDS: Final = (
+    "run",
+    "check",
+    "schema",
+    "test",
+    "status",
+    "session",
+    "delayed",
+    "pub",
+    "sub",
+    "user",
+    "access",
+    "demo",
+)
 """One file each in ``cli/``; only the one that is asked for is imported."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -32,8 +33,11 @@ TICK_SECONDS: Final = 1.0
 READY_PATIENCE: Final = 5.0
 """Seconds to wait for the listeners before READY is said without them: an address may come later."""
 
-DESK_PATIENCE: Final = 4.0
+DESK_PATIENCE: Final = 3.5
 """Seconds that a command which has begun may take when the gateway stops; all of it must fit in five."""
+
+DELAYED_PATIENCE: Final = 0.5
+"""Seconds for the last commit but one."""
 
 
 class App:
@@ -112,13 +116,20 @@ class App:
             boots = await begin_boot(self.parts.database, self.clock)
             self.boot = boots.number
             await self.parts.outbox.load(boots)
+            await self.parts.open_queues(boots)
+            self.parts.queues.alarm = loop.call_later
             self.parts.load_rules()
             self.parts.build_uplinks()
+            await self.parts.recall(boots)
+            await self.parts.open_delayed(boots)
+            await self.parts.open_dedup(boots)
+            self.parts.delayed.alarm = loop.call_later
             await self._live()
         finally:
             self.parts.pool.close()
             self.parts.front_desk.close()
             self.parts.outbox.finish()
+            self.parts.queues.close()
             await self.parts.database.close()
             self._notifier.close()
         if self._fatal is not None:
@@ -131,6 +142,7 @@ class App:
             "access": self._access_status,
             "reload-access": lambda request: self.reload_access(),
             **SessionDesk(self.parts.server).commands(),
+            **parts.delayed_commands.commands(),
         }
         control = ControlServer(self.state, commands, {"trace": self.parts.server.tracer.begin})
         async with asyncio.TaskGroup() as group:
@@ -145,11 +157,13 @@ class App:
             self._notifier.stopping()
             log.info("stopping")
             ticking.cancel()
+            self.parts.delayed.close()
             self.parts.server.shutdown()
             await _end(fronts)
             await self._finish_commands()
             await _end(outer)
             await _end(inner)
+            await self._finish_delayed()
 
     def _keep(
         self, group: asyncio.TaskGroup, kind: str, name: str, run: Callable[[Callable[[], None]], Awaitable[None]]
@@ -172,11 +186,19 @@ class App:
             async with asyncio.timeout(DESK_PATIENCE):
                 await asyncio.gather(*(desk.drain() for desk in self.parts.desks.values()))
 
+    async def _finish_delayed(self) -> None:
+        """What is being delivered is deleted in the last commit, if it is safe by then; else it comes again."""
+        with contextlib.suppress(TimeoutError, GatewayError, sqlite3.Error):
+            async with asyncio.timeout(DELAYED_PATIENCE):
+                await self.parts.delayed_commands.settle()
+
     async def _tick(self) -> None:
         watchdog_due = self.clock.now()
         while True:
             now, _ = self.parts.read_clocks()
             self.parts.server.tick()
+            self.parts.delayed.tick()
+            self.parts.queues.tick()
             self.parts.sys_topics.tick()
             interval = self._notifier.watchdog_interval
             if interval is not None and now >= watchdog_due:
@@ -214,6 +236,7 @@ class App:
 
     async def status(self) -> dict[str, Any]:
         """Everything that a person or a program wants to know at a glance; plain JSON types."""
+        dedup = self.parts.server.extras.dedup
         return {
             "gateway": {
                 "name": self.name,
@@ -229,6 +252,9 @@ class App:
                 for name, entry in self._status_of("device", self.parts.devices.items()).items()
             },
             "rules": self.parts.rules.status(),
+            "delayed": self.parts.delayed.status(),
+            "dedup": dedup.status() if dedup is not None else None,
+            "queues": [status for _, status in self.parts.queues.statuses()],
             "outbox": {**self.parts.outbox.status(), "books": await self.parts.outbox.tallies()},
             "uplinks": self._status_of("uplink", self.parts.uplinks.items()),
             "drops": dict(self.parts.metrics.drops),

@@ -13,6 +13,8 @@ from typing import Any
 
 from gateway import __version__, kinds
 from gateway.broker.broker import Broker
+from gateway.broker.delayed import DelayedDesk
+from gateway.broker.queue_desk import QueueDesk
 from gateway.broker.retained import Retained
 from gateway.clock import Clock
 from gateway.config.find import rule_files
@@ -26,17 +28,27 @@ from gateway.errors import GatewayError
 from gateway.listeners.pool import Pool
 from gateway.login.desk import FrontDesk
 from gateway.metrics import Metrics
+from gateway.mqtt.dedup import Dedup, KnownId
 from gateway.mqtt.extras import Extras
 from gateway.mqtt.limits import Limits
+from gateway.mqtt.restore import restore
 from gateway.mqtt.server import MqttServer
 from gateway.mqtt.sys_topics import SysTopics
 from gateway.rules.engine import RuleEngine
 from gateway.rules.load import load as load_rules
+from gateway.store.boots import EARLIEST, Boots
 from gateway.store.db import Database
+from gateway.store.dedup import load_dedup
+from gateway.store.delayed import load_delayed
+from gateway.store.delayed_commands import DelayedCommands
 from gateway.store.ledger import Ledger
 from gateway.store.outbox import Outbox
+from gateway.store.queue_bounds import bounds_of
+from gateway.store.queues import QueueStore
+from gateway.store.retained import RetainedStore
 from gateway.store.rooms import ROOMS, Room, share_out
 from gateway.store.routes import routes_of
+from gateway.store.sessions import Sessions
 
 
 class Parts:
@@ -66,6 +78,7 @@ class Parts:
         mqtt = settings.mqtt
         self.broker = Broker(self.metrics, Retained(mqtt.max_retained, mqtt.retained_bytes))
         self.database = Database(state / "gateway.db", window=settings.store.window, on_error=on_lost)
+        self.broker.gate = self.database
         self.outbox = Outbox(
             self.database,
             clock,
@@ -74,6 +87,9 @@ class Parts:
             self.metrics,
             linger=settings.store.linger,
         )
+        self.sessions = Sessions(self.database, clock)
+        self.retained = RetainedStore(self.database, clock, self.metrics)
+        self.broker.keeper = self.retained
         self.front_desk = FrontDesk(state, loaded, self.read_clocks)
         self.server = MqttServer(
             self.broker,
@@ -82,8 +98,24 @@ class Parts:
             self.metrics,
             _make_client_id,
             Extras.of(settings.mqtt),
+            self.sessions,
         )
         self.pool = Pool(self.server.clock, clock, mqtt.gather)
+        delayed = mqtt.delayed
+        self.delayed = DelayedDesk(
+            self.broker,
+            clock,
+            self.metrics,
+            delayed.enabled,
+            delayed.max_count,
+            delayed.max_bytes,
+            delayed.max_delay,
+            EARLIEST,
+        )
+        self.server.extras.read_delay = self.delayed.read
+        self.queue_store = QueueStore(self.database, clock)
+        self.queues = QueueDesk(settings.queue, settings.stream, settings.queues, clock, self.metrics)
+        self.server.queues = self.queues
         version = f"edge-gateway version {__version__}"
         self.sys_topics = SysTopics(self.server, self.broker.status, mqtt.sys.interval, version)
         self.rules = RuleEngine(self.broker, clock, self.metrics)
@@ -124,6 +156,28 @@ class Parts:
         )
         self.broker.subscribe(f"{topic}/+/set", desk)
 
+    async def open_delayed(self, boots: Boots) -> None:
+        """Take up the delayed messages as the last stop left them; those that are late go out with the first tick."""
+        shelf, entries, last = await load_delayed(self.database, boots)
+        self.delayed.open(shelf, entries, last)
+        self.delayed_commands = DelayedCommands(self.delayed, shelf, self.clock)
+
+    async def open_dedup(self, boots: Boots) -> None:
+        """Recall the ids of messages that were taken already."""
+        settings = self.settings.mqtt.dedup
+        if settings.window:
+            shelf, stored = await load_dedup(self.database, boots, self.clock)
+            known = [KnownId(one.number, one.client, one.id, one.since) for one in stored]
+            self.server.extras.dedup = Dedup(
+                shelf, self.metrics, settings.window, settings.max_ids, settings.max_total, known
+            )
+
+    async def open_queues(self, boots: Boots) -> None:
+        """Take up the queues and streams as the last stop left them."""
+        settings = self.settings
+        stored = await self.queue_store.load(boots, bounds_of(settings.queue, settings.stream))
+        self.queues.open(self.queue_store.shelf, stored, self.broker)
+
     def build_uplinks(self) -> None:
         """The uplinks, once the outbox knows where each of them is."""
         for name, config in self.settings.uplink.items():
@@ -141,6 +195,14 @@ class Parts:
         forwards = {name: uplink.forward for name, uplink in self.settings.uplink.items()}
         for pattern, routes in routes_of(forwards).items():
             self.broker.subscribe(pattern, self.outbox, routes)
+
+    async def recall(self, boots: Boots) -> None:
+        """Retained messages, sessions and wills, once everybody who may get a will has subscribed and rights are
+        known."""
+        await self.retained.load(boots, self.broker.restore)
+        stored = await self.sessions.load(boots)
+        self.read_clocks()
+        restore(self.server, self.sessions, stored)
 
     def load_rules(self) -> None:
         """Read the rule files and swap the whole set. Raises ConfigError; the set that runs then stays."""
@@ -167,6 +229,8 @@ def _limits(settings: Settings) -> Limits:
         max_inflight=mqtt.max_inflight,
         queue_count=mqtt.queue_count,
         queue_bytes=mqtt.queue_bytes,
+        offline_queue=mqtt.offline_queue,
+        offline_bytes=mqtt.offline_bytes,
         max_output=mqtt.max_output,
         max_sessions=mqtt.max_sessions,
         max_subscriptions=mqtt.max_subscriptions,

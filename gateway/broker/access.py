@@ -32,6 +32,8 @@ from gateway.broker.identity import (
     Proven,
     User,
 )
+from gateway.broker.queue_port import PLACES
+from gateway.delay import target_filter
 from gateway.errors import Refused
 
 __all__ = [
@@ -215,7 +217,7 @@ class Access:
     def explain(self, who: Identity, action: str, topic: str) -> Decision:
         """The rule that decides, with its answer. ``action`` is ``publish`` or ``subscribe``."""
         grants = self._grants(who)
-        return grants.publish(topic) if action == "publish" else grants.subscribe(bare_filter(topic))
+        return grants.publish(target_filter(topic)) if action == "publish" else grants.subscribe(bare_filter(topic))
 
     def _grants(self, who: Identity) -> Grants:
         if who.grants is None:
@@ -224,7 +226,12 @@ class Access:
 
 
 def bare_filter(pattern: str) -> str:
-    """What a subscription is about: ``$share/NAME/`` and ``$exclusive/`` are ways to subscribe, not topics."""
+    """What a subscription is about: ``$share/NAME/`` and ``$exclusive/`` are ways to subscribe, not topics.
+
+    A subscription to a queue, ``$queue/NAME``, gets all of its topics.
+    """
     if pattern.startswith("$share/") and pattern.count("/") >= 2:
         return pattern.split("/", 2)[2]
+    if pattern.partition("/")[0] in PLACES and pattern.count("/") == 1:
+        return f"{pattern}/#"
     return pattern.removeprefix("$exclusive/")

@@ -68,15 +68,20 @@ BUILT_IN: Final = (Rule(0, "deny", frozenset({"publish"}), "$SYS/#", where="buil
 
 SHIPPED: Final = (
     *(
-        Rule(SHIPPED_PRIORITY, "allow", BOTH, "#", group=group, where="shipped rule")
+        Rule(SHIPPED_PRIORITY, "allow", BOTH, topic, group=group, where="shipped rule")
         for group in (LOCAL, "admins", USERS, ANONYMOUS)
+        for topic in ("#", "$queue/#", "$stream/#")
+    ),
+    *(
+        Rule(SHIPPED_PRIORITY, "allow", BOTH, "$dlq/#", group=group, where="shipped rule")
+        for group in (LOCAL, "admins")
     ),
     *(
         Rule(SHIPPED_PRIORITY, "allow", frozenset({"subscribe"}), "$SYS/#", group=group, where="shipped rule")
         for group in (LOCAL, "admins")
     ),
 )
-"""Used while the settings have no rule: who is let in may do everything outside ``$``."""
+"""Used while the settings have no rule: who is let in may do everything outside ``$``, and use queues and streams."""
 
 
 def topic_problem(text: str) -> str | None:

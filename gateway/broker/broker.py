@@ -10,13 +10,15 @@ It does not know clients, sessions, files or time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from gateway.broker.port import Done, Gather, Later, Subscriber
+from gateway.broker.batch import refusal
+from gateway.broker.port import Done, Gate, Gather, Later, Subscriber
 from gateway.broker.retained import Retained
 from gateway.broker.trie import Trie
-from gateway.errors import Refused
+from gateway.delay import DELAYED
+from gateway.errors import GatewayError, Refused
 from gateway.message import Message
 from gateway.metrics import Metrics
 
@@ -28,54 +30,119 @@ MAX_NESTED: Final = 10_000
 
 
 class Broker:
-    """Routes messages to subscribers; implements ``broker.port.Publisher``."""
+    """Routes messages to subscribers; implements ``broker.port.Publisher``.
 
-    __slots__ = ("generation", "metrics", "_cache", "_later", "_nested", "_publishing", "_retained", "_trie")
+    gate    the store, to be asked before a batch; None: there is none that could be behind
+    keeper  gets every message that has changed what is retained, to keep it beyond the process; None: nobody does
+    """
+
+    __slots__ = (
+        "gate", "generation", "keeper", "metrics",
+        "_cache", "_later", "_nested", "_publishing", "_retained", "_trie",
+    )  # fmt: skip
 
     def __init__(self, metrics: Metrics | None = None, retained: Retained | None = None) -> None:
+        self.gate: Gate | None = None
         self.metrics = metrics or Metrics()
         self._trie = Trie()
         self._retained = retained or Retained()
         self._cache: dict[str, tuple[Subscriber, ...]] = {}
         self.generation = 0
         self._later: Later | None = None
+        self.keeper: Subscriber | None = None
         self._publishing = False
-        self._nested: deque[tuple[Message, Done | None]] = deque()
+        self._nested: deque[tuple[Sequence[Message], Done | None, bool]] = deque()
 
     def publish(self, message: Message, done: Done | None = None) -> int:
         """Route one message; see ``Publisher.publish``."""
         if self._publishing:
-            self._publish_later(message, done)
+            self._publish_later((message,), done, False)
             return 0
         self._publishing = True
         try:
-            # What a message brings about goes where it goes, so that it cannot come before it.
-            lane = message.source
-            receivers = self._route(message, done, lane)
-            while self._nested:
-                answer, answered = self._nested.popleft()
-                self._route(answer, answered, lane)
+            receivers = self._route(message, done, message.source)
+            if self._nested:
+                self._route_nested(message.source)
         finally:
             self._publishing = False
         return receivers
 
-    def _publish_later(self, message: Message, done: Done | None) -> None:
+    def publish_batch(self, messages: Sequence[Message], done: Done | None = None) -> int:
+        """Route several messages, all or none; see ``Publisher.publish_batch``."""
+        if self._publishing:
+            self._publish_later(messages, done, True)
+            return 0
+        self._publishing = True
+        try:
+            lane = messages[0].source if messages else ""
+            receivers = self._route_batch(messages, done, lane)
+            if self._nested:
+                self._route_nested(lane)
+        finally:
+            self._publishing = False
+        return receivers
+
+    def _publish_later(self, messages: Sequence[Message], done: Done | None, is_batch: bool) -> None:
         if len(self._nested) < MAX_NESTED:
-            self._nested.append((message, done))
+            self._nested.append((messages, done, is_batch))
             return
-        self.metrics.drop("nested_full")
+        self.metrics.drop("nested_full", len(messages))
         if done is not None:
             done(Refused("too many messages published in answer to one", 0x97))
 
+    def _route_nested(self, lane: str) -> None:
+        # What a message brings about goes where it goes, so that it cannot come before it.
+        while self._nested:
+            messages, done, is_batch = self._nested.popleft()
+            if is_batch:
+                self._route_batch(messages, done, lane)
+            else:
+                self._route(messages[0], done, lane)
+
+    def _route_batch(self, messages: Sequence[Message], done: Done | None, lane: str) -> int:
+        gate = self.gate
+        error: GatewayError | None = refusal(self.receivers, messages)
+        if error is None and gate is not None:
+            try:
+                gate.begin_batch(sum(len(message.topic) + len(message.payload) for message in messages))
+            except GatewayError as behind:
+                error = behind
+        if error is not None:
+            if done is not None:
+                done(error)
+            else:
+                self.metrics.drop("batch_refused", len(messages))
+            return 0
+        gather = Gather(done) if done is not None else None
+        receivers = 0
+        try:
+            for message in messages:
+                if gather is not None:
+                    gather.expect()
+                receivers += self._route(message, gather, lane)
+        finally:
+            if gate is not None:
+                gate.end_batch()
+        if gather is not None:
+            gather.close()
+        return receivers
+
     def _route(self, message: Message, done: Done | None, lane: str) -> int:
-        if message.retain and not self._retained.put(message):
-            self.metrics.drop("retained_full")
+        keeper: Subscriber | None = None
+        # A delayed message is retained when it is delivered, under its target.
+        if message.retain and not message.topic.startswith(DELAYED):
+            if self._retained.put(message):
+                keeper = self.keeper
+            else:
+                self.metrics.drop("retained_full")
         receivers = everybody = self.receivers(message.topic)
         later = self._later
         if later is not None and later.wants(lane, len(everybody)):
             later.take(lane, message, [receiver for receiver in everybody if not receiver.keeps()])
             receivers = tuple(receiver for receiver in everybody if receiver.keeps())
         if done is None:
+            if keeper is not None:
+                keeper.deliver(message, None)
             for receiver in receivers:
                 receiver.deliver(message, None)
         elif len(receivers) == 1:
@@ -83,6 +150,10 @@ class Broker:
                 done(None)
         else:
             gather = Gather(done)
+            if keeper is not None:
+                gather.expect()
+                if not keeper.deliver(message, gather):
+                    gather.cancel()
             for receiver in receivers:
                 gather.expect()
                 if not receiver.deliver(message, gather):
@@ -133,6 +204,10 @@ class Broker:
     def retained(self, pattern: str) -> Iterable[Message]:
         """The retained messages that match a filter, in topic order."""
         return self._retained.match(pattern)
+
+    def restore(self, message: Message) -> bool:
+        """Retain what was retained before a restart; nobody gets it. False when there is no room."""
+        return self._retained.put(message)
 
     def status(self) -> dict[str, int]:
         """Sizes of what the broker keeps."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
+from gateway.errors import Refused
 from gateway.message import Message
 from gateway.native import mypyc_attr
 
@@ -30,6 +31,21 @@ class Subscriber:
         ``done`` is None when nobody waits (QoS 0); the return value is then ignored.
         """
         raise NotImplementedError
+
+    def admit(self, messages: Sequence[Message]) -> Refused | None:
+        """Whether ``deliver`` would keep all of these, in this order, if they came within this callback of the loop;
+        else why not. Must change nothing.
+
+        For a batch, of which everybody keeps his part or nobody does: whoever may refuse a message for a reason of
+        its own (no room, too large, no sense) says it here. That the store is behind is asked of the store itself,
+        see ``Gate``. What is admitted must be stored by whatever ``deliver`` adds in that same callback, so that it is
+        committed together or not at all.
+        """
+        return None
+
+    def owner(self) -> Subscriber:
+        """Whose room this receiver uses: a batch asks ``admit`` of each owner once, for all that he would get."""
+        return self
 
     def merge(self, options: Sequence[Any], topic: str) -> Subscriber:
         """The receiver to use for ``topic`` when several filters of this subscriber match it (or just one).
@@ -75,6 +91,15 @@ class Publisher(Protocol):
         result is then 0.
         """
 
+    def publish_batch(self, messages: Sequence[Message], done: Done | None = None) -> int:
+        """Route several messages, in order, of which all are stored or none: they go into one transaction.
+
+        Refused as a whole, before anything is delivered, when the store is behind, when a receiver does not admit his
+        part, or when it is larger than ``MAX_BATCH``, ``MAX_BATCH_BYTES``. ``done``, if given, is called exactly once,
+        when everybody has all of them safe or nobody keeps any. What rules make of the messages is not part of the
+        batch. The result is the number of deliveries; 0 from inside ``deliver``, as with ``publish``.
+        """
+
     def subscribe(self, pattern: str, subscriber: Subscriber, options: Any = None) -> bool:
         """Add or replace one subscription; True when it is new."""
 
@@ -113,6 +138,17 @@ class Router(Publisher, Protocol):
     @property
     def generation(self) -> int:
         """Grows whenever a subscription changes."""
+
+
+class Gate(Protocol):
+    """The store as a batch sees it: it is asked once for all, and then does not refuse on the way."""
+
+    def begin_batch(self, size: int) -> None:
+        """Ask for room, ``size`` in bytes. Until ``end_batch``, in the same callback of the loop, nobody is refused
+        because the store is behind. Raises Refused (0x97) when it is, StoreError when it is closed."""
+
+    def end_batch(self) -> None:
+        """The batch has been delivered."""
 
 
 class Gather:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -14,16 +15,19 @@ from gateway.control import ask, follow
 from gateway.mqtt.trace import MAX_SECONDS
 from gateway.mqtt.trace_line import text_of
 
-COLUMNS: Final = ("client_id", "address", "version", "username", "subscriptions", "in_flight", "pending", "idle")
+COLUMNS: Final = (
+    "client_id", "address", "version", "username", "subscriptions", "in_flight", "pending", "bytes", "idle",
+    "expires_in",
+)  # fmt: skip
 SLOW_COLUMNS: Final = ("client_id", "worst", "last", "count", "waiting", "age", "topic")
 
 
 def register(subparsers: Any) -> None:
-    """Add the command and its four words."""
-    parser = subparsers.add_parser("session", help="list, show, kick and trace MQTT clients")
+    """Add the command and its five words."""
+    parser = subparsers.add_parser("session", help="list, show, kick, purge and trace MQTT clients")
     words = parser.add_subparsers(metavar="WORD", required=True)
 
-    listing = words.add_parser("list", help="all sessions")
+    listing = words.add_parser("list", help="all sessions, also of clients that are away")
     listing.add_argument("--slow", action="store_true", help="those that are slow to acknowledge, slowest first")
     _finish(listing, run_list)
 
@@ -35,6 +39,11 @@ def register(subparsers: Any) -> None:
     kick.add_argument("client", metavar="CLIENT", help="client id")
     kick.add_argument("--reason", metavar="TEXT", default="", help="told to MQTT 5 clients")
     _finish(kick, run_kick)
+
+    purge = words.add_parser("purge", help="end the session of a client with all that waits in it")
+    purge.add_argument("client", metavar="CLIENT", help="client id")
+    purge.add_argument("--yes", action="store_true", help="do not ask")
+    _finish(purge, run_purge)
 
     trace = words.add_parser("trace", help="print every packet of a client")
     trace.add_argument("client", metavar="CLIENT", help="client id; * stands for any characters")
@@ -88,6 +97,29 @@ def run_kick(args: argparse.Namespace) -> int:
     kicked = ask(state_of(args), "kick", client_id=args.client, reason=args.reason)
     print(json.dumps(kicked) if args.json else f"{kicked['client_id']} at {kicked['address']} was disconnected")
     return 0
+
+
+def run_purge(args: argparse.Namespace) -> int:
+    """Say what will be lost and ask, unless told not to."""
+    state = state_of(args)
+    if not args.yes:
+        found = ask(state, "session", client_id=args.client)
+        print(f"{_lost(found)} will be lost. Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+        if not sys.stdin.isatty():
+            print("\nthere is nobody to ask; use --yes", file=sys.stderr)
+            return 1
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            print("nothing was changed", file=sys.stderr)
+            return 1
+    purged = ask(state, "purge", client_id=args.client)
+    print(json.dumps(purged) if args.json else f"{_lost(purged)} purged")
+    return 0
+
+
+def _lost(session: dict[str, Any]) -> str:
+    waiting = session["in_flight"] + session["pending"]
+    name = _cell(session["client_id"])
+    return f"{name}: {session['subscriptions']} subscriptions and {waiting} messages ({session['bytes']} bytes)"
 
 
 def run_trace(args: argparse.Namespace) -> int:

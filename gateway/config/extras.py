@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.config.declare import Duration, between, setting, topic_filter
+from gateway.config.declare import Duration, Size, between, setting, topic_filter
 from gateway.mqtt.auto_subscribe import template_problem
 from gateway.topic import Rewrite
 
@@ -80,3 +80,35 @@ class Sys:
         True,
         text="Publish connected, disconnected, subscribed and unsubscribed below $SYS/gateway/clients/<client id>/.",
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelayedPublish:
+    """Delayed messages: $delayed/SECONDS/TOPIC, kept on disk. ``gateway delayed list`` shows them."""
+
+    enabled: bool = setting(
+        True, text="Whether new ones are taken. Those that were taken before are delivered in any case."
+    )
+    max_count: int = setting(10_000, text="Most that wait; one more is refused with 0x97.", check=between(0, 1_000_000))
+    max_bytes: Size = setting(
+        16 * 1024 * 1024,
+        text="The same in bytes, on disk and in memory: topic, payload and 200 bytes for each.",
+        check=between(0, 1024 * 1024 * 1024),
+    )
+    max_delay: Duration = setting(
+        366 * 86_400.0, text="Longest delay; what asks for more is refused with 0x90.", check=between(1, 315_360_000)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dedup:
+    """Idempotent publish: an MQTT 5 message with QoS 1 or 2 and the user property dedup-id is taken once. Its id is
+    remembered over restarts."""
+
+    window: Duration = setting(
+        3600.0, text="How long an id is remembered. 0: dedup-id means nothing.", check=between(0, 30 * 86_400)
+    )
+    max_ids: int = setting(
+        1000, text="Ids of one client; when there are more, the oldest is forgotten.", check=between(1, 1_000_000)
+    )
+    max_total: int = setting(20_000, text="The same for all clients together.", check=between(1, 1_000_000))

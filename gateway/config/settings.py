@@ -14,8 +14,9 @@ from typing import Literal, Protocol
 from gateway.config.access import Access
 from gateway.config.address import Address
 from gateway.config.declare import Duration, Folder, Size, between, not_empty, setting
-from gateway.config.extras import AutoSubscribe, RewriteRule, Slow, Sys
+from gateway.config.extras import AutoSubscribe, Dedup, DelayedPublish, RewriteRule, Slow, Sys
 from gateway.config.listener import Tls
+from gateway.config.queue import Queue, Queues, Stream, cross_problems
 from gateway.config.store import Store
 
 KIB = 1024
@@ -82,6 +83,17 @@ class Mqtt:
     )
     queue_bytes: Size = setting(
         MIB, text="The same in bytes of topic and payload.", check=between(0, 1024 * MIB), live=True
+    )
+    offline_queue: Literal["evict", "reject"] = setting(
+        "evict",
+        text="What happens when there is no room in it: evict drops the oldest message; reject refuses the newest, "
+        "and an MQTT 5 publisher is told so.",
+    )
+    offline_bytes: Size = setting(
+        64 * MIB,
+        text="Bytes of the messages that wait for all remembered clients together. A message that several of them "
+        "wait for counts for each, although it is stored once.",
+        check=between(0, 16 * 1024 * MIB),
     )
     max_output: Size = setting(
         256 * KIB,
@@ -162,6 +174,8 @@ class Mqtt:
     )
     sys: Sys = setting(factory=Sys, text="")
     slow: Slow = setting(factory=Slow, text="")
+    delayed: DelayedPublish = setting(factory=DelayedPublish, text="")
+    dedup: Dedup = setting(factory=Dedup, text="")
     rewrite: tuple[RewriteRule, ...] = setting((), text="Moves topics of clients to other topics.")
     auto_subscribe: tuple[AutoSubscribe, ...] = setting((), text="Subscriptions that each client has from its CONNECT.")
 
@@ -245,6 +259,9 @@ class Settings:
         text="Uplinks: where messages go, through the outbox, and commands come from. The name after the dot is free.",
         kind="uplink",
     )
+    queue: dict[str, Queue] = setting(factory=dict, text="")
+    stream: dict[str, Stream] = setting(factory=dict, text="")
+    queues: Queues = setting(factory=Queues, text="")
     store: Store = setting(factory=Store, text="")
     rules: Rules = setting(factory=Rules, text="")
     mqtt: Mqtt = setting(factory=Mqtt, text="")
@@ -256,6 +273,7 @@ class Settings:
             if one.address.collides(other.address):
                 yield f"listener.{second}.bind", f'"{other.bind}" collides with listener.{first} at "{one.bind}"'
         yield from self._shared_topics()
+        yield from cross_problems(self.queue)
 
     def warnings(self) -> Iterator[tuple[str, str]]:
         """What is allowed and still not wise: pairs of (key, text)."""

@@ -17,7 +17,7 @@ from gateway.metrics import Metrics
 
 log = logging.getLogger("gateway")
 
-AT_A_TIME: Final = 32
+AT_A_TIME: Final = 8
 """Connections accepted in one pass of the loop; the rest wait in the system's backlog."""
 
 PAUSE_SECONDS: Final = 0.25

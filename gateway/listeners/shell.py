@@ -51,6 +51,7 @@ class Shell(Stream):
 
     def _open(self, address: str, identity: str | None) -> None:
         self.connection = Connection(self._server, Peer(address, self._listener.local, identity), self._wake)
+        self.is_new = True
 
     def _wake(self) -> None:
         self._pool.add(self)
@@ -59,6 +60,7 @@ class Shell(Stream):
         connection = self.connection
         if connection is not None:
             connection.receive(data)
+            self.is_new = connection.is_new
             if self._is_behind(connection):
                 self._hold()
 

@@ -31,9 +31,10 @@ class Stream:
 
     fd      its number while it is open
     closed  it is out of the pool; ``on_lost`` has been or will be called
+    is_new  what it brings next is much work: few such are served in one turn
     """
 
-    __slots__ = ("_ends", "_interest", "_pool", "_size", "_socket", "_unsent", "closed", "fd")
+    __slots__ = ("_ends", "_interest", "_pool", "_size", "_socket", "_unsent", "closed", "fd", "is_new")
 
     def __init__(self, pool: Pool, sock: socket.socket) -> None:
         self._pool = pool
@@ -44,6 +45,7 @@ class Stream:
         self._interest = IN
         self.fd = sock.fileno()
         self.closed = False
+        self.is_new = False
 
     # -- for subclasses --------------------------------------------------------------------------------------
 

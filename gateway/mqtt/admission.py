@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.broker.access import LOCAL, Identity, Login
+from gateway.delay import DELAYED
 from gateway.errors import Refused
 from gateway.message import Properties
 from gateway.mqtt import enhanced, events
-from gateway.mqtt.handlers import send_due, subscribe_to
 from gateway.mqtt.packets import ConnAck, Connect
 from gateway.mqtt.properties import (
     ASSIGNED_CLIENT_IDENTIFIER,
@@ -30,6 +30,7 @@ from gateway.mqtt.reasons import (
     NOT_AUTHORIZED,
     QUOTA_EXCEEDED,
 )
+from gateway.mqtt.subscribing import send_due, subscribe_to
 
 if TYPE_CHECKING:
     from gateway.mqtt.connection import Connection
@@ -113,8 +114,8 @@ def let_in(connection: Connection, connect: Connect, who: Identity, proof: Prope
     server = connection.server
     access, client_id = server.access, who.client_id
     refusal = access.admit(who, server.clock.now, server.clock.time)
-    if refusal is None and connect.will is not None and not access.may_publish(who, connect.will.topic):
-        refusal = Refused("not authorized to publish its will", NOT_AUTHORIZED)
+    if refusal is None and connect.will is not None:
+        refusal = _will_refusal(connection, who, connect.will.topic)
     if refusal is None and client_id not in server.sessions and len(server.sessions) >= server.limits.max_sessions:
         refusal = Refused("too many sessions", QUOTA_EXCEEDED)
     if refusal is not None:
@@ -126,7 +127,9 @@ def let_in(connection: Connection, connect: Connect, who: Identity, proof: Prope
     # On a loopback listener a name need not be proven; it is shown, and rules do not see it.
     session.username = connect.username if who.username is None and LOCAL in who.groups else who.username
     session.expiry = _session_expiry(connection, connect)
+    server.admitted(session)
     connection.will = connect.will
+    server.wills.given(connection, session)
     connection.keep_alive = _keep_alive(connection, connect)
     connection.accept()
     auto = server.extras.auto_subscriptions(connection)
@@ -140,6 +143,18 @@ def let_in(connection: Connection, connect: Connect, who: Identity, proof: Prope
     if server.extras.events:
         events.connected(connection, connect.clean, present)
         events.subscribed(connection, auto, reasons)
+
+
+def _will_refusal(connection: Connection, who: Identity, topic: str) -> Refused | None:
+    server = connection.server
+    if topic.startswith(DELAYED):
+        try:
+            topic = server.extras.read_delay(topic).target
+        except Refused as refused:
+            return refused
+    if server.access.may_publish(who, topic):
+        return None
+    return Refused("not authorized to publish its will", NOT_AUTHORIZED)
 
 
 def _is_anothers(connection: Connection, who: Identity) -> bool:

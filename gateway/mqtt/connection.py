@@ -22,6 +22,7 @@ from gateway.mqtt.encode import encode
 from gateway.mqtt.express import Express
 from gateway.mqtt.handlers import HANDLERS
 from gateway.mqtt.incoming import PUBACK, PUBACK_REASON
+from gateway.mqtt.keeping import NotQueued
 from gateway.mqtt.packets import ConnAck, Connect, Disconnect, Packet, PubAck, PubRec, Will
 from gateway.mqtt.properties import MAXIMUM_PACKET_SIZE, REASON_STRING, USER_PROPERTY, get
 from gateway.mqtt.reasons import (
@@ -281,7 +282,7 @@ class Connection:
 
     def answer(self, packet: PubAck | PubRec, error: BaseException | None) -> None:
         """Send a PUBACK or PUBREC that was owed."""
-        if error is not None and self.version < 5:
+        if error is not None and self.version < 5 and not isinstance(error, NotQueued):
             # 3.1.1 has no word for it: no acknowledgement and a closed connection make the client try again.
             self.end(packet.reason, "a message could not be kept")
             return

@@ -9,8 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gateway.broker.access import Quota
+from gateway.delay import target_filter
 from gateway.mqtt.exclusive import EXCLUSIVE
 from gateway.mqtt.packets import Publish
+from gateway.mqtt.queue_consumer import is_address
 from gateway.mqtt.reasons import MAXIMUM_CONNECT_TIME, reason_text
 
 if TYPE_CHECKING:
@@ -104,7 +106,7 @@ class Enforcer:
             if (
                 connection is not None
                 and connection.will is not None
-                and not server.access.may_publish(who, connection.will.topic)
+                and not server.access.may_publish(who, target_filter(connection.will.topic))
             ):
                 connection.will = None
             for pattern, subscription in list(session.subscriptions.items()):
@@ -112,6 +114,11 @@ class Enforcer:
                     self._revoke(session, pattern)
                     continue
                 may = server.access.withheld(who, pattern)
+                if is_address(pattern):
+                    # A message of a queue that a member may not see would wait for ever.
+                    if may is not None:
+                        self._revoke(session, pattern)
+                    continue
                 if may is not None or subscription.may is not None:
                     session.subscribe(server.broker, pattern, subscription.limited(may))
         server.forget_routes()

@@ -14,7 +14,7 @@ from gateway.message import Message
 from gateway.mqtt.express import PLAIN as PLAIN_QOS_0
 from gateway.mqtt.express import run_plain
 from gateway.mqtt.incoming import PUBACK, Run
-from gateway.mqtt.outgoing import Item
+from gateway.mqtt.item import Item
 from gateway.mqtt.reasons import NO_MATCHING_SUBSCRIBERS, SUCCESS
 
 if TYPE_CHECKING:

@@ -6,11 +6,13 @@ without any setting: exclusive subscriptions and client events.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from gateway.delay import Delay, read_delay
 from gateway.mqtt import events
 from gateway.mqtt.auto_subscribe import AutoSubscription
+from gateway.mqtt.dedup import Dedup
 from gateway.mqtt.exclusive import Exclusive
 from gateway.mqtt.packets import Filter
 from gateway.mqtt.rewrite import Action, publish_rewrites, subscribe_rewrites
@@ -31,9 +33,11 @@ class Extras:
     exclusive       who holds which ``$exclusive/`` filter
     slow            slow subscribers; None when they are not measured
     events          whether client events are published
+    read_delay      takes the topic of a delayed message apart, or raises Refused
+    dedup           knows which messages were taken already; None: nobody asks
     """
 
-    __slots__ = ("_auto", "events", "exclusive", "rewrite_filter", "rewrite_topic", "slow")
+    __slots__ = ("_auto", "dedup", "events", "exclusive", "read_delay", "rewrite_filter", "rewrite_topic", "slow")
 
     def __init__(
         self,
@@ -47,6 +51,8 @@ class Extras:
         self.rewrite_filter = subscribe_rewrites(rewrites)
         self.exclusive = Exclusive(exclusive)
         self.events = events
+        self.dedup: Dedup | None = None
+        self.read_delay: Callable[[str], Delay] = read_delay
         self.slow = slow
         self._auto = tuple(auto)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.delay import DELAYED
 from gateway.errors import Malformed, Refused
 from gateway.message import (
     MESSAGE_EXPIRY,
@@ -13,13 +15,12 @@ from gateway.message import (
     Message,
     Properties,
 )
-from gateway.mqtt import events
-from gateway.mqtt.exclusive import EXCLUSIVE
+from gateway.mqtt.dedup import DEDUP_ID
 from gateway.mqtt.express import learn
+from gateway.mqtt.once import publish_once
 from gateway.mqtt.packets import (
     Auth,
     Disconnect,
-    Filter,
     PingReq,
     PingResp,
     PubAck,
@@ -27,15 +28,14 @@ from gateway.mqtt.packets import (
     Publish,
     PubRec,
     PubRel,
-    SubAck,
     Subscribe,
-    UnsubAck,
     Unsubscribe,
 )
 from gateway.mqtt.properties import SESSION_EXPIRY_INTERVAL, TOPIC_ALIAS, get
+from gateway.mqtt.queue_consumer import is_address
 from gateway.mqtt.reasons import (
+    IMPLEMENTATION_SPECIFIC_ERROR,
     NO_MATCHING_SUBSCRIBERS,
-    NO_SUBSCRIPTION_EXISTED,
     NORMAL_DISCONNECTION,
     NOT_AUTHORIZED,
     PACKET_IDENTIFIER_NOT_FOUND,
@@ -48,13 +48,10 @@ from gateway.mqtt.reasons import (
     reason_text,
 )
 from gateway.mqtt.session import Session
-from gateway.mqtt.subscription import subscription
+from gateway.mqtt.subscribing import on_subscribe, on_unsubscribe
 
 if TYPE_CHECKING:
     from gateway.mqtt.connection import Connection
-
-V3_FAILURE: Final = 0x80
-"""The one error that a 3.1.1 SUBACK knows (section 3.9.3)."""
 
 
 def _session(connection: Connection) -> Session:
@@ -76,21 +73,35 @@ def on_publish(connection: Connection, packet: Publish) -> None:
         topic = server.extras.rewrite_topic(topic)
     if packet.qos and connection.version == 5 and session.incoming.unanswered >= server.limits.receive_maximum:
         raise Malformed("more messages in flight than the Receive Maximum", RECEIVE_MAXIMUM_EXCEEDED)
+    target = topic
+    if topic.startswith(DELAYED):
+        try:
+            target = server.extras.read_delay(topic).target
+        except Refused as refused:
+            server.metrics.drop("delayed_invalid")
+            _decline(connection, packet, refused.reason)
+            return
     who = session.identity
-    if who is None or not server.access.may_publish(who, topic):
+    if who is None or not server.access.may_publish(who, target):
         server.metrics.drop("not_authorized")
         _decline(connection, packet, NOT_AUTHORIZED)
         return
-    if who.quota is not None and not server.enforcer.within_rate(connection, who.quota, topic, packet):
+    if who.quota is not None and not server.enforcer.within_rate(connection, who.quota, target, packet):
         _decline(connection, packet, QUOTA_EXCEEDED)
         return
     if props and not _is_text_if_it_says_so(props, packet.payload):
         server.metrics.drop("payload_format")
         _decline(connection, packet, PAYLOAD_FORMAT_INVALID)
         return
-    message = Message(
-        topic, packet.payload, packet.qos, packet.retain, server.clock.time, expires, session.source, 0, props
-    )
+    # A queue keeps the message itself: it is not the last value of anything.
+    retain = packet.retain and not is_address(topic)
+    message = Message(topic, packet.payload, packet.qos, retain, server.clock.time, expires, session.source, 0, props)
+    if props and packet.qos and server.extras.dedup is not None:
+        id = message.user_property(DEDUP_ID)
+        if id is not None:
+            if not publish_once(connection, packet, message, id, server.extras.dedup):
+                _decline(connection, packet, IMPLEMENTATION_SPECIFIC_ERROR)
+            return
     incoming = session.incoming
     if packet.qos < 2:
         # Of what has no receiver, 0x10 tells a version 5 client so (section 3.4.2.1). PUBREC stays plain, as other
@@ -155,7 +166,7 @@ def _decline(connection: Connection, packet: Publish, reason: int) -> None:
     if packet.qos == 1:
         done = incoming.at_least_once(packet.packet_id)
     else:
-        known = incoming.exactly_once(packet.packet_id)
+        known = incoming.exactly_once(packet.packet_id, keeps=False)
         if known is None:
             return
         done = known
@@ -177,8 +188,11 @@ def on_pubrec(connection: Connection, packet: PubRec) -> None:
     outgoing = _session(connection).outgoing
     if packet.reason >= 0x80:
         outgoing.refused(packet.packet_id)
-    elif outgoing.received(packet.packet_id):
-        connection.send(PubRel(packet.packet_id))
+        return
+    item = outgoing.received(packet.packet_id)
+    if item is not None:
+        if item.kept is None or item.kept.may_release():
+            connection.send(PubRel(packet.packet_id))
     else:
         connection.server.metrics.count("acks_unknown")
         connection.send(PubRel(packet.packet_id, PACKET_IDENTIFIER_NOT_FOUND))
@@ -186,8 +200,20 @@ def on_pubrec(connection: Connection, packet: PubRec) -> None:
 
 def on_pubrel(connection: Connection, packet: PubRel) -> None:
     """PUBREL: forget the packet id, answer PUBCOMP also when it is unknown [MQTT-4.3.3-11]."""
-    known = _session(connection).incoming.release(packet.packet_id)
-    connection.send(PubComp(packet.packet_id, 0 if known else PACKET_IDENTIFIER_NOT_FOUND))
+    incoming = _session(connection).incoming
+    known = incoming.release(packet.packet_id)
+    answer = PubComp(packet.packet_id, 0 if known else PACKET_IDENTIFIER_NOT_FOUND)
+    if incoming.keep is not None:
+        # The client may use the id for another message once it has the answer. Also when the id is not known: the
+        # commit of an earlier PUBREL may be under way.
+        incoming.keep.release(packet.packet_id, partial(_send_when_safe, connection, answer))
+    else:
+        connection.send(answer)
+
+
+def _send_when_safe(connection: Connection, answer: PubComp, error: BaseException | None) -> None:
+    if connection.is_open:
+        connection.send(answer)
 
 
 def on_pubcomp(connection: Connection, packet: PubComp) -> None:
@@ -198,87 +224,6 @@ def on_pubcomp(connection: Connection, packet: PubComp) -> None:
         server.metrics.count("acks_unknown")
     elif server.extras.slow is not None and server.clock.now - item.since > server.extras.slow.threshold:
         server.extras.slow.late(connection, item)
-
-
-def on_subscribe(connection: Connection, packet: Subscribe) -> None:
-    """SUBSCRIBE: add each filter, answer SUBACK, then send the retained messages that are due."""
-    identifier = get(packet.props, SUBSCRIPTION_IDENTIFIER, 0)
-    reasons, due = subscribe_to(connection, packet.filters, (identifier,) if identifier else ())
-    connection.send(SubAck(packet.packet_id, reasons))
-    send_due(connection, due)
-    if connection.server.extras.events:
-        events.subscribed(connection, packet.filters, reasons)
-
-
-Due = list[str]
-"""Filters whose retained messages have yet to be sent."""
-
-
-def subscribe_to(
-    connection: Connection, filters: tuple[Filter, ...], ids: tuple[int, ...]
-) -> tuple[tuple[int, ...], Due]:
-    """Add each filter: the reason codes of SUBACK, and what retained messages must follow it."""
-    server = connection.server
-    session = _session(connection)
-    rewrite = server.extras.rewrite_filter
-    reasons: list[int] = []
-    due: Due = []
-    for asked in filters:
-        pattern = asked.pattern if rewrite is None else rewrite(asked.pattern)
-        refusal = _refusal(connection, session, pattern)
-        if refusal:
-            reasons.append(refusal if connection.version == 5 else V3_FAILURE)
-            continue
-        may = server.access.withheld(session.identity, pattern) if session.identity is not None else None
-        options = subscription(asked.qos, asked.no_local, asked.retain_as_published, ids, may)
-        new = session.subscribe(server.broker, pattern, options)
-        if pattern.startswith(EXCLUSIVE):
-            server.extras.exclusive.claim(pattern, session)
-        # Retain Handling (section 3.8.3.1): 0 always, 1 only for a new filter, 2 never.
-        if asked.retain_handling == 0 or (asked.retain_handling == 1 and new):
-            due.append(pattern)
-        reasons.append(asked.qos)
-    return tuple(reasons), due
-
-
-def send_due(connection: Connection, due: Due) -> None:
-    """Send the retained messages of new subscriptions; SUBACK or CONNACK must be sent."""
-    for pattern in due:
-        _session(connection).send_retained(connection.server.broker, pattern)
-
-
-def _refusal(connection: Connection, session: Session, pattern: str) -> int:
-    """Reason code against a filter, or 0."""
-    server, who = connection.server, session.identity
-    if who is None or not server.access.may_subscribe(who, pattern):
-        return NOT_AUTHORIZED
-    if who.quota is not None and not who.quota.subscription(server.clock.now):
-        return QUOTA_EXCEEDED
-    if pattern not in session.subscriptions and (
-        len(session.subscriptions) >= connection.server.limits.max_subscriptions
-    ):
-        return QUOTA_EXCEEDED
-    if pattern.startswith(EXCLUSIVE):
-        return connection.server.extras.exclusive.refusal(pattern, session)
-    return 0
-
-
-def on_unsubscribe(connection: Connection, packet: Unsubscribe) -> None:
-    """UNSUBSCRIBE: remove each filter, say which there were."""
-    server = connection.server
-    session = _session(connection)
-    rewrite = server.extras.rewrite_filter
-    patterns = packet.patterns if rewrite is None else tuple(rewrite(pattern) for pattern in packet.patterns)
-    found = [session.unsubscribe(server.broker, pattern) for pattern in patterns]
-    for pattern in patterns:
-        if pattern.startswith(EXCLUSIVE):
-            server.extras.exclusive.release(pattern, session)
-    reasons = tuple(0 if one else NO_SUBSCRIPTION_EXISTED for one in found) if connection.version == 5 else ()
-    connection.send(UnsubAck(packet.packet_id, reasons))
-    if server.extras.events:
-        events.unsubscribed(
-            connection, [pattern for pattern, there in zip(packet.patterns, found, strict=True) if there]
-        )
 
 
 def on_pingreq(connection: Connection, packet: PingReq) -> None:

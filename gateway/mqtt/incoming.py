@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gateway.broker.port import Done
 from gateway.errors import Refused
 from gateway.mqtt.packets import PubAck, PubRec
 from gateway.mqtt.reasons import SUCCESS, UNSPECIFIED_ERROR
+
+if TYPE_CHECKING:
+    from gateway.mqtt.keeping import Keep
 
 Answer = Callable[[PubAck | PubRec, BaseException | None], None]
 
@@ -82,12 +85,14 @@ class Incoming:
     """The receiving half of a session. ``answer`` sends one PUBACK or PUBREC over the present connection,
     ``answer_run`` many PUBACKs.
 
+    keep     the mirror of a session that outlives its connection
     waiting  answers that wait for the store
     """
 
-    __slots__ = ("_acks", "_answer", "_answer_run", "_held", "_owed", "waiting")
+    __slots__ = ("_acks", "_answer", "_answer_run", "_held", "_owed", "keep", "waiting")
 
     def __init__(self) -> None:
+        self.keep: Keep | None = None
         self.waiting = 0
         self._acks = 0  # PUBACKs among them
         self._answer: Answer | None = None
@@ -122,8 +127,11 @@ class Incoming:
         self._owe(owed)
         return partial(self._settle, owed)
 
-    def exactly_once(self, packet_id: int) -> Done | None:
-        """The same for QoS 2, or None when the PUBLISH is a repeat."""
+    def exactly_once(self, packet_id: int, keeps: bool = True) -> Done | None:
+        """A QoS 2 PUBLISH came in: the callback to give to ``publish``, or None when it is a repeat.
+
+        ``keeps``: the id of a durable session must be known after a restart too, because the message is handed on.
+        """
         known = self._held.get(packet_id)
         if known is not None:
             self._owe(known)
@@ -131,7 +139,13 @@ class Incoming:
             return None
         owed = self._held[packet_id] = _Owed(PubRec(packet_id))
         self._owe(owed)
-        return partial(self._settle, owed)
+        settle = partial(self._settle, owed)
+        return self.keep.hold(packet_id, settle) if keeps and self.keep is not None else settle
+
+    def restore(self, packet_id: int) -> None:
+        """A QoS 2 PUBLISH with this id was handed on before a restart."""
+        owed = self._held[packet_id] = _Owed(PubRec(packet_id))
+        owed.ready = True
 
     def owe_run(self, run: Run, packet_ids: list[bytes], reason: int) -> None:
         """Every message of ``run`` has been handed out. ``reason``: what the client is told when all goes well."""
@@ -155,13 +169,19 @@ class Incoming:
         return self._held.pop(packet_id, None) is not None
 
     def _settle(self, owed: _Owed, error: BaseException | None) -> None:
-        owed.ready = True
         owed.error = error
         if error is not None:
             owed.packet.reason = error.reason if isinstance(error, Refused) else UNSPECIFIED_ERROR
             if owed.packet.type == PubRec.type:
                 # A PUBREC with an error ends the exchange (MQTT 5 section 4.3.3).
                 self._held.pop(owed.packet.packet_id, None)
+                if self.keep is not None:
+                    self.keep.release(owed.packet.packet_id, partial(self._ready, owed))
+                    return
+        self._ready(owed, None)
+
+    def _ready(self, owed: _Owed, error: BaseException | None) -> None:
+        owed.ready = True
         self.flush()
 
     def flush(self) -> None:

@@ -11,6 +11,8 @@ class Limits:
     max_inflight        QoS 1 and 2 messages we have unacknowledged towards a client, whatever it allows
     queue_count         messages that wait for one session beyond its window, or while it is away
     queue_bytes         the same in bytes of payload and topic
+    offline_queue       what goes when there is no room in it: ``evict`` the oldest, ``reject`` the newest
+    offline_bytes       bytes of the messages of all durable sessions together, where there is an archive
     max_output          bytes that wait for one socket before QoS 0 is dropped and QoS 1 and 2 wait
     max_sessions        connected and remembered clients together
     max_subscriptions   filters of one client
@@ -35,6 +37,8 @@ class Limits:
         "max_inflight",
         "queue_count",
         "queue_bytes",
+        "offline_queue",
+        "offline_bytes",
         "max_output",
         "max_sessions",
         "max_subscriptions",
@@ -57,6 +61,8 @@ class Limits:
         max_inflight: int = 256,
         queue_count: int = 1000,
         queue_bytes: int = 1 << 20,
+        offline_queue: str = "evict",
+        offline_bytes: int = 64 << 20,
         max_output: int = 256 << 10,
         max_sessions: int = 1000,
         max_subscriptions: int = 10_000,
@@ -76,6 +82,8 @@ class Limits:
         self.max_inflight = max_inflight
         self.queue_count = queue_count
         self.queue_bytes = queue_bytes
+        self.offline_queue = offline_queue
+        self.offline_bytes = offline_bytes
         self.max_output = max_output
         self.max_sessions = max_sessions
         self.max_subscriptions = max_subscriptions

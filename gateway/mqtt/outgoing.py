@@ -5,30 +5,31 @@ the client's window, or comes while it is away, waits in ``pending``, bounded in
 is dropped and counted. Retained messages for a new subscription are drawn one by one as room appears, so a
 subscription to everything needs no memory for everything.
 
-It writes frames to a connection, its ``wire``, and knows no socket. Whether publishers should wait for it is in
-``pressure.py``.
+It writes frames (``framing.py``) to a connection, its ``wire``, and knows no socket. Whether publishers should wait for
+it is in ``pressure.py``; what becomes of its messages when the process ends, in ``keeping.py``.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from math import ceil
 from typing import TYPE_CHECKING, Final
 
+from gateway.broker.port import Done
 from gateway.errors import Malformed
-from gateway.message import MESSAGE_EXPIRY, SUBSCRIPTION_IDENTIFIER, Message
+from gateway.message import Message
 from gateway.metrics import Metrics
-from gateway.mqtt.encode import publish_frame
+from gateway.mqtt.framing import Framing
+from gateway.mqtt.item import Item
 from gateway.mqtt.limits import Limits
 from gateway.mqtt.packets import PubRel
 from gateway.mqtt.pressure import Pressure
-from gateway.mqtt.properties import TOPIC_ALIAS
 from gateway.mqtt.reasons import PROTOCOL_ERROR
 from gateway.mqtt.turn import Turn
 
 if TYPE_CHECKING:
     from gateway.mqtt.connection import Connection
+    from gateway.mqtt.keeping import Keep
     from gateway.mqtt.shared import Group
 
 
@@ -36,50 +37,13 @@ NOTHING: Final[deque[Item]] = deque()
 """Stands for an empty queue: a deque of its own takes 700 bytes, and most clients never need it. Never changed."""
 
 
-class Item:
-    """One message on its way to one client."""
-
-    __slots__ = ("message", "qos", "retain", "ids", "packet_id", "released", "group", "since")
-
-    def __init__(
-        self, message: Message, qos: int, retain: bool, ids: tuple[int, ...], group: Group | None, since: float
-    ) -> None:
-        self.message = message
-        self.qos = qos
-        self.retain = retain
-        self.ids = ids
-        self.packet_id = 0
-        self.released = False
-        """QoS 2: the client has answered PUBREC, and we owe it PUBREL until PUBCOMP."""
-        self.group = group
-        """The shared subscription that chose this client; another member may get the message instead."""
-        self.since = since
-        """Monotonic: when the broker handed it over."""
-
-    @property
-    def size(self) -> int:
-        return len(self.message.payload) + len(self.message.topic)
-
-
 class Outgoing:
     """The sending half of a session; outlives its connections."""
 
     __slots__ = (
-        "_aliases",
-        "_aliases_max",
-        "_limits",
-        "_metrics",
-        "_next_id",
-        "_replays",
-        "_turn",
-        "_unsent",
-        "inflight",
-        "pending",
-        "pending_bytes",
-        "pressure",
-        "window",
-        "wire",
-    )
+        "_askers", "_framing", "_limits", "_metrics", "_next_id", "_replays", "_turn", "_unsent",
+        "inflight", "keep", "pending", "pending_bytes", "pressure", "window", "wire",
+    )  # fmt: skip
 
     def __init__(self, limits: Limits, metrics: Metrics, turn: Turn, is_slow: Callable[[], None]) -> None:
         self._limits = limits
@@ -89,9 +53,11 @@ class Outgoing:
         self._replays: list[Iterator[Item]] = []
         self._unsent: list[int] = []
         """Packet ids to repeat, the next one last."""
-        self._aliases: dict[str, int] = {}
-        self._aliases_max = 0
+        self._framing = Framing(turn)
+        self._askers: list[Callable[[], None]] = []
         self.inflight: dict[int, Item] = {}
+        self.keep: Keep | None = None
+        """The mirror of a session that outlives its connection."""
         self.pending: deque[Item] = NOTHING
         self.pending_bytes = 0
         self.pressure = Pressure(turn, is_slow)
@@ -100,12 +66,20 @@ class Outgoing:
 
     # -- messages in ---------------------------------------------------------------------------------------
 
-    def send(self, message: Message, qos: int, retain: bool, ids: tuple[int, ...], group: Group | None = None) -> None:
-        """Deliver now, or later, or count why not."""
+    def send(
+        self,
+        message: Message,
+        qos: int,
+        retain: bool,
+        ids: tuple[int, ...],
+        group: Group | None = None,
+        done: Done | None = None,
+    ) -> bool:
+        """Deliver now, or later, or count why not. True when it is kept: ``done`` is called once it is safe."""
         wire = self.wire
         if qos == 0:
             if wire is None:
-                return
+                return False
             # A publisher that has to wait has already sent this message: only a slow receiver misses it.
             if self.pressure.is_slow and wire.full():
                 self._metrics.drop("slow_consumer")
@@ -113,8 +87,11 @@ class Outgoing:
                 self._write(wire, Item(message, 0, retain, ids, None, 0.0), False)
             if not wire.room():
                 self.pressure.apply()
-            return
+            return False
+        if self.keep is not None:
+            return self.keep.deliver(message, qos, retain, ids, group, self._turn.now, done)
         self.take(Item(message, qos, retain, ids, group, self._turn.now))
+        return False
 
     def forward(self, run: bytes, count: int, payload: int) -> None:
         """Send ``count`` whole QoS 0 PUBLISHes, with ``payload`` bytes in them, as they are; see ``express.py``."""
@@ -141,17 +118,48 @@ class Outgoing:
     def is_plain(self, version: int) -> bool:
         """Whether a QoS 0 PUBLISH of this version reaches the client as it is."""
         wire = self.wire
-        return wire is not None and wire.version == version and not wire.max_packet_out and not self._aliases_max
+        return wire is not None and wire.version == version and not wire.max_packet_out and not self._framing.aliases
 
     def take(self, item: Item) -> None:
         """Send a QoS 1 or 2 message, or let it wait its turn."""
         wire = self.wire
-        if wire is not None and not self.pending and self._in_use() < self.window and wire.room():
+        if wire is not None and self.has_room():
             self._start(wire, item)
         else:
             self._wait(item)
             if wire is not None and self._presses():
                 self.pressure.apply()
+
+    def restore(self, item: Item) -> None:
+        """What was on its way when the process ended: sent already if it has a packet id. In order."""
+        if item.packet_id:
+            self.inflight[item.packet_id] = item
+            self._next_id = item.packet_id
+        else:
+            self._wait(item)
+
+    def has_room(self) -> bool:
+        """Whether a QoS 1 or 2 message would be sent now."""
+        wire = self.wire
+        return wire is not None and not self.pending and self._in_use() < self.window and wire.room()
+
+    # -- messages that their owner keeps -------------------------------------------------------------------
+
+    def start(self, item: Item) -> bool:
+        """Write a message although it has another keeper: it is never queued here. Only after ``has_room``.
+
+        False when it has expired or the client takes none of its size.
+        """
+        wire = self.wire
+        assert wire is not None
+        if item.qos == 0:
+            return self._write(wire, item, False)
+        self._start(wire, item)
+        return item.packet_id in self.inflight
+
+    def ask_for_room(self, call: Callable[[], None]) -> None:
+        """Call back once when there is room, on this connection or a later one."""
+        self._askers.append(call)
 
     def _in_use(self) -> int:
         # What has yet to be repeated after a reconnect has a packet id and takes no room in the window.
@@ -171,17 +179,27 @@ class Outgoing:
         self.refill()
 
     def _wait(self, item: Item) -> None:
-        limits = self._limits
+        rejects = self._limits.offline_queue == "reject"
         if self.pending is NOTHING:
             self.pending = deque()
         self.pending.append(item)
         self.pending_bytes += item.size
-        while len(self.pending) > limits.queue_count or (
-            self.pending_bytes > limits.queue_bytes and len(self.pending) > 1
-        ):
-            oldest = self.pending.popleft()
-            self.pending_bytes -= oldest.size
-            self._metrics.drop("session_queue_full")
+        while self.pending and (reason := self._excess()):
+            lost = self.pending.pop() if rejects else self.pending.popleft()
+            self.pending_bytes -= lost.size
+            self._metrics.drop(reason)
+            if lost.kept is not None:
+                lost.kept.give_up(rejects)
+
+    def _excess(self) -> str:
+        """Which bound what waits here is beyond, as the reason of a drop; empty when it is within all."""
+        limits = self._limits
+        count = len(self.pending)
+        if count > limits.queue_count or (self.pending_bytes > limits.queue_bytes and count > 1):
+            return "session_queue_full"
+        if self.keep is not None and self.keep.archive.held_bytes() > limits.offline_bytes:
+            return "offline_full"
+        return ""
 
     def refill(self) -> None:
         """Send what waits, as far as window and socket allow: repeats first, then new messages, then replays."""
@@ -201,21 +219,50 @@ class Outgoing:
             elif following.qos == 0:
                 self._write(wire, following, False)
             else:
+                if following.qos == 2 and self.keep is not None:
+                    self.keep.keep_started(following)
                 self._start(wire, following)
+        if self._askers and self.has_room():
+            askers, self._askers = self._askers, []
+            for call in askers:
+                call()
         pressure = self.pressure
         if (pressure.waiting or pressure.is_slow) and wire.room() and (not self.pending or not self._presses()):
             pressure.release()
 
     def waits(self) -> bool:
         """Whether anything waits for room."""
-        return bool(self.pending or self._unsent or self._replays or self.pressure.waiting or self.pressure.is_slow)
+        pressure = self.pressure
+        queued = self.pending or self._unsent or self._replays or self._askers
+        return bool(queued or pressure.waiting or pressure.is_slow)
 
     # -- frames out ----------------------------------------------------------------------------------------
 
     def _start(self, wire: Connection, item: Item) -> None:
         item.packet_id = self._free_id()
-        if self._write(wire, item, False):
+        kept = item.kept
+        if (kept is not None and not kept.may_start()) or self._write(wire, item, False):
             self.inflight[item.packet_id] = item
+        elif kept is not None:
+            kept.remove()
+
+    def go_on(self, item: Item) -> None:
+        """What the client may see of ``item`` is committed: send the PUBLISH or PUBREL that waited for it."""
+        wire, packet_id = self.wire, item.packet_id
+        if wire is None or self.inflight.get(packet_id) is not item or packet_id in self._unsent:
+            return
+        if item.released:
+            wire.send(PubRel(packet_id))
+        elif not self._write(wire, item, False):
+            self._done(item)
+
+    def take_back(self, item: Item) -> None:
+        """``item`` could not be kept: it is not delivered at all."""
+        if self.inflight.get(item.packet_id) is item:
+            del self.inflight[item.packet_id]
+        elif item in self.pending:
+            self.pending.remove(item)
+            self.pending_bytes -= item.size
 
     def _free_id(self) -> int:
         # The window is far below 65 535, so a free id is at most a few steps away [MQTT-2.2.1-3].
@@ -231,7 +278,7 @@ class Outgoing:
         if message.expires is not None and message.expires <= self._turn.now and not dup:
             self._metrics.drop("expired")
             return False
-        head, tail = self._frame(wire.version, item, flags)
+        head, tail = self._framing.frame(wire.version, item, flags)
         if wire.max_packet_out and len(head) + len(tail) + 2 * (item.qos > 0) > wire.max_packet_out:
             # [MQTT-3.1.2-24]: act as if the delivery had completed.
             self._metrics.drop("too_large_for_client")
@@ -240,52 +287,6 @@ class Outgoing:
         self._metrics.traffic.messages_out += 1
         self._metrics.traffic.payload_out += len(message.payload)
         return True
-
-    def _frame(self, version: int, item: Item, flags: int) -> tuple[bytes, bytes]:
-        """The PUBLISH in two parts around the packet id; shared among all receivers that need the same."""
-        message = item.message
-        topic, alias = (message.topic, 0) if not self._aliases_max else self._alias(message.topic)
-        if version == 5 and (item.ids or message.expires is not None):
-            return publish_frame(topic, message.payload, 5, flags, self._special(item, alias))
-        # Bits: flags, version, "the alias is known", the alias.
-        key = flags | (version == 5) << 4 | (not topic) << 5 | alias << 6
-        if message.frame_key == key:
-            return message.frame
-        frames = message.frames
-        found = frames.get(key) if frames is not None else None
-        if found is not None:
-            return found
-        props = message.props + ((TOPIC_ALIAS, alias),) if alias else message.props
-        frame = publish_frame(topic, message.payload, version, flags, props)
-        if message.frame_key < 0:
-            message.frame_key = key
-            message.frame = frame
-        elif frames is None:
-            message.frames = {key: frame}
-        else:
-            frames[key] = frame
-        return frame
-
-    def _alias(self, topic: str) -> tuple[str, int]:
-        """Topic and Topic Alias to send (section 3.3.2.3.4): the first topics of a connection get an alias each."""
-        alias = self._aliases.get(topic)
-        if alias is not None:
-            return "", alias
-        if len(self._aliases) >= self._aliases_max:
-            return topic, 0
-        alias = self._aliases[topic] = len(self._aliases) + 1
-        return topic, alias
-
-    def _special(self, item: Item, alias: int) -> tuple[tuple[int, object], ...]:
-        """Properties that are this receiver's, or this moment's, own."""
-        message = item.message
-        props = message.props
-        if message.expires is not None:
-            # [MQTT-3.3.2-6]: the interval shrinks by the whole seconds that the message waited here.
-            props += ((MESSAGE_EXPIRY, max(1, ceil(message.expires - self._turn.now))),)
-        if alias:
-            props += ((TOPIC_ALIAS, alias),)
-        return props + tuple((SUBSCRIPTION_IDENTIFIER, identifier) for identifier in item.ids)
 
     # -- answers of the client -----------------------------------------------------------------------------
 
@@ -303,21 +304,22 @@ class Outgoing:
 
     def refused(self, packet_id: int) -> None:
         """PUBREC with an error: this message is done. Raises Malformed for QoS 1."""
-        if self.received(packet_id):
-            self._done(self.inflight[packet_id])
+        item = self.received(packet_id)
+        if item is not None:
+            self._done(item)
 
-    def received(self, packet_id: int) -> bool:
-        """PUBREC: the client has the message; from now on we owe PUBREL, not PUBLISH. False for an unknown id.
+    def received(self, packet_id: int) -> Item | None:
+        """PUBREC: the client has the message; from now on we owe PUBREL, not PUBLISH. None for an unknown id.
 
         Raises Malformed for QoS 1.
         """
         item = self.inflight.get(packet_id)
         if item is None:
-            return False
+            return None
         if item.qos != 2:
             raise Malformed("PUBREC for a message with QoS 1", PROTOCOL_ERROR)
         item.released = True
-        return True
+        return item
 
     def completed(self, packet_id: int) -> Item | None:
         """PUBCOMP: the exchange is over. None for an unknown id. Raises Malformed when PUBREC has not come."""
@@ -330,6 +332,10 @@ class Outgoing:
 
     def _done(self, item: Item) -> Item:
         del self.inflight[item.packet_id]
+        if item.kept is not None:
+            item.kept.remove()
+        if item.group is not None:
+            item.group.acknowledged(item)
         if self.waits():
             self.refill()
         return item
@@ -344,8 +350,7 @@ class Outgoing:
         """
         self.wire = wire
         self.window = min(window, self._limits.max_inflight)
-        self._aliases = {}
-        self._aliases_max = min(aliases, self._limits.topic_alias_maximum)
+        self._framing.begin(min(aliases, self._limits.topic_alias_maximum))
         self._unsent = list(reversed(self.inflight))
         self.refill()
 
@@ -353,12 +358,14 @@ class Outgoing:
         while self._unsent and len(self.inflight) - len(self._unsent) < self.window and wire.room():
             packet_id = self._unsent.pop()
             item = self.inflight.get(packet_id)
-            if item is None:
+            if item is None or (item.kept is not None and item.kept.is_parked):
                 continue
             if item.released:
                 wire.send(PubRel(packet_id))
             elif not self._write(wire, item, True):
                 del self.inflight[packet_id]
+                if item.kept is not None:
+                    item.kept.remove()
 
     def suspend(self) -> list[Item]:
         """The connection is gone. What is in flight stays for the next one, replays are over.

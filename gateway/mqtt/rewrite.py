@@ -4,7 +4,8 @@ Each rule is a filter and a target with the same wildcards (``gateway.topic.Rewr
 matches decides, and its result is not rewritten again. It holds from a client's first message, and access,
 retained messages, rules and uplinks only ever see the new topic. A filter of a subscription matches a rule level
 by level, and its ``#`` only the rule's ``#``: a rule for ``old/+`` does not touch a subscription to ``old/#``.
-What stands before the filter in ``$share/GROUP/FILTER`` and ``$exclusive/FILTER`` stays.
+What stands before the filter in ``$share/GROUP/FILTER`` and ``$exclusive/FILTER``, and before the topic in
+``$delayed/SECONDS/TOPIC``, stays.
 
 Devices, rules and uplinks name their topics themselves and are not rewritten. Messages on their way out keep the
 topic that they have.
@@ -15,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final, Literal
 
+from gateway.delay import DELAYED
 from gateway.errors import Malformed
 from gateway.mqtt.exclusive import EXCLUSIVE
 from gateway.mqtt.reasons import TOPIC_FILTER_INVALID, TOPIC_NAME_INVALID
@@ -69,12 +71,16 @@ class Rewrites:
 
 
 def split_prefix(pattern: str) -> tuple[str, str]:
-    """``$share/GROUP/`` or ``$exclusive/`` and the filter behind it; "" and the whole for a plain filter."""
+    """``$share/GROUP/``, ``$exclusive/`` or ``$delayed/SECONDS/`` and what is behind it; "" and the whole for a plain
+    filter or topic."""
     if pattern.startswith("$share/"):
         _, group, plain = [*pattern.split("/", 2), ""][:3]
         return f"$share/{group}/", plain
     if pattern.startswith(EXCLUSIVE):
         return EXCLUSIVE, pattern[len(EXCLUSIVE) :]
+    if pattern.startswith(DELAYED):
+        seconds, slash, target = pattern[len(DELAYED) :].partition("/")
+        return f"{DELAYED}{seconds}{slash}", target
     return "", pattern
 
 

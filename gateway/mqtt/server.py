@@ -1,4 +1,4 @@
-"""The MQTT server: sessions by client id, connections, wills, and what time does to them.
+"""The MQTT server: sessions by client id, connections, and what time does to them.
 
 Pure: the shells set ``clock`` before they call in, and call ``tick`` about once a second. A session belongs to
 at most one connection; a second one with the same client id takes it over [MQTT-3.1.4-3].
@@ -11,37 +11,27 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.broker.access import Access
 from gateway.broker.port import Router
-from gateway.message import MESSAGE_EXPIRY, Message
+from gateway.broker.queue_port import Desk
 from gateway.metrics import Metrics
+from gateway.mqtt import keeping
+from gateway.mqtt.archive import Archive
 from gateway.mqtt.enforcer import Enforcer
 from gateway.mqtt.extras import Extras
 from gateway.mqtt.fan_out import FanOut
 from gateway.mqtt.limits import Limits
-from gateway.mqtt.properties import WILL_DELAY_INTERVAL, get
-from gateway.mqtt.reasons import SERVER_SHUTTING_DOWN, SESSION_TAKEN_OVER
+from gateway.mqtt.reasons import ADMINISTRATIVE_ACTION, SERVER_SHUTTING_DOWN, SESSION_TAKEN_OVER
 from gateway.mqtt.session import Session
 from gateway.mqtt.shared import Groups
 from gateway.mqtt.trace import Tracer
 from gateway.mqtt.turn import Turn
+from gateway.mqtt.wills import Wills
 
 if TYPE_CHECKING:
     from gateway.mqtt.connection import Connection
-    from gateway.mqtt.packets import Will
     from gateway.mqtt.pressure import Pressure
 
 
 Alarm = Callable[[float, Callable[[], None]], object]
-
-
-class _PendingWill:
-    """A will that waits for its delay (section 3.1.3.2.2)."""
-
-    __slots__ = ("due", "session", "will")
-
-    def __init__(self, will: Will, session: Session, due: float) -> None:
-        self.will = will
-        self.session = session
-        self.due = due
 
 
 class MqttServer:
@@ -51,6 +41,8 @@ class MqttServer:
     alarm    set by the shell: calls back after so many seconds; without it ``tick`` has to do
     express  whether plain messages may take the express lane; False while every packet is to be seen
     extras   what the settings switch on beside the protocol
+    archive  mirrors what must outlive the process; None when nothing does
+    queues   set by the shell: where ``$queue/``, ``$stream/`` and ``$dlq/`` lead
     """
 
     def __init__(
@@ -61,6 +53,7 @@ class MqttServer:
         metrics: Metrics,
         make_id: Callable[[], str],
         extras: Extras | None = None,
+        archive: Archive | None = None,
     ) -> None:
         self.broker = broker
         self.access = access
@@ -72,12 +65,14 @@ class MqttServer:
         self._changes = 0
         self.clock = Turn()
         self.extras = extras or Extras()
+        self.archive = archive
+        self.wills = Wills(self)
         self.tracer = Tracer(self)
         self.groups = Groups(broker)
+        self.queues: Desk | None = None
         self.enforcer = Enforcer(self)
         self.sessions: dict[str, Session] = {}
         self.connections: set[Connection] = set()
-        self._wills: dict[str, _PendingWill] = {}
         self.fan_out: FanOut | None = FanOut(self) if limits.fan_out == "async" else None
         if self.fan_out is not None:
             broker.deliver_later(self.fan_out)
@@ -98,15 +93,13 @@ class MqttServer:
         session = self.sessions.get(client_id)
         if session is not None and session.connection is not None:
             session.connection.end(SESSION_TAKEN_OVER, "session taken over")
-        pending = self._wills.pop(client_id, None)
+        will = self.wills.take(client_id)
         # The end of the old connection may have ended the session too.
         session = self.sessions.get(client_id)
         if clean and session is not None:
             self._forget(session)
             session = None
-        if pending is not None and clean:
-            # A clean start ends the old session, and with it the delay (section 3.1.3.2.2).
-            self._publish_will(pending.will, pending.session)
+        self.wills.settle(client_id, will, clean)
         present = session is not None
         if session is None:
             session = self.sessions[client_id] = Session(client_id, self.limits, self.metrics, self.clock, self.groups)
@@ -115,6 +108,18 @@ class MqttServer:
         self._changes += 1
         connection.session = session
         return session, present
+
+    def admitted(self, session: Session) -> None:
+        """Identity and expiry of a session are known: it is mirrored while it outlives its connection."""
+        if self.archive is None:
+            return
+        if session.keep is None and session.expiry > 0:
+            keeping.begin(self.archive, self.archive.new_number(), session, self.metrics)
+        if session.keep is not None:
+            if session.expiry > 0:
+                session.keep.update()
+            else:
+                session.keep.drop()
 
     def ended(self, connection: Connection) -> None:
         """A connection is over, for whatever reason: its will, and the end or the wait of its session."""
@@ -125,17 +130,12 @@ class MqttServer:
         session.connection = None
         self._changes += 1
         session.disconnected()
-        will = connection.will
-        connection.will = None
-        if will is not None and not connection.clean_end:
-            delay = min(float(get(will.props, WILL_DELAY_INTERVAL, 0)), session.expiry)
-            if delay > 0:
-                self._wills[session.client_id] = _PendingWill(will, session, self.clock.now + delay)
-            else:
-                self._publish_will(will, session)
+        self.wills.ended(connection, session)
         self.extras.ended(connection, session)
         if session.expiry > 0:
             session.expires_at = self.clock.now + session.expiry
+            if session.keep is not None:
+                session.keep.update()
         else:
             self._forget(session)
 
@@ -146,18 +146,17 @@ class MqttServer:
 
     def drop_session(self, session: Session) -> None:
         """End the session of a client that is away."""
-        self._wills.pop(session.client_id, None)
+        self.wills.drop(session.client_id)
         self._forget(session)
 
-    def _publish_will(self, will: Will, session: Session) -> None:
-        expiry = get(will.props, MESSAGE_EXPIRY)
-        props = tuple(item for item in will.props if item[0] not in (WILL_DELAY_INTERVAL, MESSAGE_EXPIRY))
-        expires = self.clock.now + expiry if expiry else None
-        self.metrics.count("wills")
-        message = Message(
-            will.topic, will.payload, will.qos, will.retain, self.clock.time, expires, session.source, 0, props
-        )
-        self.broker.publish(message)
+    def purge(self, session: Session) -> None:
+        """End a session on an operator's word, whether its client is there or not. Its will is sent."""
+        session.expiry = 0.0
+        if session.connection is not None:
+            session.connection.end(ADMINISTRATIVE_ACTION, "its session was purged")
+        else:
+            self.wills.end(session.client_id)
+            self._forget(session)
 
     @property
     def routes(self) -> int:
@@ -197,10 +196,7 @@ class MqttServer:
             expire()
         for connection in list(self.connections):
             connection.check_deadline(now)
-        for client_id, pending in list(self._wills.items()):
-            if pending.due <= now:
-                del self._wills[client_id]
-                self._publish_will(pending.will, pending.session)
+        self.wills.tick(now)
         for session in list(self.sessions.values()):
             if session.expires_at is not None and session.expires_at <= now:
                 self.metrics.count("sessions_expired")
@@ -210,17 +206,14 @@ class MqttServer:
             self.tracer.tick()
 
     def shutdown(self) -> None:
-        """The gateway stops: tell version 5 clients so, and publish every will [MQTT-3.1.2-8].
+        """The gateway stops: tell version 5 clients so; what becomes of their wills is in ``wills.py``.
 
-        Of the ends of a connection only DISCONNECT from the client, or a newer connection, takes its will away. Who
-        has a will goes first, so that the others still see it. A will that waits for its delay is published as well:
-        nothing would be there to publish it later.
+        Who has a will goes first, so that the others still see one that is sent.
         """
+        self.wills.stop()
         for connection in sorted(self.connections, key=lambda one: one.will is None):
             connection.end(SERVER_SHUTTING_DOWN, "server shutting down")
-        for pending in self._wills.values():
-            self._publish_will(pending.will, pending.session)
-        self._wills.clear()
+        self.wills.stopped()
 
     def status(self) -> dict[str, Any]:
         """Sessions as a person wants to see them."""

@@ -15,8 +15,10 @@ from gateway.message import Message
 from gateway.metrics import Metrics
 from gateway.mqtt.exclusive import EXCLUSIVE, Apart
 from gateway.mqtt.incoming import Incoming
+from gateway.mqtt.item import Item
 from gateway.mqtt.limits import Limits
-from gateway.mqtt.outgoing import Item, Outgoing
+from gateway.mqtt.outgoing import Outgoing
+from gateway.mqtt.queue_consumer import QueueConsumer
 from gateway.mqtt.reasons import QUOTA_EXCEEDED
 from gateway.mqtt.shared import PREFIX as SHARED
 from gateway.mqtt.shared import Groups
@@ -25,6 +27,7 @@ from gateway.mqtt.turn import Turn
 
 if TYPE_CHECKING:
     from gateway.mqtt.connection import Connection
+    from gateway.mqtt.keeping import Keep
 
 
 class Nobody(Subscriber):
@@ -63,15 +66,16 @@ class Delivery(Subscriber):
             return self._local is not None and self._local.deliver(message, done)
         qos = message.qos if message.qos < self._qos else self._qos
         retain = message.retain and self._retain_as_published
-        session.outgoing.send(message, qos, retain, self._ids)
-        return False
+        return session.outgoing.send(message, qos, retain, self._ids, None, done)
 
     def keeps(self) -> bool:
-        return False
+        return self._session.keep is not None
 
     def express(self, version: int, qos: int) -> Outgoing | None:
         outgoing = self._session.outgoing
         if self._local is not self or self._ids or self._qos < qos or not outgoing.is_plain(version):
+            return None
+        if qos and outgoing.keep is not None:
             return None
         return outgoing
 
@@ -81,8 +85,10 @@ class Session(Subscriber):
 
     expiry      seconds that it outlives its connection
     expires_at  monotonic: when it is forgotten; None while connected
-    identity    who opened it; None until its client has come back after a restart
+    identity    who opened it; None until CONNECT is admitted
+    keep        its mirror in the archive, while it outlives its connection
     source      how its messages are marked, ``client:<id>``
+    consumers   those of its subscriptions that are to queues and streams
     """
 
     __slots__ = (
@@ -90,10 +96,12 @@ class Session(Subscriber):
         "_turn",
         "client_id",
         "connection",
+        "consumers",
         "expires_at",
         "expiry",
         "identity",
         "incoming",
+        "keep",
         "outgoing",
         "source",
         "subscriptions",
@@ -106,9 +114,11 @@ class Session(Subscriber):
         self._turn = turn
         self._groups = groups
         self.subscriptions: dict[str, Subscription] = {}
+        self.consumers: dict[str, QueueConsumer] = {}
         self.outgoing = Outgoing(limits, metrics, turn, self._is_slow)
         self.incoming = Incoming()
         self.connection: Connection | None = None
+        self.keep: Keep | None = None
         self.expiry = 0.0
         self.expires_at: float | None = None
         self.identity: Identity | None = None
@@ -130,6 +140,9 @@ class Session(Subscriber):
         """Add or replace a subscription, plain or shared; True when the filter is new to this session."""
         pattern = broker.spelling(pattern)
         self.subscriptions[pattern] = subscription
+        if self.keep is not None and not pattern.startswith(EXCLUSIVE):
+            # An exclusive subscription ends with its connection.
+            self.keep.put_filter(pattern, subscription)
         if pattern.startswith(SHARED):
             return self._groups.join(pattern, self, subscription)
         if pattern.startswith(EXCLUSIVE):
@@ -140,6 +153,12 @@ class Session(Subscriber):
         """Remove a subscription; False when there was none."""
         if self.subscriptions.pop(pattern, None) is None:
             return False
+        if self.keep is not None:
+            self.keep.drop_filter(pattern)
+        consumer = self.consumers.pop(pattern, None)
+        if consumer is not None:
+            consumer.leave(broker)
+            return True
         if pattern.startswith(SHARED):
             return self._groups.leave(pattern, self)
         if pattern.startswith(EXCLUSIVE):
@@ -153,6 +172,10 @@ class Session(Subscriber):
         stop when the subscription goes, and what may be delivered is asked for each.
         """
         if pattern.startswith(SHARED):
+            return
+        consumer = self.consumers.get(pattern)
+        if consumer is not None:
+            consumer.begin()
             return
         turn = self._turn
 
@@ -171,15 +194,19 @@ class Session(Subscriber):
         self.outgoing.replay(items())
 
     def disconnected(self) -> None:
-        """The connection is gone: what came through shared subscriptions goes to other members."""
+        """The connection is gone: what came through shared subscriptions and queues goes to other members."""
         self.incoming.detach()
         self._groups.hand_over(self.outgoing.suspend(), self)
+        for consumer in self.consumers.values():
+            consumer.release()
 
     def forget(self, broker: Router) -> None:
         """The session ends: its subscriptions go, and what it had of shared ones goes to other members."""
-        for pattern in list(self.subscriptions):
-            self.unsubscribe(broker, pattern)
         self.incoming.detach()
         for item in self.outgoing.suspend():
-            if item.group is not None and item.group.members:
-                item.group.hand_over(item, self)
+            if (item.group is None or not item.group.hand_over(item, self)) and item.kept is not None:
+                item.kept.remove()
+        if self.keep is not None:
+            self.keep.drop()
+        for pattern in list(self.subscriptions):
+            self.unsubscribe(broker, pattern)

@@ -1,4 +1,4 @@
-"""What ``gateway session`` asks of the server: list, show and kick sessions. Plain dicts in, JSON types out."""
+"""What ``gateway session`` asks of the server: list, show, kick and purge sessions. Plain dicts in, JSON types out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SessionDesk:
 
     def commands(self) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
         """The requests that it answers, by name."""
-        return {"sessions": self.sessions, "session": self.session, "kick": self.kick}
+        return {"sessions": self.sessions, "session": self.session, "kick": self.kick, "purge": self.purge}
 
     def sessions(self, request: Mapping[str, Any]) -> list[dict[str, Any]]:
         """All sessions in the order of their client ids; with ``slow`` the slow subscribers, slowest first.
@@ -50,7 +50,6 @@ class SessionDesk:
             "keep_alive": connection.keep_alive if connection is not None else None,
             "connected_for": round(now - connection.since, 1) if connection is not None else None,
             "expiry": session.expiry,
-            "expires_in": round(session.expires_at - now, 1) if session.expires_at is not None else None,
             "window": outgoing.window,
             "pending_bytes": outgoing.pending_bytes,
             "waiting": round(oldest_wait(session, now), 3),
@@ -81,6 +80,17 @@ class SessionDesk:
         connection.end(ADMINISTRATIVE_ACTION, f"kicked: {reason}" if reason else "kicked")
         return {"client_id": session.client_id, "address": address}
 
+    def purge(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """End the session of ``client_id`` with all that waits in it; its client, if it is there, gets 0x98.
+
+        Returns what was lost. Raises GatewayError when there is no such session.
+        """
+        session = self._find(request)
+        lost = self._brief(session)
+        self._server.purge(session)
+        self._server.metrics.count("sessions_purged")
+        return {key: lost[key] for key in ("client_id", "connected", "subscriptions", "in_flight", "pending", "bytes")}
+
     def _find(self, request: Mapping[str, Any]) -> Session:
         client_id = request.get("client_id")
         session = self._server.sessions.get(client_id) if isinstance(client_id, str) else None
@@ -88,9 +98,8 @@ class SessionDesk:
             raise GatewayError(f"there is no session of client {client_id!r}")
         return session
 
-    @staticmethod
-    def _brief(session: Session) -> dict[str, Any]:
-        connection = session.connection
+    def _brief(self, session: Session) -> dict[str, Any]:
+        connection, expires_at = session.connection, session.expires_at
         return {
             "client_id": session.client_id,
             "connected": connection is not None,
@@ -100,5 +109,7 @@ class SessionDesk:
             "subscriptions": len(session.subscriptions),
             "in_flight": len(session.outgoing.inflight),
             "pending": len(session.outgoing.pending),
+            "bytes": session.outgoing.pending_bytes + sum(item.size for item in session.outgoing.inflight.values()),
+            "expires_in": round(expires_at - self._server.clock.now, 1) if expires_at is not None else None,
             "idle": session.outgoing.why_idle(),
         }

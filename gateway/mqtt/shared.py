@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gateway.broker.port import Done, Publisher, Subscriber
 from gateway.message import Message
-from gateway.mqtt.outgoing import Item
+from gateway.mqtt.item import Item
 
 if TYPE_CHECKING:
     from gateway.mqtt.session import Session
@@ -29,28 +29,30 @@ def split(pattern: str) -> tuple[str, str]:
 class Group(Subscriber):
     """One shared subscription: the sessions that share a filter under one name."""
 
-    __slots__ = ("_next", "members")
+    __slots__ = ("_next", "members", "pattern")
 
-    def __init__(self) -> None:
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
         self.members: dict[Session, Subscription] = {}
         self._next = 0
 
     def deliver(self, message: Message, done: Done | None) -> bool:
         """To one member. Without a connected one, QoS 1 and 2 wait for a member that comes back."""
         chosen = self._choose(None, message.topic)
-        if chosen is not None:
-            subscription = self.members[chosen]
-            chosen.outgoing.send(
-                message,
-                min(message.qos, subscription.qos),
-                message.retain and subscription.retain_as_published,
-                subscription.ids,
-                self,
-            )
-        return False
+        if chosen is None:
+            return False
+        subscription = self.members[chosen]
+        return chosen.outgoing.send(
+            message,
+            min(message.qos, subscription.qos),
+            message.retain and subscription.retain_as_published,
+            subscription.ids,
+            self,
+            done,
+        )
 
     def keeps(self) -> bool:
-        return False
+        return any(member.keep is not None for member in self.members)
 
     def _choose(self, but: Session | None, topic: str) -> Session | None:
         """The next member in turn that may have the topic: connected with room, else connected, else away. ``but`` is
@@ -65,13 +67,27 @@ class Group(Subscriber):
         ready = (member for member in connected if member.outgoing.why_idle() == "caught_up")
         return next(ready, None) or next(iter(connected or candidates), None)
 
+    def acknowledged(self, item: Item) -> None:
+        """A member has it."""
+
     def hand_over(self, item: Item, leaver: Session) -> bool:
         """Give what ``leaver`` did not finish to a connected member; False when there is none."""
         chosen = self._choose(leaver, item.message.topic)
         if chosen is None or chosen.connection is None:
             return False
         subscription = self.members[chosen]
-        chosen.outgoing.send(item.message, min(item.message.qos, subscription.qos), item.retain, subscription.ids, self)
+        qos = min(item.message.qos, subscription.qos)
+        kept = item.kept
+        if kept is None:
+            chosen.outgoing.send(item.message, qos, item.retain, subscription.ids, self)
+        else:
+            # Who waits for the answer waits for the other member's.
+            done = kept.pass_on()
+            if (
+                not chosen.outgoing.send(item.message, qos, item.retain, subscription.ids, self, done)
+                and done is not None
+            ):
+                done(None)
         return True
 
 
@@ -94,11 +110,15 @@ class Groups:
         key = split(pattern)
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = Group()
+            group = self._groups[key] = Group(pattern)
             self._broker.subscribe(key[1], group)
         new = session not in group.members
         group.members[session] = subscription
         return new
+
+    def find(self, pattern: str) -> Group | None:
+        """The group of a filter that begins with ``$share/``."""
+        return self._groups.get(split(pattern))
 
     def leave(self, pattern: str, session: Session) -> bool:
         """Remove a member, and the group with its last one; False when it was none."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gateway.mqtt.connection import Connection
-    from gateway.mqtt.outgoing import Item
+    from gateway.mqtt.item import Item
     from gateway.mqtt.session import Session
 
 

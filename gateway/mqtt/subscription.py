@@ -9,10 +9,12 @@ from typing import Final
 class Subscription:
     """Options of one filter (MQTT 5 section 3.8.3.1).
 
-    may  which of its topics may be delivered; None when all may
+    may        which of its topics may be delivered; None when all may
+    group      of a queue or stream: the consumer group; "" for every other filter
+    by_puback  of a queue: PUBACK settles a message
     """
 
-    __slots__ = ("qos", "no_local", "retain_as_published", "ids", "may")
+    __slots__ = ("qos", "no_local", "retain_as_published", "ids", "may", "group", "by_puback")
 
     def __init__(
         self,
@@ -21,12 +23,16 @@ class Subscription:
         retain_as_published: bool = False,
         ids: tuple[int, ...] = (),
         may: Callable[[str], bool] | None = None,
+        group: str = "",
+        by_puback: bool = False,
     ) -> None:
         self.qos = qos
         self.no_local = no_local
         self.retain_as_published = retain_as_published
         self.ids = ids
         self.may = may
+        self.group = group
+        self.by_puback = by_puback
 
     def limited(self, may: Callable[[str], bool] | None) -> Subscription:
         """The same wishes with other rights."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gateway.config.declare import Duration, not_empty, setting, topic_filter, topic_level, topic_name
-from gateway.rules.steps import Problems, compile_action
+from gateway.rules.steps import MAX_MESSAGES_OF_BATCH, Problems, compile_action
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +54,18 @@ class Step:
 
     set: dict[str, Any] | None = setting(None, text="Name values: each text is an expression; later lines see it.")
     publish: Publish | None = setting(None, text="Publish a message.")
+    batch: tuple[Publish, ...] | None = setting(
+        None, text="Publish several messages, which are all stored or none of them.", check=not_empty
+    )
 
     def problems(self) -> Iterable[tuple[str, str]]:
         """A step does one thing, so that the order of steps says the order of what happens."""
-        given = [name for name in ("set", "publish") if getattr(self, name) is not None]
+        given = [name for name in ("set", "publish", "batch") if getattr(self, name) is not None]
         if len(given) != 1:
             found = " and ".join(given) if given else "none"
-            yield "", f"a step has exactly one of set, publish; here: {found}"
+            yield "", f"a step has exactly one of set, publish, batch; here: {found}"
+        if self.batch is not None and len(self.batch) > MAX_MESSAGES_OF_BATCH:
+            yield "batch", f"has {len(self.batch)} messages; a batch has at most {MAX_MESSAGES_OF_BATCH}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

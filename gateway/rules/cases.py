@@ -80,6 +80,13 @@ class _CaseBroker:
             done(None)
         return 0
 
+    def publish_batch(self, messages: Sequence[Message], done: Done | None = None) -> int:
+        for message in messages:
+            self.publish(message)
+        if done is not None:
+            done(None)
+        return 0
+
     def subscribe(self, pattern: str, subscriber: Subscriber, options: Any = None) -> bool:
         self._subscriptions.append((pattern, subscriber))
         return True

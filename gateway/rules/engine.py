@@ -19,6 +19,7 @@ from gateway.message import HOP_LIMIT, Message
 from gateway.metrics import Metrics
 from gateway.rules.language import RuleError
 from gateway.rules.load import LoadedAction
+from gateway.rules.steps import Output
 
 
 class RuleEngine:
@@ -54,6 +55,13 @@ class RuleEngine:
             self._running[name] = running = RunningAction(loaded, self)
             for trigger in loaded.program.triggers:
                 self.publisher.subscribe(trigger, running)
+
+    def publish(self, output: Output, done: Done | None) -> None:
+        """Publish what a step has made."""
+        if isinstance(output, Message):
+            self.publisher.publish(output, done)
+        else:
+            self.publisher.publish_batch(output, done)
 
     def status(self) -> list[dict[str, Any]]:
         """One plain table for each running action, in the order of the files."""
@@ -95,22 +103,22 @@ class RunningAction(Subscriber):
         if not outputs:
             return False
         if message.hops >= HOP_LIMIT:
-            engine.metrics.drop("rule_hops", len(outputs))
+            engine.metrics.drop("rule_hops", sum(map(_count, outputs)))
             self._fail(
                 f"the message on {message.topic} has passed through {message.hops} rules already; is there a loop?"
             )
             return False
-        if done is None or not any(output.qos for output in outputs):
+        if done is None or not any(map(_is_awaited, outputs)):
             for output in outputs:
-                engine.publisher.publish(output)
+                engine.publish(output, None)
             return False
         gather = Gather(done)
         for output in outputs:
-            if output.qos:
+            if _is_awaited(output):
                 gather.expect()
-                engine.publisher.publish(output, gather)
+                engine.publish(output, gather)
             else:
-                engine.publisher.publish(output)
+                engine.publish(output, None)
         gather.close()
         return True
 
@@ -133,3 +141,12 @@ class RunningAction(Subscriber):
         self.last_error = text
         self.last_error_time = self._engine.clock.time()
         self._engine.metrics.count("rule_errors")
+
+
+def _count(output: Output) -> int:
+    return 1 if isinstance(output, Message) else len(output)
+
+
+def _is_awaited(output: Output) -> bool:
+    """Whether the cause is not acknowledged before this is safe."""
+    return output.qos > 0 if isinstance(output, Message) else any(message.qos for message in output)

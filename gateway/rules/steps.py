@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.config.keys import KeyPath, format_key
+from gateway.delay import target_filter
 from gateway.message import Message
 from gateway.rules.compile import compile_expression
 from gateway.rules.frame import NAMES, Closure, Frame
@@ -29,8 +30,17 @@ MAX_NAMES: Final = 64
 MAY_BE_SET_ANEW: Final = frozenset({"v", "q", "t", "u"})
 """Built-in names of one letter; whoever sets them does not need those of the point."""
 
-Step = Callable[[Frame, list[Message]], None]
-"""One compiled step: names values in the frame, or adds messages to publish."""
+MAX_MESSAGES_OF_BATCH: Final = 64
+"""Messages that one step publishes together."""
+
+Output = Message | tuple[Message, ...]
+"""What a step publishes: a message, or several that are all stored or none."""
+
+Step = Callable[[Frame, list[Output]], None]
+"""One compiled step: names values in the frame, or adds what is to be published."""
+
+Maker = Callable[[Frame], Message]
+"""Makes one message to publish."""
 
 Problems = list[tuple[str, str]]
 """(key below the action, what is wrong)."""
@@ -54,15 +64,15 @@ class Program:
         self._when = when
         self._steps = tuple(steps)
 
-    def run(self, message: Message, time: float, now: float) -> list[Message] | None:
-        """The messages to publish in answer to one; None when the condition is false.
+    def run(self, message: Message, time: float, now: float) -> list[Output] | None:
+        """What to publish in answer to a message; None when the condition is false.
 
         ``time``: wall clock, ``now``: monotonic clock, both in seconds. Raises RuleError, and nothing else.
         """
         frame = Frame(message, self.name, time, now)
         if self._when is not None and not self._when(frame):
             return None
-        outputs: list[Message] = []
+        outputs: list[Output] = []
         for step in self._steps:
             step(frame, outputs)
         return outputs
@@ -81,7 +91,13 @@ def compile_action(action: Action, problems: Problems) -> Program:
         if step.set is not None:
             steps.append(compiler.set(step.set, ("do", index, "set")))
         if step.publish is not None:
-            steps.append(compiler.publish(step.publish, f"rule:{action.name}", ("do", index, "publish")))
+            steps.append(_alone(compiler.publish(step.publish, f"rule:{action.name}", ("do", index, "publish"))))
+        if step.batch is not None:
+            makers = [
+                compiler.publish(publish, f"rule:{action.name}", ("do", index, "batch", number))
+                for number, publish in enumerate(step.batch)
+            ]
+            steps.append(_together(makers))
     return Program(action.name, [action.on.topic], compiler.outputs, when, steps)
 
 
@@ -115,17 +131,18 @@ class _ActionCompiler:
         if len(self.names) > MAX_NAMES:
             self.problems.append((format_key(path), f"an action may set {MAX_NAMES} names, not {len(self.names)}"))
 
-        def run(frame: Frame, outputs: list[Message]) -> None:
+        def run(frame: Frame, outputs: list[Output]) -> None:
             for name, read in entries:
                 frame.names[name] = read(frame)
 
         return run
 
-    def publish(self, publish: Publish, source: str, path: KeyPath) -> Step:
+    def publish(self, publish: Publish, source: str, path: KeyPath) -> Maker:
         names = frozenset(self.names)
         topic = self.attempt((*path, "topic"), partial(TopicTemplate, publish.topic, names))
         if topic is not None:
-            self.outputs.append(topic.filter)
+            # A loop through a delayed message is a loop.
+            self.outputs.append(target_filter(topic.filter))
         text = value = None
         if publish.payload is not None:
             text = self.attempt((*path, "payload"), partial(compile_text, publish.payload, names))
@@ -133,7 +150,7 @@ class _ActionCompiler:
             value = self.attempt((*path, "value"), partial(compile_value, publish.value, names))
         qos, retain, expires = publish.qos, publish.retain, publish.expires
 
-        def run(frame: Frame, outputs: list[Message]) -> None:
+        def make(frame: Frame) -> Message:
             cause = frame.message
             where = topic(frame)
             level = cause.qos if qos is None else qos
@@ -149,9 +166,23 @@ class _ActionCompiler:
             made.time = cause.time or frame.time
             if expires is not None:
                 made.expires = frame.now + expires
-            outputs.append(made)
+            return made
 
-        return run
+        return make
+
+
+def _alone(make: Maker) -> Step:
+    def run(frame: Frame, outputs: list[Output]) -> None:
+        outputs.append(make(frame))
+
+    return run
+
+
+def _together(makers: Sequence[Maker]) -> Step:
+    def run(frame: Frame, outputs: list[Output]) -> None:
+        outputs.append(tuple(make(frame) for make in makers))
+
+    return run
 
 
 def _name_problem(name: str) -> str | None:

@@ -11,8 +11,9 @@ is never written.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -20,6 +21,16 @@ from gateway.store.db import ITEM_BYTES, Database
 
 C = TypeVar("C")
 R = TypeVar("R")
+
+
+def call_all(calls: Iterator[Callable[[], None]]) -> None:
+    """Make every call, also when one of them meets a bug: the loop shows it, and the others follow."""
+    try:
+        for call in calls:
+            call()
+    except Exception:
+        asyncio.get_running_loop().call_soon(call_all, calls)
+        raise
 
 
 class Batch(Generic[C, R]):

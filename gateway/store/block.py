@@ -165,6 +165,52 @@ class Block:
             found = moment
         return found
 
+    def rest(self, now: float, patience: float, lingers: list[float]) -> float:
+        """Seconds that the rows which are not settled may still wait, all of them: awaited ones ``patience``, others
+        what ``lingers`` says of their class."""
+        rest = float("inf")
+        seen: set[tuple[int, bool]] = set()
+        for index, payload in enumerate(self.payloads):
+            if payload is None:
+                continue
+            place, is_awaited = self.places[index], self.dones[index] is not None
+            if (place, is_awaited) in seen:  # the first of its kind has waited longest
+                continue
+            seen.add((place, is_awaited))
+            most = patience if is_awaited else lingers[self.heads[place].room]
+            rest = min(rest, self.since(index) + most - now)
+        return rest
+
+    @property
+    def unsettled(self) -> int:
+        """Index of the first row that is not settled; ``count`` when all are."""
+        for index, payload in enumerate(self.payloads):
+            if payload is not None:
+                return index
+        return len(self.payloads)
+
+    def give_back(self, handed: dict[int, int]) -> tuple[list[Done], int, int]:
+        """Nothing of the block was kept: take out what nobody has, and what somebody waits for.
+
+        ``handed``: up to which row each uplink, by its bit, has got them. Returns the waiters, how many rows nobody
+        waits for are lost, and how many are not: settled, or with every uplink that needs them.
+        """
+        waiters: list[Done] = []
+        lost = taken = 0
+        for index, payload in enumerate(self.payloads):
+            if payload is None:
+                taken += 1
+                continue
+            done, need = self.dones[index], self.heads[self.places[index]].need
+            if done is not None:
+                waiters.append(done)
+            elif all(seq >= self.first + index for bit, seq in handed.items() if bit & need):
+                taken += 1
+            else:
+                lost += 1
+            self.remove(index)
+        return waiters, lost, taken
+
     def split(self, index: int) -> Block:
         """Take the rows from ``index`` on out of this block; they are the block that is returned."""
         rest = Block(self.transaction, self.first + index, self.boot, self.up)

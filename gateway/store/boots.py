@@ -37,7 +37,11 @@ class Boots:
         """Whole seconds since this start."""
         return int(self._clock.now() - self._now)
 
-    def age(self, boot: int, up: int) -> float | None:
+    def uptime(self) -> float:
+        """Seconds since this start."""
+        return self._clock.now() - self._now
+
+    def age(self, boot: int, up: float) -> float | None:
         """Seconds since ``up`` seconds after start ``boot``; None when no clock can tell."""
         if boot == self.number:
             return self._clock.now() - self._now - up

@@ -106,6 +106,7 @@ class Database:
         self._items = self._bytes = 0  # gathering
         self._items_committing = self._bytes_committing = 0
         self._committing = False
+        self._in_batch = False
         self._last = -_NEVER
         self._due = _NEVER
         self._timer: asyncio.Handle | None = None
@@ -170,6 +171,23 @@ class Database:
         self._admit(size)
         self._count(size, within, items)
 
+    def shrink(self, size: int) -> None:
+        """Take back a row that ``write`` or ``grow`` announced, while its transaction still gathers."""
+        self._items -= 1
+        self._bytes -= size
+
+    def begin_batch(self, size: int) -> None:
+        """Ask for room for what the owners of tables are about to write and grow; see ``broker.port.Gate``.
+
+        Raises as ``write`` does. What follows may go beyond the bounds by one batch and its copies.
+        """
+        self._admit(size)
+        self._in_batch = True
+
+    def end_batch(self) -> None:
+        """From here on everybody is refused again when the store is behind."""
+        self._in_batch = False
+
     async def commit(self, work: Work[T], *, size: int = ITEM_BYTES, within: float | None = None) -> T:
         """``write``, and wait: returns the work's result after the commit, or raises its error."""
         future: asyncio.Future[T] = self._loop.create_future()
@@ -192,6 +210,19 @@ class Database:
         self._put(job)
         return await future
 
+    def ask(self, work: Work[T], answer: Answer) -> None:
+        """As ``read``, for whoever has no task of its own: ``answer`` is called once on the loop.
+
+        Raises StoreError when the database is closed.
+        """
+        if self._closing or self._thread is None:
+            raise StoreError(f"{self.path}: is closed")
+
+        def job(connection: sqlite3.Connection) -> None:
+            self._post(self._answer_question, answer, read(connection, work))
+
+        self._put(job)
+
     @property
     def backlog(self) -> Backlog:
         """Items and bytes not committed yet, to slow down by; see MAX_ITEMS and MAX_BYTES."""
@@ -207,7 +238,7 @@ class Database:
     def _admit(self, size: int) -> None:
         if self._closing or self._thread is None:
             raise StoreError(f"{self.path}: is closed")
-        if size:
+        if size and not self._in_batch:
             items = self._items + self._items_committing
             # One that is larger than the bound may pass alone.
             if items >= MAX_ITEMS or (items and self._bytes + self._bytes_committing + size > MAX_BYTES):
@@ -296,6 +327,11 @@ class Database:
         self._finished()
         _settle(future, outcome)
         self._examine(outcome.error)
+
+    def _answer_question(self, answer: Answer, outcome: Outcome) -> None:
+        self._finished()
+        self._examine(outcome.error)
+        answer(*outcome)
 
     def _finished(self) -> None:
         self.progress += 1

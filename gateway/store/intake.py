@@ -9,7 +9,7 @@ transaction knows. Pure but for the two callables that it is given; compiled wit
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from gateway.broker.port import Done, Keeper
@@ -115,14 +115,10 @@ class Intake:
             head = lane.head(message.source, message.qos, message.retain)
             if head is None:
                 return False
-            payload = message.payload
-            props = message.props
-            size = head.size + len(payload) + PROPERTY_BYTES * len(props)
-            if size > self.largest[head.room]:
-                raise Refused(f"{message.topic}: {len(payload)} bytes are more than the outbox may hold", 0x97)
+            size = self.size_of(head, message)
             is_instant = self.instant[head.room]
             time = message.time if message.time > 0 else self._wall()  # also for NaN, which SQLite takes for NULL
-            block = self.add(head, payload, time, None if is_instant else done, size)
+            block = self.add(head, message.payload, time, None if is_instant else done, size)
         except GatewayError as error:
             if done is not None:
                 done(error)
@@ -130,11 +126,31 @@ class Intake:
                 self._lost()
             return True
         expires = message.expires
+        props = message.props
         if props or expires is not None:
             block.add_extras(None if expires is None else expires + self._offset(), props)
         if is_instant and done is not None:
             done(None)
         return True
+
+    def admit(self, lane: Lane, messages: Sequence[Message]) -> Refused | None:
+        """As ``Subscriber.admit``: only what could never be stored is refused, since others make room."""
+        try:
+            for message in messages:
+                head = lane.head(message.source, message.qos, message.retain)
+                if head is not None:
+                    self.size_of(head, message)
+        except Refused as refused:
+            return refused
+        return None
+
+    def size_of(self, head: Head, message: Message) -> int:
+        """What a message counts. Raises Refused (0x97) when it is more than its class may ever hold."""
+        size = head.size + len(message.payload) + PROPERTY_BYTES * len(message.props)
+        if size > self.largest[head.room]:
+            text = f"{message.topic}: {len(message.payload)} bytes are more than the outbox may hold"
+            raise Refused(text, 0x97)
+        return size
 
     def keep(self, lane: Lane, payload: bytes, time: float, source: str, done: Done) -> bool:
         """As ``Keeper.keep``."""
@@ -180,6 +196,9 @@ class Lane(Keeper):
 
     def keep(self, payload: bytes, time: float, source: str, done: Done) -> bool:
         return self._intake.keep(self, payload, time, source, done)
+
+    def admit(self, messages: Sequence[Message]) -> Refused | None:
+        return self._intake.admit(self, messages)
 
     def express(self, version: int, qos: int) -> Any:
         """Itself: plain QoS 1 messages need not be decoded for the outbox."""

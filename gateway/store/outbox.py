@@ -28,6 +28,7 @@ from gateway.outbound import OutboxReader, Row
 from gateway.store.answers import answer
 from gateway.store.batch import Batch
 from gateway.store.block import GRAIN, Block
+from gateway.store.books import Books
 from gateway.store.boots import Boots
 from gateway.store.db import FULL_BYTES, FULL_ITEMS, Database
 from gateway.store.drops import Drop, Drops
@@ -80,15 +81,15 @@ class Outbox(Subscriber):
             database, self._make_changes, self._apply, self._committed, self._leave
         )
         self._intake = Intake(
-            database, self._begin, self._announce, self._rouse, clock.time, self._offset, self._count_refused
-        )
+            database, self._begin, self._announce, self._rouse, clock.time, lambda: clock.time() - clock.now(),
+            lambda: self._books.lose("outbox_refused", 1),
+        )  # fmt: skip
         self._readers: dict[str, Reader] = {}
         self._bits: dict[str, int] = {}
         self._tail = Tail()
         self._drops = Drops()
         self._waiting = Waiting()
-        self._books: dict[str, int] = {}
-        self._unbooked: dict[str, int] = {}
+        self._books = Books(lambda: self._join(LAZY).tallies, metrics)
         self._stored_to = 0  # the newest number in the table
         self._kept: dict[str, tuple[int, int]] = {}  # positions in the table
         self._promptness = Promptness()
@@ -100,7 +101,7 @@ class Outbox(Subscriber):
             pass
         loaded = await self._database.commit(partial(self._table.load, uplinks=self._uplinks))
         self._drops = loaded.drops
-        self._books = loaded.tallies
+        self._books.totals = loaded.tallies
         self._intake.block = Block(0, loaded.last + 1, boots.number, 0)
         self._table.handed = max((acked for acked, _ in loaded.cursors.values()), default=0)
         self._take_up(loaded)
@@ -142,40 +143,40 @@ class Outbox(Subscriber):
     def merge(self, options: Sequence[Any], topic: str) -> Lane:
         """The way in for one topic. ``options``: for each matching filter the routes that it stands for; a topic
         without any is telemetry for every uplink."""
-        room, names = needs_of(options) if options else (TELEMETRY, tuple(self._readers))
+        routes = [routes for routes in options if routes]
+        room, names = needs_of(routes) if routes else (TELEMETRY, tuple(self._readers))
         return Lane(self._intake, topic, room, [(self._bits[name], name) for name in names if name in self._bits])
 
     def deliver(self, message: Message, done: Done | None) -> bool:
         """Keep one message for every uplink; see ``Lane.deliver``."""
         return self.merge((), message.topic).deliver(message, done)
 
+    def admit(self, messages: Sequence[Message]) -> Refused | None:
+        """See ``Lane.admit``."""
+        for message in messages:
+            refused = self.merge((), message.topic).admit((message,))
+            if refused is not None:
+                return refused
+        return None
+
     def book(self, name: str, n: int = 1) -> None:
         """Add to one of the books, in the same commit as whatever else this turn of the loop stores.
 
         Raises StoreError when the database is closed.
         """
-        tallies = self._join(LAZY).tallies
-        tallies[name] = tallies.get(name, 0) + n
-        self._books[name] = self._books.get(name, 0) + n
+        self._books.book(name, n)
 
     async def tallies(self) -> dict[str, int]:
         """The books: ``stored``, ``dropped:<reason>``, ``outbox_thinned`` and what was booked. The table has them as
         they were at most ``LAZY`` seconds ago."""
-        books = dict(self._books)
+        books = dict(self._books.totals)
         books["stored"] = books.get("stored", 0) + self._tail.pending
         return books
-
-    def _offset(self) -> float:
-        return self._clock.time() - self._clock.now()
-
-    def _count_refused(self) -> None:
-        self._count_lost("outbox_refused", 1)
 
     # The transaction that gathers
 
     def _make_changes(self) -> Changes:
-        tallies, self._unbooked = self._unbooked, {}
-        return Changes({name: reader.position for name, reader in self._readers.items()}, tallies)
+        return Changes({name: reader.position for name, reader in self._readers.items()}, {})
 
     def _apply(self, connection: sqlite3.Connection, changes: Changes) -> Applied:
         before = self._table.maker.moved
@@ -205,26 +206,12 @@ class Outbox(Subscriber):
         block = changes.block
         if block is None or not 0 < block.kept <= LEAVE_ROWS or block.bytes > LEAVE_BYTES or not self._table.lazy:
             return None
-        rest = self._rest(block)
+        patience = PATIENCE if self._promptness.is_prompt else 0.0
+        rest = block.rest(self._clock.now(), patience, self._intake.lingers)
         if rest <= GRAIN:
             return None
-        following = block.split(next(i for i, payload in enumerate(block.payloads) if payload is not None))
+        following = block.split(block.unsettled)
         return partial(self._go_on, following, rest)
-
-    def _rest(self, block: Block) -> float:
-        """Seconds that the rows of a block which are not settled may still wait, all of them."""
-        now = self._clock.now()
-        patience = PATIENCE if self._promptness.is_prompt else 0.0
-        rest = float("inf")
-        seen: set[tuple[int, bool]] = set()
-        for index, payload in enumerate(block.payloads):
-            if payload is not None:
-                place, is_awaited = block.places[index], block.dones[index] is not None
-                if (place, is_awaited) not in seen:  # the first of its kind has waited longest
-                    seen.add((place, is_awaited))
-                    most = patience if is_awaited else self._intake.lingers[block.heads[place].room]
-                    rest = min(rest, block.since(index) + most - now)
-        return rest
 
     def _go_on(self, block: Block, rest: float) -> None:
         self._batch.join(0, rest, block.kept).block = block
@@ -236,9 +223,7 @@ class Outbox(Subscriber):
         self._batch.join(size, self._within(within), rows)
 
     def _within(self, within: float) -> float | None:
-        if within != AWAITED:
-            return within
-        return PATIENCE if self._promptness.is_prompt else None
+        return within if within != AWAITED else PATIENCE if self._promptness.is_prompt else None
 
     def _rouse(self) -> None:
         self._intake.block.stamp(self._clock.now())
@@ -261,7 +246,7 @@ class Outbox(Subscriber):
             waiters = self._carry_over(changes)
         else:
             if block is not None:
-                self._books["stored"] = self._books.get("stored", 0) + block.count
+                self._books.note("stored", block.count)
                 waiters = [done for done in block.dones if done is not None]
             if applied.written:
                 self._take_in(applied, changes)
@@ -283,10 +268,10 @@ class Outbox(Subscriber):
             self._drops.merge(applied.drops)
         for reason, n in applied.lost.items():
             self._metrics.drop(reason, n)
-            self._books[f"dropped:{reason}"] = self._books.get(f"dropped:{reason}", 0) + n
+            self._books.note(f"dropped:{reason}", n)
         if applied.thinned:
             self._metrics.count("outbox_thinned", applied.thinned)
-            self._books["outbox_thinned"] = self._books.get("outbox_thinned", 0) + applied.thinned
+            self._books.note("outbox_thinned", applied.thinned)
         if applied.more:
             with suppress(StoreError):  # closed: the next start goes on with it
                 self._join().must = True
@@ -296,20 +281,12 @@ class Outbox(Subscriber):
         tallies = dict(changes.tallies)
         if changes.block is not None:
             tallies["stored"] = tallies.get("stored", 0) + changes.block.count
-        self._add_tallies(tallies)
-
-    def _add_tallies(self, tallies: dict[str, int]) -> None:
-        if not tallies:
-            return
-        with suppress(StoreError):  # closed: nothing can be kept any more
-            following = self._join(LAZY).tallies
-            for name, n in tallies.items():
-                following[name] = following.get(name, 0) + n
+        self._books.put_off(tallies)
 
     def _carry_over(self, changes: Changes) -> list[Done]:
         """The commit failed: counts and positions go with the next, rows go back to their publishers, who are
         returned."""
-        self._add_tallies(changes.tallies)
+        self._books.put_off(changes.tallies)
         with suppress(StoreError):  # closed: nothing can be kept any more
             following = self._join()
             following.must = True
@@ -323,31 +300,13 @@ class Outbox(Subscriber):
         have them.
         """
         handed = {self._bits[name]: reader.handed for name, reader in self._readers.items()}
-        waiters: list[Done] = []
-        lost = taken = 0
-        for index, place in enumerate(block.places):
-            if block.payloads[index] is None:
-                taken += 1
-                continue
-            done = block.dones[index]
-            if done is not None:
-                waiters.append(done)
-            elif all(seq >= block.first + index for bit, seq in handed.items() if bit & block.heads[place].need):
-                taken += 1
-            else:
-                lost += 1
-            block.remove(index)
+        waiters, lost, taken = block.give_back(handed)
         if taken:
-            self._books["stored"] = self._books.get("stored", 0) + taken
-            self._add_tallies({"stored": taken})
+            self._books.note("stored", taken)
+            self._books.put_off({"stored": taken})
         if lost:
-            self._count_lost("outbox_failed", lost)
+            self._books.lose("outbox_failed", lost)
         return waiters
-
-    def _count_lost(self, reason: str, n: int) -> None:
-        self._metrics.drop(reason, n)
-        with suppress(StoreError):
-            self.book(f"dropped:{reason}", n)
 
     # Rows out
 
@@ -402,16 +361,14 @@ class Outbox(Subscriber):
         waiters: list[Done] = []
         for need in block.needs:
             reached = min((r.acked for name, r in self._readers.items() if self._bits[name] & need), default=0)
-            if reached >= block.first:
-                waiters += block.settle(need, reached)
-        if waiters:
-            answer(iter(waiters), None)
+            waiters += block.settle(need, reached)
+        answer(iter(waiters), None)
 
     def count_drop(self, uplink: str, row: Row, reason: str) -> None:
         """Count a row that an uplink gave up; for the readers."""
         drop = Drop(1, row.time, row.time)
         self._drops.add(uplink, reason, drop)
-        self._count_lost(reason, 1)
+        self._books.lose(reason, 1)
         with suppress(StoreError):
             changes = self._join()
             changes.drops.add(uplink, reason, drop)
@@ -427,11 +384,11 @@ class Outbox(Subscriber):
         there = self._waiting.rows + self._tail.kept
         depths = {name: max(0, min(last - reader.acked, there)) for name, reader in self._readers.items()}
         depth = max(depths.values(), default=0)
-        waiting = self._waiting
+        waiting = self._waiting if depth else Waiting()
         return {
             "depth": depth,
-            "bytes": waiting.bytes if depth else 0,
-            "oldest_age": self._table.boots.age(waiting.boot, waiting.up) if depth and waiting.bytes else None,
+            "bytes": waiting.bytes,
+            "oldest_age": self._table.boots.age(waiting.boot, waiting.up) if waiting.bytes else None,
             "uplinks": {
                 name: {
                     "cursor": reader.acked,

@@ -89,6 +89,19 @@ def test_list_show_and_kick(running: tuple[GatewayProcess, int]) -> None:
 
 
 @pytest.mark.slow
+def test_purge_asks_first(running: tuple[GatewayProcess, int]) -> None:
+    gateway, port = running
+    with client(port, "press"):
+        asked = run_command("session", "purge", "press", "--state", str(gateway.state))
+        assert asked.returncode == 1
+        assert "press: 0 subscriptions and 0 messages (0 bytes) will be lost" in asked.stderr
+        assert "use --yes" in asked.stderr
+        assert len(json.loads(gateway.command("session", "list", "--json"))) == 1
+        assert "purged" in gateway.command("session", "purge", "press", "--yes")
+        assert json.loads(gateway.command("session", "list", "--json")) == []
+
+
+@pytest.mark.slow
 def test_trace_shows_packets_hides_payloads_and_ends_in_time(running: tuple[GatewayProcess, int]) -> None:
     gateway, port = running
     with traced(gateway, "late", "--for", "3s", "--json") as process:

@@ -51,6 +51,6 @@ def test_every_bound_of_the_mqtt_server_is_a_setting_with_the_same_default() -> 
         name: getattr(limits, name) for name in Limits.__slots__
     }
     rest = {field.name for field in fields(Mqtt)} - set(Limits.__slots__)
-    extras = {"exclusive", "sys", "slow", "rewrite", "auto_subscribe"}
+    extras = {"exclusive", "sys", "slow", "rewrite", "auto_subscribe", "delayed", "dedup"}
     assert rest - extras == {"gather", "max_retained", "retained_bytes"}
     assert (Retained().max_count, Retained().max_bytes) == (mqtt.max_retained, mqtt.retained_bytes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from gateway.broker.port import Done
@@ -24,6 +25,9 @@ class Sink:
     def publish(self, message: Message, done: Done | None = None) -> int:
         self.got.append(message)
         return 1
+
+    def publish_batch(self, messages: Sequence[Message], done: Done | None = None) -> int:
+        raise AssertionError
 
     def subscribe(self, pattern: str, subscriber: Any, options: Any = None) -> bool:
         raise AssertionError

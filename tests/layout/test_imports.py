@@ -18,6 +18,7 @@ FILES = sorted((ROOT / "gateway").rglob("*.py"))
 
 BOTTOM = {
     "gateway",
+    "gateway.delay",
     "gateway.message",
     "gateway.topic",
     "gateway.errors",
@@ -32,7 +33,9 @@ MAY_IMPORT_APP = ("cli", "demo", "__main__", "reload")
 SEES_ONLY_THE_PORT = ("mqtt", "rules", "store", "connectors", "uplinks")
 """These see the broker only through what stands in OPEN_BROKER: its port, and who may do what, how much."""
 
-OPEN_BROKER = {f"gateway.broker.{name}" for name in ("port", "access", "identity", "buckets")}
+OPEN_BROKER = {
+    f"gateway.broker.{name}" for name in ("port", "delayed_port", "queue_port", "access", "identity", "buckets")
+}
 
 NOT_IN_PURE = {"asyncio", "socket", "sqlite3", "threading", "time", "random", "os", "select", "subprocess", "ssl"}
 PURE_MAY_USE = {"gateway.clock"}

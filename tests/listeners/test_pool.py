@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.clock import Clock
-from gateway.listeners.pool import Pool
+from gateway.listeners.pool import NEWCOMERS, Pool
 from gateway.listeners.stream import READ, Stream
 from gateway.loop import EventLoop
 from gateway.mqtt.turn import Turn
@@ -239,5 +239,22 @@ def test_a_paused_stream_leaves_bytes_with_the_system(play: Callable[..., None])
         assert not stream.heard
         stream.resume()
         assert await desk.read(sock, 4) == b"wait"
+
+    play(body)
+
+
+def test_few_newcomers_are_served_in_one_turn(play: Callable[..., None]) -> None:
+    async def body(desk: Desk) -> None:
+        order: list[str] = []
+        pairs = [desk.pair() for _ in range(3 * NEWCOMERS)]
+        for stream, sock in pairs:
+            stream.is_new = True
+            stream.on_hear = lambda data: order.append("new")
+            sock.send(b"x")
+        old, sock = desk.pair()
+        old.on_hear = lambda data: order.append("old")
+        sock.send(b"x")
+        await desk.until(lambda: len(order) == len(pairs) + 1)
+        assert order.index("old") <= NEWCOMERS
 
     play(body)

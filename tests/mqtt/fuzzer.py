@@ -268,7 +268,7 @@ class Crowd:
         left = {
             "connections": len(server.connections),
             "sessions": len(server.sessions),
-            "wills": len(server._wills),
+            "wills": len(server.wills),
             "subscriptions": broker.status()["subscriptions"],
         }
         if any(left.values()):

@@ -9,6 +9,7 @@ from gateway.broker.access import Access, Peer
 from gateway.broker.broker import Broker
 from gateway.broker.port import Done, Subscriber
 from gateway.message import Message
+from gateway.mqtt.archive import Archive
 from gateway.mqtt.connection import Connection, State
 from gateway.mqtt.decode import Decoder
 from gateway.mqtt.encode import encode
@@ -45,11 +46,19 @@ class Keeper(Subscriber):
 class World:
     """A broker with an MQTT server and any number of clients; time moves when told to."""
 
-    def __init__(self, access: Access | None = None, extras: Extras | None = None, **limits: Any) -> None:
+    def __init__(
+        self, access: Access | None = None, extras: Extras | None = None, archive: Archive | None = None, **limits: Any
+    ) -> None:
         self.broker = Broker()
         self.ids = iter(f"auto-{n}" for n in range(1000))
         self.server = MqttServer(
-            self.broker, access or Access(), Limits(**limits), self.broker.metrics, lambda: next(self.ids), extras
+            self.broker,
+            access or Access(),
+            Limits(**limits),
+            self.broker.metrics,
+            lambda: next(self.ids),
+            extras,
+            archive,
         )
         self.server.clock.now = 1000.0
         self.server.clock.time = 1_700_000_000.0

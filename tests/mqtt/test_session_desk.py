@@ -62,9 +62,38 @@ def test_kick_tells_the_client_and_leaves_its_session() -> None:
         desk.kick({"client_id": "c"})
 
 
+def test_what_waits_for_a_client_that_is_away_and_when_it_expires() -> None:
+    world = World()
+    client = world.client("c", props=((SESSION_EXPIRY_INTERVAL, 60),))
+    client.subscribe("t", 1)
+    world.client("p").publish("t", b"12345", 1, 1)
+    client.lose()
+    world.client("p").publish("t", b"123", 1, 1)
+    world.advance(10)
+    (listed,) = [row for row in SessionDesk(world.server).sessions({}) if row["client_id"] == "c"]
+    assert (listed["in_flight"], listed["pending"], listed["bytes"], listed["expires_in"]) == (1, 1, 10, 50)
+
+
+def test_purge_ends_a_session_and_says_what_was_lost() -> None:
+    world = World()
+    client = world.client("c", props=((SESSION_EXPIRY_INTERVAL, 60),))
+    client.subscribe("t", 1)
+    client.lose()
+    world.client("p").publish("t", b"123", 1, 1)
+    desk = SessionDesk(world.server)
+    assert desk.purge({"client_id": "c"}) == {
+        "client_id": "c", "connected": False, "subscriptions": 1, "in_flight": 0, "pending": 1, "bytes": 4,
+    }  # fmt: skip
+    assert "c" not in world.server.sessions
+    client = world.client("c", props=((SESSION_EXPIRY_INTERVAL, 60),))
+    desk.purge({"client_id": "c"})
+    assert client.received() == [Disconnect(0x98)]
+    assert "c" not in world.server.sessions
+
+
 @pytest.mark.parametrize("client_id", ["nobody", None, 7])
 def test_unknown_clients(client_id: object) -> None:
     desk = SessionDesk(World().server)
-    for command in (desk.session, desk.kick):
+    for command in (desk.session, desk.kick, desk.purge):
         with pytest.raises(GatewayError, match="no session"):
             command({"client_id": client_id})

@@ -15,7 +15,9 @@ from gateway.config.load import read
 from gateway.config.settings import Mqtt, Settings
 from gateway.connectors.commands import Desk
 from gateway.errors import GatewayError
+from gateway.mqtt.dedup import Dedup
 from gateway.mqtt.limits import Limits
+from gateway.store.boots import begin_boot
 from gateway.store.errors import StoreError
 from gateway.systemd import Notifier
 
@@ -37,6 +39,8 @@ receive_maximum = 11
 max_inflight = 12
 queue_count = 13
 queue_bytes = 14
+offline_queue = "reject"
+offline_bytes = 24
 max_output = "5KiB"
 max_sessions = 16
 max_subscriptions = 17
@@ -91,6 +95,8 @@ def test_every_bound_reaches_its_part(tmp_path: Path) -> None:
         "max_inflight": 12,
         "queue_count": 13,
         "queue_bytes": 14,
+        "offline_queue": "reject",
+        "offline_bytes": 24,
         "max_output": 5120,
         "max_sessions": 16,
         "max_subscriptions": 17,
@@ -107,7 +113,7 @@ def test_every_bound_reaches_its_part(tmp_path: Path) -> None:
     }
     retained = app.parts.broker._retained
     assert (retained.max_count, retained.max_bytes) == (22, 23)
-    extras = {"exclusive", "sys", "slow", "rewrite", "auto_subscribe"}
+    extras = {"exclusive", "sys", "slow", "rewrite", "auto_subscribe", "delayed", "dedup"}
     assert {field.name for field in dataclasses.fields(Mqtt)} - extras == {
         *Limits.__slots__,
         "gather",
@@ -121,6 +127,30 @@ def test_every_bound_reaches_its_part(tmp_path: Path) -> None:
     assert {room.max_age for room in rooms} == {3600}
     assert app.parts.server.access.anonymous
     assert app.name == "site-7"
+
+
+def test_the_bounds_of_delayed_messages_reach_their_desk(tmp_path: Path) -> None:
+    app = build(tmp_path, '[mqtt.delayed]\nenabled = false\nmax_count = 3\nmax_bytes = "4KiB"\nmax_delay = "5s"\n')
+    desk = app.parts.delayed
+    assert (desk._enabled, desk._max_count, desk._max_bytes, desk._max_delay) == (False, 3, 4096, 5.0)
+    assert app.parts.server.extras.read_delay == desk.read
+    assert app.parts.broker.gate is app.parts.database
+
+
+def test_the_bounds_of_dedup_reach_it(tmp_path: Path) -> None:
+    async def body(text: str) -> Dedup | None:
+        app = build(tmp_path, text)
+        await app.parts.database.open()
+        try:
+            await app.parts.open_dedup(await begin_boot(app.parts.database, app.clock))
+            return app.parts.server.extras.dedup
+        finally:
+            await app.parts.database.close()
+
+    dedup = asyncio.run(body('[mqtt.dedup]\nwindow = "5s"\nmax_ids = 3\nmax_total = 4\n'))
+    assert dedup is not None
+    assert (dedup._window, dedup._max_ids, dedup._max_total) == (5.0, 3, 4)
+    assert asyncio.run(body("[mqtt.dedup]\nwindow = 0\n")) is None
 
 
 def test_the_extras_reach_the_server_and_the_sys_topics_their_interval(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,18 @@ class Bench:
 
     def __init__(self) -> None:
         self.published: list[Message] = []
+        self.batches: list[tuple[Message, ...]] = []
         self.waiting: list[Done] = []
         self.subscriptions: dict[str, list[Subscriber]] = {}
 
     def publish(self, message: Message, done: Done | None = None) -> int:
         self.published.append(message)
+        if done is not None:
+            self.waiting.append(done)
+        return 1
+
+    def publish_batch(self, messages: Sequence[Message], done: Done | None = None) -> int:
+        self.batches.append(tuple(messages))
         if done is not None:
             self.waiting.append(done)
         return 1

@@ -118,3 +118,24 @@ def test_shipped_cases_pass() -> None:
     assert [result.diff for result in results if not result.passed] == []
     tested = {file for file, cases in loaded.cases if cases}
     assert tested == {action.file for action in loaded.actions}
+
+
+BATCH = """
+[[action]]
+name = "split"
+on = { topic = "order" }
+do = [{ batch = [{ topic = "bill", value = "v" }, { topic = "parcel", value = "v + 1" }] }]
+[[action]]
+name = "after"
+on = { topic = "bill" }
+do = [{ publish = { topic = "sent" } }]
+[[case]]
+name = "the batch stays together"
+given = [{ topic = "order", value = 1 }]
+expect = [{ topic = "bill", value = 1 }, { topic = "parcel", value = 2 }, { topic = "sent" }]
+"""
+
+
+def test_a_case_sees_the_messages_of_a_batch(rules: Any) -> None:
+    (result,) = run_cases((loaded := rules(BATCH)).cases, loaded.actions)
+    assert (result.passed, result.diff) == (True, "")

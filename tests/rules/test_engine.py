@@ -195,3 +195,42 @@ def test_a_thousand_chained_rules_need_no_deep_stack(rules: Any) -> None:
     engine.swap(rules("\n".join(texts)).actions)
     broker.publish(Message("t/0", b"1"))
     assert sum(status["fired"] for status in engine.status()) == HOP_LIMIT + 1
+
+
+BATCH = """
+[[action]]
+name = "split"
+on = { topic = "order" }
+do = [
+    { publish = { topic = "log" , qos = 0 } },
+    { batch = [{ topic = "bill", value = "v", qos = 1 }, { topic = "parcel/{v}", payload = "{v}" }] },
+]
+"""
+
+
+def test_a_batch_is_published_as_one_and_waited_for_as_one(rules: Any, bench: Any) -> None:
+    engine_with(rules, bench, BATCH)
+    answers: list[Any] = []
+    assert bench.the("order").deliver(Message("order", b"7", 0, hops=1), answers.append) is True
+    ((bill, parcel),) = bench.batches
+    assert [(one.topic, one.payload, one.qos, one.hops, one.source) for one in (bill, parcel)] == [
+        ("bill", b"7", 1, 2, "rule:split"),
+        ("parcel/7", b"7", 0, 2, "rule:split"),
+    ]
+    assert [message.topic for message in bench.published] == ["log"]
+    (waiting,) = bench.waiting
+    assert answers == []
+    waiting(Refused("no room", 0x97))
+    assert [str(error) for error in answers] == ["no room"]
+
+
+def test_a_step_that_fails_leaves_no_half_of_a_batch(rules: Any, bench: Any) -> None:
+    engine = engine_with(rules, bench, BATCH.replace('"{v}" }]', '"{1 / v}" }]'))
+    bench.the("order").deliver(Message("order", b"0", 1), None)
+    assert (bench.batches, bench.published, engine.status()[0]["errors"]) == ([], [], 1)
+
+
+def test_each_message_of_a_batch_that_comes_too_late_is_counted(rules: Any, bench: Any) -> None:
+    engine = engine_with(rules, bench, BATCH)
+    bench.the("order").deliver(Message("order", b"7", 1, hops=HOP_LIMIT), None)
+    assert engine.metrics.drops == {"rule_hops": 3}

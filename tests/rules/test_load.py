@@ -32,7 +32,16 @@ def action(name: str, on: str, to: str, more: str = "") -> str:
         (action("a", "t", "o", 'when = "v >"'), "rule0.toml:4: action[0].when: ends too early"),
         (action("a", "t", "o", "when = 5"), "rule0.toml:4: action[0].when: expected text"),
         ("[[action]]\nname='a'\non.topic='t'\ndo=[]", "rule0.toml:4: action[0].do: must not be empty"),
-        ("[[action]]\nname='a'\non.topic='t'\ndo=[{}]", "a step has exactly one of set, publish; here: none"),
+        ("[[action]]\nname='a'\non.topic='t'\ndo=[{ batch = [] }]", "do[0].batch: must not be empty"),
+        (
+            "[[action]]\nname='a'\non.topic='t'\ndo=[{ batch = [" + "{topic='x'}," * 65 + "] }]",
+            "do[0].batch: has 65 messages; a batch has at most 64",
+        ),
+        (
+            "[[action]]\nname='a'\non.topic='t'\ndo=[{ batch = [{ topic = 'x' }, { topic = 'y', value = '1 +' }] }]",
+            "do[0].batch[1].value",
+        ),
+        ("[[action]]\nname='a'\non.topic='t'\ndo=[{}]", "a step has exactly one of set, publish, batch; here: none"),
         ("[[action]]\nname='a'\non.topic='t'\ndo=[{log='x'}]", "rule0.toml:4: action[0].do[0].log: unknown key"),
         (
             "[[action]]\nname='a'\non.topic='t'\n[[action.do]]\nset={x='1'}\n[[action.do]]\nset={topic='1'}",
@@ -94,6 +103,7 @@ def test_too_many_steps_and_names(rules: Any) -> None:
     [
         ([("a", "x", "x")], '"a" publishes x and runs "a"'),
         ([("a", "x/+", "x/{v}")], '"a" publishes x/+ and runs "a"'),
+        ([("a", "x", "$delayed/60/x")], '"a" publishes x and runs "a"'),
         ([("a", "#", "alarm")], '"a" publishes alarm and runs "a"'),
         ([("a", "in/#", "in/{topic}")], '"a" publishes in/# and runs "a"'),
         (

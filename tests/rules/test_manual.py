@@ -22,7 +22,8 @@ def test_tables(mark: str, table: str) -> None:
 
 
 def test_example(rules: Any) -> None:
-    (text,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    text, batch = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    assert len(rules(batch).actions) == 1
     loaded = rules(text)
     results = run_cases(loaded.cases, loaded.actions)
     assert [result.passed for result in results] == [True, True]

@@ -70,8 +70,8 @@ def test_a_migration_that_fails_changes_nothing(bench: Bench, monkeypatch: pytes
     last = len(sql.migrations())
     steps = [*sql.migrations(), (last + 1, "CREATE TABLE t2 (a);"), (last + 2, "CREATE TABLE tally (a);")]
     monkeypatch.setattr(opening, "migrations", lambda: steps)
-    text = f"cannot be brought to format {last + 2}, nothing was changed"
-    with pytest.raises(StoreError, match=text), opened(bench.path):
+    words = f"cannot be brought to format {last + 2}, nothing was changed"
+    with pytest.raises(StoreError, match=words), opened(bench.path):
         pass
     assert bench.look("PRAGMA user_version") == [(last,)]
     assert bench.look("SELECT name FROM sqlite_schema WHERE name = 't2'") == []

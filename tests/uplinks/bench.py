@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from gateway.broker.port import Done, Subscriber
@@ -110,6 +110,9 @@ class ListPublisher:
         if self.auto and done is not None:
             done(None)
         return 1
+
+    def publish_batch(self, messages: Sequence[Message], done: Done | None = None) -> int:
+        raise AssertionError("an uplink publishes one by one")
 
     def subscribe(self, pattern: str, subscriber: Subscriber, options: Any = None) -> bool:
         raise AssertionError("an uplink reads the outbox")

@@ -1,0 +1,82 @@
+"""``gateway delayed``: the messages of the running gateway that wait for their time."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any, Final
+
+from gateway.cli.session import table
+from gateway.cli.where import add_options, state_of
+from gateway.control import ask
+
+COLUMNS: Final = ("id", "due", "topic", "qos", "retain", "bytes", "source")
+
+PATIENCE: Final = 30.0
+"""Seconds for an answer: ten thousand rows and their commit take a card longer than a question does."""
+
+
+def register(subparsers: Any) -> None:
+    """Add the command and its three words."""
+    parser = subparsers.add_parser("delayed", help="list, cancel and purge delayed messages")
+    words = parser.add_subparsers(metavar="WORD", required=True)
+
+    listing = words.add_parser("list", help="what waits, first due first")
+    listing.add_argument("--topic", metavar="FILTER", help="only what goes to topics that match")
+    _finish(listing, run_list)
+
+    cancel = words.add_parser("cancel", help="take one message out; nobody will get it")
+    cancel.add_argument("id", metavar="ID", type=int, help="as the list shows it")
+    cancel.add_argument("--yes", action="store_true", help="do not ask")
+    _finish(cancel, run_cancel)
+
+    purge = words.add_parser("purge", help="take all out; nobody will get them")
+    purge.add_argument("--topic", metavar="FILTER", help="only what goes to topics that match")
+    purge.add_argument("--yes", action="store_true", help="do not ask")
+    _finish(purge, run_purge)
+
+
+def _finish(parser: argparse.ArgumentParser, run: Any) -> None:
+    parser.add_argument("--json", action="store_true", help="JSON instead of text")
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run_list(args: argparse.Namespace) -> int:
+    waiting = ask(state_of(args), "delayed", PATIENCE, topic=args.topic)
+    print(json.dumps(waiting, indent=2) if args.json else "\n".join(table(waiting, COLUMNS)))
+    return 0
+
+
+def run_cancel(args: argparse.Namespace) -> int:
+    state = state_of(args)
+    if not _is_sure(args, f"the delayed message {args.id}"):
+        return 1
+    cancelled = ask(state, "delayed-cancel", PATIENCE, id=args.id)
+    print(json.dumps(cancelled) if args.json else f"message {cancelled['id']} to {cancelled['topic']!r} was cancelled")
+    return 0
+
+
+def run_purge(args: argparse.Namespace) -> int:
+    state = state_of(args)
+    waiting = len(ask(state, "delayed", PATIENCE, topic=args.topic)) if not args.yes else 0
+    if not _is_sure(args, f"{waiting} delayed messages"):
+        return 1
+    purged = ask(state, "delayed-purge", PATIENCE, topic=args.topic)
+    print(json.dumps(purged) if args.json else f"{purged['purged']} delayed messages were purged")
+    return 0
+
+
+def _is_sure(args: argparse.Namespace, what: str) -> bool:
+    """Say what will be lost and ask, unless told not to."""
+    if args.yes:
+        return True
+    print(f"{what} will be lost. Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    if not sys.stdin.isatty():
+        print("\nthere is nobody to ask; use --yes", file=sys.stderr)
+        return False
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        print("nothing was changed", file=sys.stderr)
+        return False
+    return True
