@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.message import MESSAGE_EXPIRY, SUBSCRIPTION_IDENTIFIER
 from gateway.mqtt.encode import publish_frame
@@ -12,6 +12,10 @@ from gateway.mqtt.turn import Turn
 
 if TYPE_CHECKING:
     from gateway.mqtt.item import Item
+
+
+MAX_INTERVAL: Final = 0xFFFF_FFFF
+"""Longest Message Expiry Interval (MQTT 5 section 3.3.2.3.3), in seconds."""
 
 
 class Framing:
@@ -70,7 +74,9 @@ class Framing:
         props = message.props
         if message.expires is not None:
             # [MQTT-3.3.2-6]: the interval shrinks by the whole seconds that the message waited here.
-            props += ((MESSAGE_EXPIRY, max(1, ceil(message.expires - self._turn.now))),)
+            left = ceil(message.expires - self._turn.now)
+            # At the upper end of four bytes the sum with the clock may have been rounded up.
+            props += ((MESSAGE_EXPIRY, min(max(1, left), MAX_INTERVAL)),)
         if alias:
             props += ((TOPIC_ALIAS, alias),)
         return props + tuple((SUBSCRIPTION_IDENTIFIER, identifier) for identifier in item.ids)

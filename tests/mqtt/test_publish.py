@@ -144,3 +144,13 @@ def test_the_expiry_shrinks_by_whole_seconds_3_3_2_6() -> None:
         got = publishes(world.client("r").subscribe("t", 1))
         left += [dict(message.props)[MESSAGE_EXPIRY] for message in got]
     assert left == [5, 5, 4, 1], "a message is not taken to be older than it is"
+
+
+def test_the_longest_expiry_stays_within_four_bytes_whatever_the_clock_says() -> None:
+    for start in (0.1, 1430.2943, 12_345.678, 99_999.999):
+        world = World()
+        world.server.clock.now = start
+        listener = world.client("l")
+        listener.subscribe("t")
+        world.client("p").publish("t", b"x", 1, 1, props=((MESSAGE_EXPIRY, 0xFFFF_FFFF),))
+        assert [dict(p.props)[MESSAGE_EXPIRY] for p in publishes(listener.received())] == [0xFFFF_FFFF]
