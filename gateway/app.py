@@ -23,6 +23,8 @@ from gateway.errors import ConfigError, GatewayError
 from gateway.mqtt.session_desk import SessionDesk
 from gateway.parts import Parts
 from gateway.store.boots import begin_boot
+from gateway.store.outbox_desk import OutboxDesk
+from gateway.store.wear import wear
 from gateway.supervise import Health, Supervised
 from gateway.systemd import Notifier
 from gateway.watchdog import Watchdog
@@ -143,6 +145,7 @@ class App:
             "reload-access": lambda request: self.reload_access(),
             **SessionDesk(self.parts.server).commands(),
             **parts.delayed_commands.commands(),
+            **OutboxDesk(parts.outbox, parts.database).commands(),
         }
         control = ControlServer(self.state, commands, {"trace": self.parts.server.tracer.begin})
         async with asyncio.TaskGroup() as group:
@@ -256,11 +259,17 @@ class App:
             "dedup": dedup.status() if dedup is not None else None,
             "queues": [status for _, status in self.parts.queues.statuses()],
             "outbox": {**self.parts.outbox.status(), "books": await self.parts.outbox.tallies()},
+            "wear": self._wear(),
             "uplinks": self._status_of("uplink", self.parts.uplinks.items()),
             "drops": dict(self.parts.metrics.drops),
             "counts": dict(self.parts.metrics.counts),
             "traffic": self.parts.metrics.traffic.status(),
         }
+
+    def _wear(self) -> dict[str, Any]:
+        settings = self.loaded.value.store
+        seconds = self.clock.now() - self._started
+        return wear(self.parts.database.checkpoints.log_bytes, seconds, settings.card_bytes, settings.card_cycles)
 
     def _status_of(self, kind: str, parts: Iterable[tuple[str, Any]]) -> dict[str, dict[str, Any]]:
         tasks = self._supervised.get(kind, {})

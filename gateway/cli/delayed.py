@@ -51,7 +51,7 @@ def run_list(args: argparse.Namespace) -> int:
 
 def run_cancel(args: argparse.Namespace) -> int:
     state = state_of(args)
-    if not _is_sure(args, f"the delayed message {args.id}"):
+    if not is_sure(args, f"the delayed message {args.id}"):
         return 1
     cancelled = ask(state, "delayed-cancel", PATIENCE, id=args.id)
     print(json.dumps(cancelled) if args.json else f"message {cancelled['id']} to {cancelled['topic']!r} was cancelled")
@@ -61,14 +61,14 @@ def run_cancel(args: argparse.Namespace) -> int:
 def run_purge(args: argparse.Namespace) -> int:
     state = state_of(args)
     waiting = len(ask(state, "delayed", PATIENCE, topic=args.topic)) if not args.yes else 0
-    if not _is_sure(args, f"{waiting} delayed messages"):
+    if not is_sure(args, f"{waiting} delayed messages"):
         return 1
     purged = ask(state, "delayed-purge", PATIENCE, topic=args.topic)
     print(json.dumps(purged) if args.json else f"{purged['purged']} delayed messages were purged")
     return 0
 
 
-def _is_sure(args: argparse.Namespace, what: str) -> bool:
+def is_sure(args: argparse.Namespace, what: str) -> bool:
     """Say what will be lost and ask, unless told not to."""
     if args.yes:
         return True

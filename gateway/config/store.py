@@ -90,6 +90,20 @@ class Store:
         "oldest are dropped. drop drops the oldest at once.",
         live=True,
     )
+    card_bytes: Size = setting(
+        16 * 1024 * MIB,
+        text="Size of the card or disk that the state folder is on, for the years that gateway status projects.",
+        check=between(64 * MIB, 1024 * 1024 * MIB),
+        live=True,
+        example='"32GiB"',
+    )
+    card_cycles: int = setting(
+        500,
+        text="How often each of its bytes can be written. 500 is careful for a plain SD card; an industrial one endures "
+        "3000 and more.",
+        check=between(1, 1_000_000),
+        live=True,
+    )
     telemetry: Room = setting(factory=Room, text="")
     alarm: Room = setting(factory=Room, text="")
     command: Room = setting(factory=Room, text="")

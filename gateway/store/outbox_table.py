@@ -235,26 +235,43 @@ class OutboxTable:
     def read(self, connection: sqlite3.Connection, after: int, limit: int, max_bytes: int) -> list[Row]:
         """As ``OutboxReader.read``, of what is committed. What is damaged is left out, and dropped by the next
         transaction."""
-        streams = [self._stream(connection, room, after) for room in range(len(ROOMS))]
-        rows = take(heapq.merge(*streams, key=lambda row: row.seq), limit, max_bytes)
-        for stream in streams:
-            stream.close()
+        rows = look(connection, after, limit, max_bytes, self.maker.damaged)
         if rows:
             self.handed = max(self.handed, rows[-1].seq)
         return rows
 
-    def _stream(self, connection: sqlite3.Connection, room: int, after: int) -> Generator[Row, None, None]:
-        cursor = connection.execute(SQL["segment_read"], key_range(room, after))
-        try:
-            for key, first, boot, data in cursor:
-                try:
-                    columns = unpack(first, data)
-                except StoreError:
-                    self.maker.damaged.add(key)
-                    continue
-                yield from columns.rows(boot, after)
-        finally:
-            cursor.close()
+
+def look(
+    connection: sqlite3.Connection,
+    after: int,
+    limit: int,
+    max_bytes: int,
+    damaged: set[int],
+    uplink: str | None = None,
+) -> list[Row]:
+    """Committed rows behind ``after``, with ``uplink`` only those that it must have: at most ``limit``, about
+    ``max_bytes`` of payload. Keys of segments that cannot be read go into ``damaged``."""
+    streams = [_stream(connection, room, after, damaged, uplink) for room in range(len(ROOMS))]
+    rows = take(heapq.merge(*streams, key=lambda row: row.seq), limit, max_bytes)
+    for stream in streams:
+        stream.close()
+    return rows
+
+
+def _stream(
+    connection: sqlite3.Connection, room: int, after: int, damaged: set[int], uplink: str | None
+) -> Generator[Row, None, None]:
+    cursor = connection.execute(SQL["segment_read"], key_range(room, after))
+    try:
+        for key, first, boot, data in cursor:
+            try:
+                columns = unpack(first, data)
+            except StoreError:
+                damaged.add(key)
+                continue
+            yield from columns.rows(boot, after, uplink)
+    finally:
+        cursor.close()
 
 
 def _pack_whole(block: Block) -> Packed:

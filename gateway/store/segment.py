@@ -47,11 +47,13 @@ class Columns(NamedTuple):
     payloads: Sequence[bytes]
     extras: dict[int, tuple[float | None, Properties]]
 
-    def rows(self, boot: int, after: int) -> Iterator[Row]:
-        """Rows with ``seq > after``."""
+    def rows(self, boot: int, after: int, uplink: str | None = None) -> Iterator[Row]:
+        """Rows with ``seq > after``; with ``uplink`` only those that it must have."""
         for index, seq in enumerate(self.seqs):
             if seq > after:
-                topic, source, qos, retain, _ = self.heads[index]
+                topic, source, qos, retain, names = self.heads[index]
+                if uplink is not None and names and uplink not in names:
+                    continue
                 expires, props = self.extras.get(index, (None, ()))
                 yield Row(
                     seq, boot, topic, self.payloads[index], qos, retain, props, self.times[index], expires, source

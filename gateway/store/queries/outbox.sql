@@ -28,6 +28,11 @@ DELETE FROM outbox_segment WHERE id BETWEEN :first AND :last;
 -- What each class and grade holds.
 SELECT id >> 56, grade, count(*), sum(n), sum(size), max(id) FROM outbox_segment GROUP BY 1, 2;
 
+-- name: segment_rooms
+-- The same for people, with the times and the newest number of each.
+SELECT id >> 56, grade, sum(n), sum(size), min(since), max(until), max(id) & ((1 << 56) - 1)
+FROM outbox_segment GROUP BY 1, 2;
+
 -- name: old_rows
 -- Rows of a database that was written before there were segments.
 SELECT seq, boot, up, qos, retain, time, expires, source, topic, props, payload
