@@ -8,9 +8,10 @@ bin := .venv/bin
 stamp := .venv/.synced
 
 ROUNDS ?= 20
+CUTS ?= 100
 OUTAGE ?= 30
 
-.PHONY: help venv peers demo test check fast lint format types crash bench offline compiled test-compiled sample clean py313
+.PHONY: help venv peers demo test check fast lint format types crash powercut diskfull bench offline compiled test-compiled sample clean py313
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -47,6 +48,12 @@ peers: $(stamp) ## programs of other people for the slow tests: mosquitto, libmo
 
 crash: peers ## kill -9 the gateway ROUNDS times under load (20)
 	@ROUNDS=$(ROUNDS) $(bin)/pytest -q tests/e2e/test_crash.py
+
+powercut: $(stamp) ## cut the power CUTS times under load, in a model of the disk (100); needs root and FUSE
+	@CUTS=$(CUTS) $(bin)/pytest -q -s tests/e2e/test_powercut.py
+
+diskfull: peers ## fill the disk under the gateway, let it fail, heal it; needs root, and FUSE for a part
+	@$(bin)/pytest -q tests/e2e/test_full_disk.py tests/e2e/test_failing_disk.py
 
 bench: $(stamp) ## numbers of this machine; writes nothing
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.footprint

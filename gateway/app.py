@@ -56,7 +56,7 @@ class App:
         self.state = state
         self.clock = clock
         self.boot = 0
-        self.parts = Parts(loaded, state, self.name, clock, self._die)
+        self.parts = Parts(loaded, state, self.name, clock, self._die, notifier.extend)
         self._notifier = notifier
         self._stop = asyncio.Event()
         self._changed = asyncio.Event()
@@ -102,6 +102,12 @@ class App:
         flapping = self.parts.front_desk.access.flapping
         return {"flapping": flapping.status(self.clock.now()) if flapping is not None else []}
 
+    async def _acknowledge_store(self, request: Mapping[str, Any]) -> list[str]:
+        health, time = self.parts.database.health, self.clock.time()
+        names = await self.parts.database.read(lambda connection: health.acknowledge(time))
+        self.parts.alarms.update(self.parts.database.health.alarms())
+        return names
+
     def _die(self, error: GatewayError) -> None:
         """The store is lost: nothing that is acknowledged from here on would be true."""
         self._fatal = self._fatal or error
@@ -142,6 +148,7 @@ class App:
         commands = {
             "status": lambda request: self.status(),
             "access": self._access_status,
+            "store-acknowledge": self._acknowledge_store,
             "reload-access": lambda request: self.reload_access(),
             **SessionDesk(self.parts.server).commands(),
             **parts.delayed_commands.commands(),
@@ -203,6 +210,8 @@ class App:
             self.parts.delayed.tick()
             self.parts.queues.tick()
             self.parts.sys_topics.tick()
+            self.parts.database.look_after()
+            self.parts.alarms.update(self.parts.database.health.alarms())
             interval = self._notifier.watchdog_interval
             if interval is not None and now >= watchdog_due:
                 stuck = self._watchdog.stuck()
@@ -261,15 +270,18 @@ class App:
             "outbox": {**self.parts.outbox.status(), "books": await self.parts.outbox.tallies()},
             "wear": self._wear(),
             "uplinks": self._status_of("uplink", self.parts.uplinks.items()),
+            "store": self.parts.database.status(),
+            "alarms": self.parts.alarms.status(),
             "drops": dict(self.parts.metrics.drops),
             "counts": dict(self.parts.metrics.counts),
             "traffic": self.parts.metrics.traffic.status(),
         }
 
-    def _wear(self) -> dict[str, Any]:
-        settings = self.loaded.value.store
-        seconds = self.clock.now() - self._started
-        return wear(self.parts.database.checkpoints.log_bytes, seconds, settings.card_bytes, settings.card_cycles)
+    def _wear(self) -> dict[str, Any] | None:
+        settings, written = self.loaded.value.store, self.parts.database.checkpoints.written
+        if not written.known:
+            return None
+        return wear(written.total, self.clock.now() - self._started, settings.card_bytes, settings.card_cycles)
 
     def _status_of(self, kind: str, parts: Iterable[tuple[str, Any]]) -> dict[str, dict[str, Any]]:
         tasks = self._supervised.get(kind, {})

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import __version__, kinds
+from gateway.alarms import Alarms
 from gateway.broker.broker import Broker
 from gateway.broker.delayed import DelayedDesk
 from gateway.broker.queue_desk import QueueDesk
@@ -41,6 +42,7 @@ from gateway.store.db import Database
 from gateway.store.dedup import load_dedup
 from gateway.store.delayed import load_delayed
 from gateway.store.delayed_commands import DelayedCommands
+from gateway.store.floor import Floor
 from gateway.store.ledger import Ledger
 from gateway.store.outbox import Outbox
 from gateway.store.queue_bounds import bounds_of
@@ -57,6 +59,7 @@ class Parts:
     loaded    checked settings, with the file they came from
     state     folder for the database and the control socket
     on_lost   called when the store is lost: nothing that is acknowledged from then on would be true
+    waiting   called on the store's thread now and then while a damaged database is salvaged
     random    0 <= x < 1, for back-off
     """
 
@@ -67,6 +70,7 @@ class Parts:
         name: str,
         clock: Clock,
         on_lost: Callable[[GatewayError], None],
+        waiting: Callable[[], None] = lambda: None,
     ) -> None:
         self.loaded = loaded
         self.settings = settings = loaded.value
@@ -77,7 +81,15 @@ class Parts:
 
         mqtt = settings.mqtt
         self.broker = Broker(self.metrics, Retained(mqtt.max_retained, mqtt.retained_bytes))
-        self.database = Database(state / "gateway.db", window=settings.store.window, on_error=on_lost)
+        self.alarms = Alarms(self.broker, clock)
+        self.database = Database(
+            state / "gateway.db",
+            window=settings.store.window,
+            on_error=on_lost,
+            salvage=settings.store.on_corruption == "salvage",
+            floor=Floor(state / "gateway.db", settings.store.free_floor),
+            waiting=waiting,
+        )
         self.broker.gate = self.database
         self.outbox = Outbox(
             self.database,

@@ -39,6 +39,10 @@ class Notifier:
         """A sign of life; to be sent only when real work moves."""
         self.send("WATCHDOG=1")
 
+    def extend(self) -> None:
+        """The start takes longer and goes on: half a minute from here (``EXTEND_TIMEOUT_USEC``)."""
+        self.send("EXTEND_TIMEOUT_USEC=30000000")
+
     def stopping(self) -> None:
         """The end was asked for and has begun."""
         self.send("STOPPING=1\nSTATUS=stopping")

@@ -29,7 +29,9 @@ def run(args: argparse.Namespace) -> int:
 def lines(status: dict[str, Any]) -> list[str]:
     """The status for a person, one part a line."""
     gateway, mqtt, outbox = status["gateway"], status["mqtt"], status["outbox"]
+    alarms = [f"ALARM {alarm['alarm']} since {alarm['since']}: {alarm['text']}" for alarm in status["alarms"]]
     out = [f"{gateway['name']}  version {gateway['version']}  boot {gateway['boot']}  up {_span(gateway['uptime'])}"]
+    out += alarms
     for name, listener in status["listeners"].items():
         where = ", ".join(listener["bound"]) or "not bound"
         tls = " tls" if listener["tls"] else ""
@@ -53,7 +55,16 @@ def lines(status: dict[str, Any]) -> list[str]:
         out.append(f"rule {rule['name']}: seen {rule['seen']}  fired {rule['fired']}  errors {rule['errors']}{error}")
     age = f"  oldest {_span(outbox['oldest_age'])}" if outbox["depth"] else ""
     out.append(f"outbox: {outbox['depth']} rows  {outbox['bytes']} bytes{age}")
-    out.append(wear_line(status["wear"]))
+    store = status["store"]
+    disk, written = store["disk"], store["written"]
+    low = "  LOW, nothing more is stored" if disk["low"] else ""
+    wrote = f"written {_mib(written['total'])}  " if written else ""
+    out.append(
+        f"store: {_mib(store['bytes'])}  log {_mib(store['log_bytes'])}  commits {store['commits']}  {wrote}"
+        f"disk free {_mib(disk['free'])} of {_mib(disk['total'])}  floor {_mib(disk['floor'])}{low}"
+    )
+    if status["wear"]:
+        out.append(wear_line(status["wear"]))
     for name, uplink in status["uplinks"].items():
         out.append(
             f"uplink {name}: {uplink['state']}  {uplink['reason']}  in flight {uplink['in_flight']}  "
@@ -76,6 +87,10 @@ def wear_line(wear: dict[str, Any]) -> str:
 
 def _why(part: dict[str, Any]) -> str:
     return f"  last error: {part['last_error']}" if part.get("last_error") else ""
+
+
+def _mib(size: int) -> str:
+    return f"{size / (1 << 20):.1f} MiB"
 
 
 def _span(seconds: float | None) -> str:

@@ -90,6 +90,19 @@ class Store:
         "oldest are dropped. drop drops the oldest at once.",
         live=True,
     )
+    free_floor: Size | None = setting(
+        None,
+        text="Space on the disk that stays free: below it nothing more is stored, publishers get 0x97 or no answer, "
+        "until there is a quarter more. Without it: 2 % of the disk, from 1 to 64 MiB. 0 does not look at the disk.",
+        check=between(0, 1024 * 1024 * MIB),
+        example='"64MiB"',
+    )
+    on_corruption: Literal["salvage", "refuse"] = setting(
+        "salvage",
+        text='What happens when the database is damaged. "salvage": it is moved to the folder quarantine, what is '
+        'readable goes into a fresh one, and an alarm stands until "gateway store acknowledge". "refuse": the gateway '
+        "does not start, and touches nothing.",
+    )
     card_bytes: Size = setting(
         16 * 1024 * MIB,
         text="Size of the card or disk that the state folder is on, for the years that gateway status projects.",
@@ -99,8 +112,8 @@ class Store:
     )
     card_cycles: int = setting(
         500,
-        text="How often each of its bytes can be written. 500 is careful for a plain SD card; an industrial one endures "
-        "3000 and more.",
+        text="How often each of its bytes can be written. 500 is careful for a plain SD card; an industrial one "
+        "endures 3000 and more.",
         check=between(1, 1_000_000),
         live=True,
     )

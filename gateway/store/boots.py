@@ -9,11 +9,13 @@ is taken to be as old as the next one that had the time, which is never too old.
 from __future__ import annotations
 
 import sqlite3
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gateway.clock import Clock
-from gateway.store.db import Database
 from gateway.store.sql import SQL
+
+if TYPE_CHECKING:
+    from gateway.store.db import Database
 
 KEEP: Final = 1000
 """Starts remembered. A row of one that is forgotten is as old as the oldest remembered."""

@@ -17,17 +17,20 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 from gateway.errors import Refused
 from gateway.store.checkpoint import Checkpoints
+from gateway.store.counts import Backlog, Counts
 from gateway.store.errors import StoreError
-from gateway.store.opening import opened
-from gateway.store.transaction import Outcome, Work, commit, is_lost, read
+from gateway.store.floor import Floor
+from gateway.store.health import Health
+from gateway.store.opening import opened, suspect
+from gateway.store.thread import Job, StoreThread, settle
+from gateway.store.transaction import UNWRITABLE, Outcome, Work, commit, is_lost, primary_code, read
 
 T = TypeVar("T")
 Answer = Callable[[Any, BaseException | None], None]
@@ -51,31 +54,6 @@ ITEM_BYTES: Final = 64
 _NEVER: Final = float("inf")
 
 
-class Backlog(NamedTuple):
-    """What waits for its commit."""
-
-    items: int
-    bytes: int
-
-
-class Counts:
-    """What the database has done since it was opened.
-
-    commits  transactions that kept something
-    failed   works that were not done
-    rows     items and grown rows of the transactions that were committed
-    bytes    what their owners said that they count
-    """
-
-    __slots__ = ("commits", "failed", "rows", "bytes")
-
-    def __init__(self) -> None:
-        self.commits = 0
-        self.failed = 0
-        self.rows = 0
-        self.bytes = 0
-
-
 def _raise(error: StoreError) -> None:
     raise error
 
@@ -84,23 +62,38 @@ class Database:
     """The database at ``path``; built without I/O, used between ``open`` and ``close``, on one event loop.
 
     window    seconds that a transaction gathers under load
+    salvage   what to do with a damaged file: see ``opened``
+    floor     of free space on the disk, below which no rows are taken; without it the disk is not looked at
+    waiting   called on the store's thread now and then while a long ``open`` goes on
     on_error  called once on the loop when the database is lost (damaged) or its thread met a bug: end the process
     progress  grows with everything the thread finishes; with ``busy`` it tells a watchdog work from a standstill
     """
 
-    def __init__(self, path: Path, *, window: float = 0.02, on_error: Callable[[StoreError], None] = _raise) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        window: float = 0.02,
+        on_error: Callable[[StoreError], None] = _raise,
+        salvage: bool = False,
+        floor: Floor | None = None,
+        waiting: Callable[[], None] = lambda: None,
+    ) -> None:
         self.path = path
         self.window = window
+        self._salvage = salvage
+        self._waiting = waiting
+        self._looking = False
         self.counts = Counts()
         self.checkpoints = Checkpoints()
+        self.health = Health(path, floor, self.checkpoints.written)
         self.progress = 0
         self.transaction = 1
         self._on_error = on_error
         self._lost = False
         self._closing = False
-        self._jobs: SimpleQueue[Callable[[sqlite3.Connection], None] | None] = SimpleQueue()
         self._jobs_open = 0
-        self._thread: threading.Thread | None = None
+        self._thread: StoreThread | None = None
         self._gathering: list[tuple[Work[Any], Answer | None]] = []
         self._leaving: list[Leave] = []
         self._items = self._bytes = 0  # gathering
@@ -116,27 +109,26 @@ class Database:
     async def open(self) -> None:
         """Start the thread; returns when the file is checked and migrated. Raises StoreError."""
         self._loop = asyncio.get_running_loop()
-        ready: asyncio.Future[None] = self._loop.create_future()
-        self._ended: asyncio.Future[None] = self._loop.create_future()
-        self._thread = threading.Thread(target=self._run, args=(ready,), name="store", daemon=True)
-        self._thread.start()
-        try:
-            await ready
-        except StoreError:
-            self._thread.join()
-            raise
+        self._thread = thread = StoreThread(self.path, self._opened, self._lose)
+        await thread.start()
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        self.checkpoints.written.begin()
+        with opened(self.path, salvage=self._salvage, progress=self._waiting) as connection:
+            self.health.opened(connection, self._loop.time())
+            yield connection
 
     async def close(self) -> None:
         """Commit and answer what is queued, checkpoint, end the thread. Nothing is taken any more."""
-        if self._thread is None or self._closing:
+        thread = self._thread
+        if thread is None or self._closing:
             return
         last: asyncio.Future[None] = self._loop.create_future()
         self.write(lambda connection: None, lambda result, error: last.set_result(None), size=0, within=0)
         self._closing = True
-        await asyncio.wait((last, self._ended), return_when=asyncio.FIRST_COMPLETED)
-        self._jobs.put(None)
-        await self._ended
-        self._thread.join()
+        await asyncio.wait((last, thread.ended), return_when=asyncio.FIRST_COMPLETED)
+        await thread.stop()
 
     # Writing
 
@@ -193,7 +185,7 @@ class Database:
         future: asyncio.Future[T] = self._loop.create_future()
 
         def done(result: T | None, error: BaseException | None) -> None:
-            _settle(future, Outcome(result, error))
+            settle(future, Outcome(result, error))
 
         self.write(work, done, size=size, within=within)
         return await future
@@ -233,6 +225,36 @@ class Database:
         """Whether the thread has something to do."""
         return self._jobs_open > 0
 
+    def look_after(self) -> None:
+        """Look at the room on the disk; call about once a second. Waits for nothing."""
+        if self._thread is None or self._closing or self._looking:
+            return
+        self._looking = True
+
+        def job(connection: sqlite3.Connection) -> None:
+            floor_reached = self.health.look(connection, self._loop.time())
+            self._post(self._looked)
+            if floor_reached:
+                self.checkpoints.checkpoint(connection)
+
+        self._put(job)
+
+    def _looked(self) -> None:
+        self._looking = False
+        self._finished()
+
+    def status(self) -> dict[str, Any]:
+        """What was committed since the start, and ``Health.status``."""
+        counts = self.counts
+        return {
+            "commits": counts.commits,
+            "failed": counts.failed,
+            "rows": counts.rows,
+            "handed": counts.bytes,
+            "checkpoints_failed": self.checkpoints.failed,
+            **self.health.status(),
+        }
+
     # Gathering, on the loop
 
     def _admit(self, size: int) -> None:
@@ -240,6 +262,8 @@ class Database:
             raise StoreError(f"{self.path}: is closed")
         if size and not self._in_batch:
             items = self._items + self._items_committing
+            if not self.health.floor.takes(self._bytes + self._bytes_committing + size):
+                raise Refused("the disk is full: nothing more is stored", 0x97)
             # One that is larger than the bound may pass alone.
             if items >= MAX_ITEMS or (items and self._bytes + self._bytes_committing + size > MAX_BYTES):
                 raise Refused(f"the store is behind: {items} items wait for the disk", 0x97)
@@ -286,8 +310,11 @@ class Database:
         size = self._bytes_committing
 
         def job(connection: sqlite3.Connection) -> None:
-            self._post(self._committed, works, commit(connection, [work for work, _ in works]))
-            self.checkpoints.after_commit(connection, size)
+            outcomes = commit(connection, [work for work, _ in works])
+            error = outcomes[0].error
+            floor_reached = self.health.after_commit(connection, error, size, self._loop.time())
+            self._post(self._committed, works, outcomes)
+            self.checkpoints.after_commit(connection, size, floor_reached or primary_code(error) in UNWRITABLE)
 
         self._put(job)
         for join in following:
@@ -325,7 +352,7 @@ class Database:
 
     def _answer_read(self, future: asyncio.Future[Any], outcome: Outcome) -> None:
         self._finished()
-        _settle(future, outcome)
+        settle(future, outcome)
         self._examine(outcome.error)
 
     def _answer_question(self, answer: Answer, outcome: Outcome) -> None:
@@ -341,6 +368,7 @@ class Database:
         if is_lost(error):
             lost = StoreError(f"{self.path}: is damaged ({error}); stop, move it away or put a copy back")
             lost.__cause__ = error
+            suspect(self.path)
             self._lose(lost)
 
     def _lose(self, error: StoreError) -> None:
@@ -350,39 +378,11 @@ class Database:
 
     # The thread
 
-    def _put(self, job: Callable[[sqlite3.Connection], None]) -> None:
+    def _put(self, job: Job) -> None:
+        assert self._thread is not None
         self._jobs_open += 1
-        self._jobs.put(job)
+        self._thread.put(job)
 
     def _post(self, call: Callable[..., None], *args: Any) -> None:
-        self._loop.call_soon_threadsafe(call, *args)
-
-    def _run(self, ready: asyncio.Future[None]) -> None:
-        try:
-            with opened(self.path) as connection:
-                self._post(_settle, ready, Outcome(None, None))
-                while (job := self._jobs.get()) is not None:
-                    job(connection)
-        except StoreError as error:
-            self._post(self._thread_failed, ready, error)
-        except Exception as error:  # a bug of ours: carried to where the process can be ended
-            bug = StoreError(f"{self.path}: the store's thread met a bug: {error!r}")
-            bug.__cause__ = error
-            self._post(self._thread_failed, ready, bug)
-        self._post(self._ended.set_result, None)
-
-    def _thread_failed(self, ready: asyncio.Future[None], error: StoreError) -> None:
-        if ready.done():
-            self._lose(error)
-        else:
-            _settle(ready, Outcome(None, error))
-
-
-def _settle(future: asyncio.Future[Any], outcome: Outcome) -> None:
-    """Give a waiter its outcome, unless it has gone."""
-    if future.done():
-        return
-    if outcome.error is not None:
-        future.set_exception(outcome.error)
-    else:
-        future.set_result(outcome.result)
+        assert self._thread is not None
+        self._thread.post(call, *args)

@@ -2,9 +2,7 @@
 
 A new file is made beside its place and renamed, so that a power cut leaves either none or a whole one. An
 existing one is first looked at through a read-only connection: what is damaged stays byte for byte as it was
-found, log included, for whoever wants to save what is in it. Every answer but yes is a ``StoreError``.
-
-It repairs nothing and deletes nothing.
+found, log included. What to do then is up to ``rescue``; without it, every answer but yes is a ``StoreError``.
 """
 
 from __future__ import annotations
@@ -12,13 +10,18 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from gateway.store.errors import StoreError
+from gateway.store.errors import Damaged, StoreError
+from gateway.store.examine import first_problem
+from gateway.store.log_damage import log_problem
+from gateway.store.rescue import Rescue
+from gateway.store.salvage import on_the_disk
 from gateway.store.sql import migrations
+from gateway.store.transaction import is_lost
 
 PAGE_SIZE: Final = 1024
 """A commit writes whole pages; small ones write a third less than 4096 for rows of a few hundred bytes."""
@@ -27,10 +30,6 @@ LOG_BYTES: Final = 4 << 20
 """Length that the write-ahead log keeps: overwriting a file that has its length saves the file system's own
 journal a write for each commit. Checkpoints come before it would grow past this."""
 
-CHECK_BYTES: Final = 64 << 20
-"""Up to this size the whole file is checked at start; beyond it all but the outbox, or a start after a long
-outage would take minutes on a card. A damaged row is then found when it is read."""
-
 APPLICATION_ID: Final = 0x65677431
 """In the file's header, so that the database of another program is not taken for ours."""
 
@@ -38,30 +37,74 @@ BUSY_TIMEOUT: Final = 5.0
 """Seconds to wait for a reader outside the process (a backup, a shell) before a transaction fails."""
 
 _ADVICE: Final = "move it away to start anew, or put a copy back"
+_UNREADABLE: Final = {
+    sqlite3.SQLITE_ERROR,  # "unsupported file format": nonsense in the header
+    sqlite3.SQLITE_IOERR_READ,
+    sqlite3.SQLITE_IOERR_SHORT_READ,
+    sqlite3.SQLITE_IOERR_CORRUPTFS,
+}
+"""Of the errors that usually say nothing about the file's content, those that do: the card has lost a part of it."""
+
 _MAGIC: Final = b"SQLite format 3\0"
 
 
+def _silent() -> None:
+    """Nobody wants to know how far it is."""
+
+
 @contextmanager
-def opened(path: Path) -> Iterator[sqlite3.Connection]:
+def opened(
+    path: Path, *, salvage: bool = False, progress: Callable[[], None] = _silent
+) -> Iterator[sqlite3.Connection]:
     """The database at ``path`` for this process alone, made if it is missing, migrated if it is older.
+
+    salvage   a damaged one is put into the quarantine, and what is readable of it into a fresh one; without it,
+              a damaged one is an error and stays where it is
+    progress  called now and then while that goes on
 
     The connection belongs to the calling thread. Raises StoreError.
     """
+    rescue = Rescue(path, _create, migrations()[-1][0], PAGE_SIZE, progress=progress)
     try:
         with _locked(path):
-            _make_if_missing(path)
-            _keep_log_long(path)
-            _examine(path)
+            rescue.resume()
+            try:
+                _prepare(path)
+            except Damaged as damaged:
+                if not salvage:
+                    raise
+                rescue.run(damaged.problem)
+                _prepare(path)
+            suspicion(path).unlink(missing_ok=True)
             with closing(_connect(path)) as connection:
                 _migrate(connection, path, migrations())
                 _checkpoint_at_open(connection)
                 yield connection
     except sqlite3.Error as error:
+        if is_lost(error):
+            suspect(path)
         raise StoreError(f"{path}: {error}") from error
     except OSError as error:
         raise StoreError(
             f"{path}: cannot be opened: {error.strerror}; check the state folder's owner and room"
         ) from error
+
+
+def suspicion(path: Path) -> Path:
+    """The file that tells the next start that damage was met: it then looks at everything, however long it takes."""
+    return path.with_name(path.name + ".suspect")
+
+
+def suspect(path: Path) -> None:
+    """Let the next start look at everything. Where even that cannot be written, it looks at what it always does."""
+    with suppress(OSError):
+        suspicion(path).touch()
+
+
+def _prepare(path: Path) -> None:
+    _make_if_missing(path)
+    _keep_log_long(path)
+    _examine(path, whole=suspicion(path).exists())
 
 
 @contextmanager
@@ -79,19 +122,35 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(lock)
 
 
+def look_for_damage(path: Path, *, thorough: bool = False) -> None:
+    """Look at everything in the database at ``path``, which a gateway may be using. Nothing is changed.
+
+    thorough  also compare indexes with their tables
+
+    Raises Damaged; StoreError for another program's database; sqlite3.Error and OSError when it cannot be read.
+    """
+    _look_at_head(path)
+    _examine(path, whole=True, thorough=thorough)
+
+
+def _look_at_head(path: Path) -> None:
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if not head.startswith(_MAGIC):
+        what = "is empty" if not head else "holds only NUL bytes" if not head.strip(b"\0") else "is not a database"
+        raise Damaged(f"{path}: {what}, nothing was changed; {_ADVICE}", what)
+
+
 def _make_if_missing(path: Path) -> None:
     log = path.with_name(path.name + "-wal")
     if path.exists():
-        with path.open("rb") as file:
-            head = file.read(len(_MAGIC))
-        if head != _MAGIC:
-            what = "is empty" if not head else "holds only NUL bytes" if not head.strip(b"\0") else "is not a database"
-            raise StoreError(f"{path}: {what}, nothing was changed; {_ADVICE}")
+        _look_at_head(path)
         return
     if log.exists() and log.stat().st_size:
         # A new database would take the old one's log for its own.
-        raise StoreError(
-            f"{path}: is missing, but its log {log.name} is there; put the database back, or move both away"
+        raise Damaged(
+            f"{path}: is missing, but its log {log.name} is there; put the database back, or move both away",
+            "is missing, but its log is there",
         )
     fresh = path.with_name(path.name + ".new")
     for ending in ("", "-wal", "-shm"):  # of a start that was cut short; it held nothing yet
@@ -99,11 +158,7 @@ def _make_if_missing(path: Path) -> None:
     with closing(_connect(fresh)) as connection:
         _migrate(connection, fresh, migrations())
     fresh.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    on_the_disk(path.parent)
 
 
 def _keep_log_long(path: Path) -> None:
@@ -123,36 +178,38 @@ def _keep_log_long(path: Path) -> None:
         os.close(file)
 
 
-def _examine(path: Path) -> None:
+def _examine(path: Path, *, whole: bool, thorough: bool = False) -> None:
     """Raise StoreError when the file is damaged or not ours. Read-only: closing it cannot move the log."""
     try:
         with closing(
             sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT)
         ) as connection:
+            problem = first_problem(connection, whole=whole, thorough=thorough) or log_problem(path)
             owner = connection.execute("PRAGMA application_id").fetchone()[0]
-            if owner != APPLICATION_ID:
+            if problem is None and owner != APPLICATION_ID:
+                if _owner_in_file(path) == APPLICATION_ID:
+                    raise Damaged(f"{path}: its log is another database's; {_ADVICE}", "its log is another database's")
                 raise StoreError(f"{path}: is the database of another program (id {owner:#x}); {_ADVICE}")
-            problem = _first_problem(connection)
-    except sqlite3.OperationalError:
-        raise
+    except UnicodeDecodeError as error:  # in the words of SQLite about names that are noise
+        problem = str(error)
     except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode not in _UNREADABLE:
+            raise
         problem = str(error)
     if problem:
-        raise StoreError(f"{path}: is damaged ({problem}), nothing was changed; {_ADVICE}")
+        raise Damaged(f"{path}: is damaged ({problem}), nothing was changed; {_ADVICE}", problem)
 
 
-def _first_problem(connection: sqlite3.Connection) -> str | None:
-    pages, size = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
-    checks = ["PRAGMA quick_check(1)"]
-    if pages * size > CHECK_BYTES:
-        big = "('outbox_segment', 'outbox_row')"
-        tables = connection.execute(f"SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN {big}")
-        checks = [f"PRAGMA quick_check('{name}')" for (name,) in tables.fetchall()]
-    for check in checks:
-        (answer,) = connection.execute(check).fetchone()
-        if answer != "ok":
-            return " ".join(str(answer).split())
-    return None
+def _owner_in_file(path: Path) -> int:
+    """The application id (file format, section 1.3.15) as it stands in the file, whatever its log says."""
+    with path.open("rb") as file:
+        return int.from_bytes(file.read(72)[68:], "big")
+
+
+def _create(path: Path, version: int) -> sqlite3.Connection:
+    connection = _connect(path)
+    _migrate(connection, path, migrations()[:version])
+    return connection
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -15,6 +15,10 @@ from gateway.store.errors import StoreError
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
+NO_ROOM: Final = sqlite3.SQLITE_FULL
+UNWRITABLE: Final = {NO_ROOM, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+"""Primary result codes of a disk that takes nothing."""
+
 _LOST: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _NOBODYS_FAULT: Final = _LOST | {
     sqlite3.SQLITE_FULL,

@@ -10,17 +10,13 @@ YEAR: Final = 365.25 * DAY
 SOONEST: Final = 3600.0
 """Seconds before which a rate says nothing: a start writes more than the hours behind it."""
 
-LOG_AND_TABLE: Final = 2
-"""What is written to the log is written once more, at most, when it is moved into the database."""
 
-
-def wear(log_bytes: int, seconds: float, card_bytes: int, card_cycles: int) -> dict[str, Any]:
-    """``written`` bytes since the start, ``per_day``, and the ``years`` until so many bytes are ``card_cycles`` times
+def wear(written: int, seconds: float, card_bytes: int, card_cycles: int) -> dict[str, Any]:
+    """``written``, ``per_day``, and the ``years`` until so many bytes are ``card_cycles`` times
     the card; None where it is too early to say, or nothing is written.
 
-    log_bytes  written to the database's log in ``seconds`` since the start
+    written  in ``seconds`` since the start
     """
-    written = LOG_AND_TABLE * log_bytes
     per_day = written / seconds * DAY if seconds >= SOONEST else None
     years = card_bytes * card_cycles / per_day * DAY / YEAR if per_day else None
     return {

@@ -10,6 +10,7 @@ import pytest
 
 from gateway import kinds
 from gateway.app import App
+from gateway.cli.status import lines
 from gateway.clock import FixedClock
 from gateway.config.load import read
 from gateway.config.settings import Mqtt, Settings
@@ -202,6 +203,34 @@ def test_the_loss_of_the_store_ends_the_process_with_its_reason(tmp_path: Path) 
 
 def test_a_database_that_cannot_be_used_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "gateway.db").write_bytes(bytes(8192))
-    app = build(tmp_path, "")
+    app = build(tmp_path, '[store]\non_corruption = "refuse"\n')
     with pytest.raises(GatewayError, match="holds only NUL bytes"):
         asyncio.run(app.run())
+
+
+def test_a_damaged_database_is_replaced_and_an_alarm_stands_until_it_is_acknowledged(tmp_path: Path) -> None:
+    (tmp_path / "gateway.db").write_bytes(bytes(8192))
+    app = build(tmp_path, "")
+
+    async def main() -> None:
+        running = asyncio.create_task(app.run())
+        while not app.parts.alarms.status():
+            await asyncio.sleep(0)
+            assert not running.done()
+        status = await app.status()
+        assert [alarm["alarm"] for alarm in status["alarms"]] == ["store"]
+        assert "gateway store acknowledge" in status["alarms"][0]["text"]
+        assert status["store"]["salvage"]["problem"] == "holds only NUL bytes"
+        assert status["store"]["bytes"] > 1024
+        text = "\n".join(lines(status))
+        assert "ALARM store since" in text
+        assert "log 4.0 MiB  commits " in text
+        retained = app.parts.broker.retained("$SYS/gateway/alarms/#")
+        assert [message.topic for message in retained] == ["$SYS/gateway/alarms/store"]
+        assert len(await app._acknowledge_store({})) == 1
+        assert (await app.status())["alarms"] == []
+        assert list(app.parts.broker.retained("$SYS/gateway/alarms/#")) == []
+        app.stop()
+        await running
+
+    asyncio.run(asyncio.wait_for(main(), 30))

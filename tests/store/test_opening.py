@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store import opening, sql
+from gateway.store import examine, opening, sql
 from gateway.store.errors import StoreError
 from gateway.store.opening import opened
 from store.bench import Bench
@@ -134,7 +134,7 @@ def test_damage_inside_is_found_and_left_alone_with_its_log(bench: Bench) -> Non
 
 def test_a_large_file_is_checked_without_its_rows(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     make(bench.path)
-    monkeypatch.setattr(opening, "CHECK_BYTES", 0)
+    monkeypatch.setattr(examine, "CHECK_BYTES", 0)
     with opened(bench.path) as connection:
         assert connection.execute("SELECT n FROM tally").fetchall() == [(1,)]
 

@@ -64,7 +64,7 @@ def test_all_rows_come_up_as_they_were(bench: Bench, monkeypatch: pytest.MonkeyP
             reader.acknowledge(LAST + 1)
             await settle(database)
             assert bench.numbers() == []
-            assert bench.look("SELECT name FROM sqlite_schema WHERE name = 'outbox_row'") == []
+            assert bench.look("SELECT name FROM sqlite_schema WHERE name = 'outbox'") == []
 
     run(body)
 

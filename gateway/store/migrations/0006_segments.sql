@@ -16,4 +16,3 @@ CREATE TABLE outbox_segment (
 -- What was stored is counted, because numbers may have gaps. Rows of the table "outbox" move into segments at the
 -- next start, some at a time; then that table goes.
 INSERT INTO tally (name, n) SELECT 'stored', seq FROM sqlite_sequence WHERE name = 'outbox' AND seq > 0;
-ALTER TABLE outbox RENAME TO outbox_row;

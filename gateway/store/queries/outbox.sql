@@ -36,19 +36,19 @@ FROM outbox_segment GROUP BY 1, 2;
 -- name: old_rows
 -- Rows of a database that was written before there were segments.
 SELECT seq, boot, up, qos, retain, time, expires, source, topic, props, payload
-FROM outbox_row ORDER BY seq LIMIT :limit;
+FROM outbox ORDER BY seq LIMIT :limit;
 
 -- name: old_delete
 -- They are in segments.
-DELETE FROM outbox_row WHERE seq <= :seq;
+DELETE FROM outbox WHERE seq <= :seq;
 
 -- name: old_there
 -- Whether the table of such rows is still there.
-SELECT count(*) FROM sqlite_schema WHERE name = 'outbox_row';
+SELECT count(*) FROM sqlite_schema WHERE name = 'outbox';
 
 -- name: old_drop
 -- It is empty.
-DROP TABLE outbox_row;
+DROP TABLE outbox;
 
 -- name: cursor_all
 -- How far each uplink is.
