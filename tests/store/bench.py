@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +63,18 @@ class Bench:
 
     def rows(self) -> list[Row]:
         """Every row on the disk, in order."""
-        found = self.look("SELECT first, boot, data FROM outbox_segment")
-        return sorted(row for first, boot, data in found for row in unpack(first, data).rows(boot, 0))
+        with closing(sqlite3.connect(self.path)) as other:
+            return rows_in(other)
 
     def numbers(self) -> list[int]:
         """The numbers of these."""
         return [row.seq for row in self.rows()]
+
+
+def rows_in(connection: sqlite3.Connection) -> list[Row]:
+    """Every row of the outbox, in order."""
+    found = connection.execute("SELECT first, boot, data FROM outbox_segment").fetchall()
+    return sorted(row for first, boot, data in found for row in unpack(first, data).rows(boot, 0))
 
 
 def run(body: Callable[[], Coroutine[Any, Any, None]]) -> None:
