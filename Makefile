@@ -47,7 +47,7 @@ peers: $(stamp) ## programs of other people for the slow tests: mosquitto, libmo
 	@.ci/peers
 
 crash: peers ## kill -9 the gateway ROUNDS times under load (20)
-	@ROUNDS=$(ROUNDS) $(bin)/pytest -q tests/e2e/test_crash.py
+	@ROUNDS=$(ROUNDS) $(bin)/pytest -q tests/e2e/test_crash.py tests/e2e/test_sessions.py tests/e2e/test_queues.py
 
 powercut: $(stamp) ## cut the power CUTS times under load, in a model of the disk (100); needs root and FUSE
 	@CUTS=$(CUTS) $(bin)/pytest -q -s tests/e2e/test_powercut.py

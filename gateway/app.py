@@ -153,6 +153,7 @@ class App:
             **SessionDesk(self.parts.server).commands(),
             **parts.delayed_commands.commands(),
             **OutboxDesk(parts.outbox, parts.database).commands(),
+            **parts.queue_commands.commands(),
         }
         control = ControlServer(self.state, commands, {"trace": self.parts.server.tracer.begin})
         async with asyncio.TaskGroup() as group:
@@ -210,6 +211,7 @@ class App:
             self.parts.delayed.tick()
             self.parts.queues.tick()
             self.parts.sys_topics.tick()
+            self.parts.queue_topics.tick()
             self.parts.database.look_after()
             self.parts.alarms.update(self.parts.database.health.alarms())
             interval = self._notifier.watchdog_interval
@@ -266,7 +268,7 @@ class App:
             "rules": self.parts.rules.status(),
             "delayed": self.parts.delayed.status(),
             "dedup": dedup.status() if dedup is not None else None,
-            "queues": [status for _, status in self.parts.queues.statuses()],
+            "queues": await self.parts.queue_commands.statuses(),
             "outbox": {**self.parts.outbox.status(), "books": await self.parts.outbox.tallies()},
             "wear": self._wear(),
             "uplinks": self._status_of("uplink", self.parts.uplinks.items()),

@@ -46,6 +46,8 @@ from gateway.store.floor import Floor
 from gateway.store.ledger import Ledger
 from gateway.store.outbox import Outbox
 from gateway.store.queue_bounds import bounds_of
+from gateway.store.queue_commands import QueueCommands
+from gateway.store.queue_topics import QueueTopics
 from gateway.store.queues import QueueStore
 from gateway.store.retained import RetainedStore
 from gateway.store.rooms import ROOMS, Room, share_out
@@ -128,8 +130,10 @@ class Parts:
         self.queue_store = QueueStore(self.database, clock)
         self.queues = QueueDesk(settings.queue, settings.stream, settings.queues, clock, self.metrics)
         self.server.queues = self.queues
+        self.queue_commands = QueueCommands(self.queues, self.queue_store, clock)
         version = f"edge-gateway version {__version__}"
         self.sys_topics = SysTopics(self.server, self.broker.status, mqtt.sys.interval, version)
+        self.queue_topics = QueueTopics(self.queues, self.queue_store, self.broker, clock, mqtt.sys.interval)
         self.rules = RuleEngine(self.broker, clock, self.metrics)
         self.listeners = {
             name: kinds.runner("listener", loaded.kinds[f"listener.{name}"])(

@@ -68,9 +68,15 @@ BUILT_IN: Final = (Rule(0, "deny", frozenset({"publish"}), "$SYS/#", where="buil
 
 SHIPPED: Final = (
     *(
-        Rule(SHIPPED_PRIORITY, "allow", BOTH, topic, group=group, where="shipped rule")
+        Rule(SHIPPED_PRIORITY, "allow", BOTH, "#", group=group, where="shipped rule")
         for group in (LOCAL, "admins", USERS, ANONYMOUS)
-        for topic in ("#", "$queue/#", "$stream/#")
+    ),
+    # Whoever consumes takes messages away from others, and a group keeps what it does not settle: nothing for somebody
+    # without a name.
+    *(
+        Rule(SHIPPED_PRIORITY, "allow", BOTH, topic, group=group, where="shipped rule")
+        for group in (LOCAL, "admins", USERS)
+        for topic in ("$queue/#", "$stream/#")
     ),
     *(
         Rule(SHIPPED_PRIORITY, "allow", BOTH, "$dlq/#", group=group, where="shipped rule")
@@ -81,7 +87,8 @@ SHIPPED: Final = (
         for group in (LOCAL, "admins")
     ),
 )
-"""Used while the settings have no rule: who is let in may do everything outside ``$``, and use queues and streams."""
+"""Used while the settings have no rule: who is let in may do everything outside ``$``, and who has a name or is on this
+machine may use queues and streams."""
 
 
 def topic_problem(text: str) -> str | None:

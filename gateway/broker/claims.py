@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
-from typing import Final
+from typing import Any, Final
 
 from gateway.broker.queue_port import Consumer
 
@@ -25,6 +25,7 @@ CLAIMED: Final = 1
 WAITING: Final = 2
 PARKED: Final = 3
 BURIED: Final = 4
+STATES: Final = ("ready", "claimed", "waiting", "parked", "buried")
 
 
 class Claim:
@@ -47,6 +48,11 @@ class Claim:
         self.owner: Consumer | None = None
         self.reason = ""
         self.cause = ""
+
+    def status(self) -> dict[str, Any]:
+        """As a person wants to see it. ``consumer``: who has it, or had it last."""
+        owner = self.owner.owner if self.owner is not None else None
+        return {"state": STATES[self.state], "deliveries": self.deliveries, "consumer": owner, "reason": self.reason}
 
 
 class Claims:

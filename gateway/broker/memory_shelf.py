@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway.broker.port import Done
-from gateway.broker.queue_port import Entry, Got, Listener, NewEntry, size_of, without_dead_letter
+from gateway.broker.queue_port import STALE, Entry, Got, Listener, NewEntry, Purged, size_of, without_dead_letter
 from gateway.clock import Clock
+from gateway.errors import Refused
 from gateway.message import Properties
 from gateway.native import mypyc_attr
 
@@ -113,14 +114,17 @@ class MemoryShelf:
         got(next((offset for offset, entry in self._entries.items() if entry.time >= time), self.last + 1))
 
     def take_back(self, offset: int, to: Any, done: Done) -> None:
-        entry = self._entries[offset]
+        entry = self._entries.get(offset)
+        if entry is None:
+            done(Refused("the message is gone", STALE))
+            return
         props = without_dead_letter(entry.props)
         size = size_of(entry.topic, entry.payload, props)
         to.append(NewEntry(entry.topic, entry.key, entry.payload, props, entry.time, None, size), None, False)
         self._tell([self._take(offset)], "")
         done(None)
 
-    def purge(self, limit: int, done: Done) -> None:
-        gone = [self._take(offset) for offset in list(self._entries)[:limit]]
+    def purge(self, up_to: int, limit: int, told: Purged) -> None:
+        gone = [self._take(offset) for offset in list(self._entries)[:limit] if offset <= up_to]
         self._tell(gone, "")
-        done(None)
+        told(len(gone), None)

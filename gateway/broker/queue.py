@@ -7,7 +7,7 @@ stays until it is too old or too much.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from gateway.broker.port import Done
@@ -22,9 +22,11 @@ from gateway.broker.queue_port import (
     NewEntry,
     Shelf,
     StoredGroup,
+    check_text,
     group_id,
     rest_of,
     size_of,
+    without_dead_letter,
 )
 from gateway.clock import Clock, iso_time
 from gateway.config.queue import Queue as Terms
@@ -109,22 +111,17 @@ class Queue:
 
         A full queue refuses (0x97); the publisher of a message that was only ``captured`` is not told.
         """
-        topic, payload, props, terms = message.topic, message.payload, message.props, self.terms
+        topic, payload, props = message.topic, message.payload, message.props
         size = size_of(topic, payload, props)
-        is_full = self.depth >= terms.max_depth or self.bytes + size > terms.max_bytes
-        if size > terms.max_bytes or (is_full and terms.when_full == "reject"):
+        if not self._fits([size]):
             self.metrics.drop("queue_full")
             if done is not None:
-                done(None if captured else Refused(f"{self.address} is full", FULL))
+                done(None if captured else self._full())
             return
         now = self.clock.now()
         life = None if message.expires is None else message.expires - now
-        key = None
-        if terms.ordered_by == "topic":
-            key = rest_of(topic)
-        elif terms.ordered_by == "key" and terms.key is not None:
-            key = message.user_property(terms.key)
-        waits = terms.durability == "commit"
+        key = self._key_of(message)
+        waits = self.terms.durability == "commit"
 
         def kept(error: BaseException | None) -> None:
             if error is not None:
@@ -148,8 +145,60 @@ class Queue:
                 done(refused)
         elif done is not None and not waits:
             done(None)
-        if self._sweep_at is None:
-            self._plan_sweep(now)
+        self.plan()
+
+    def _fits(self, sizes: Sequence[int]) -> bool:
+        terms = self.terms
+        if max(sizes, default=0) > terms.max_bytes:
+            return False
+        is_full = self.depth + len(sizes) > terms.max_depth or self.bytes + sum(sizes) > terms.max_bytes
+        return terms.when_full == "drop_oldest" or not is_full
+
+    def _full(self) -> Refused:
+        return Refused(f"{self.address} is full", FULL)
+
+    def _key_of(self, message: Message) -> str | None:
+        terms = self.terms
+        if terms.ordered_by == "topic":
+            return rest_of(message.topic)
+        if terms.ordered_by == "key" and terms.key is not None:
+            return message.user_property(terms.key)
+        return None
+
+    def unfit(self, messages: Sequence[Message]) -> Refused | None:
+        """Why one of these can never be stored, its size apart."""
+        try:
+            for message in messages:
+                check_text(message.topic, self._key_of(message))
+        except Refused as refused:
+            return refused
+        return None
+
+    def admit(self, messages: Sequence[Message]) -> Refused | None:
+        """Whether ``append`` would keep all of these. See ``Subscriber.admit``."""
+        sizes = [size_of(message.topic, message.payload, message.props) for message in messages]
+        return self.unfit(messages) or (None if self._fits(sizes) else self._full())
+
+    def replay(self, entry: Entry, to: Queue, done: Done) -> None:
+        """Move a message of this queue of dead letters to the end of another queue, as it was before it became one;
+        ``done`` follows the commit of both. Refused when it is full (0x97), or the message is gone (0x83).
+        """
+        size = size_of(entry.topic, entry.payload, without_dead_letter(entry.props))
+        if not to._fits([size]):
+            done(to._full())
+            return
+
+        def moved(error: BaseException | None) -> None:
+            if error is None:
+                self.metrics.count("dead_letters_replayed")
+            else:
+                to.shrink(1, size)
+            done(error)
+
+        # The room is taken now: what comes before the commit must not use it.
+        to.shrink(-1, -size)
+        self.shelf.take_back(entry.offset, to.shelf, moved)
+        to.plan()
 
     def appended(self, entries: list[Entry]) -> None:
         """See ``queue_port.Listener``."""
@@ -240,6 +289,11 @@ class Queue:
             self._forget_idle(now)
             self._plan_sweep(now)
 
+    def plan(self) -> None:
+        """There is something to look after."""
+        if self._sweep_at is None:
+            self._plan_sweep(self.clock.now())
+
     def _plan_sweep(self, now: float) -> None:
         self._sweep_at = None
         if self.depth or self.groups:
@@ -254,6 +308,11 @@ class Queue:
             if group.idle_since is not None and now - group.idle_since > longest:
                 self.metrics.count("queue_groups_forgotten")
                 self.forget_group(group)
+
+    def holders(self, offset: int) -> dict[str, Any]:
+        """See ``queue_port.OverseenQueue``."""
+        claims = {id: group.claims.by_offset.get(offset) for id, group in self.groups.items()}
+        return {id: claim.status() for id, claim in claims.items() if claim is not None}
 
     @property
     def consumers(self) -> int:

@@ -7,14 +7,16 @@ broker; each queue that captures ordinary topics is one more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from gateway.broker.memory_shelf import MemoryShelf
 from gateway.broker.port import Done, Publisher, Subscriber
 from gateway.broker.queue import Queue
+from gateway.broker.queue_entrance import Capture, Entrance
 from gateway.broker.queue_port import (
     DEAD,
+    DEAD_LETTER,
     FULL,
     INVALID_TOPIC,
     PLACES,
@@ -23,17 +25,19 @@ from gateway.broker.queue_port import (
     STREAM,
     Asked,
     Consumer,
+    Entry,
     Group,
     Shelf,
     StoredGroup,
 )
+from gateway.broker.start import parse_start
 from gateway.broker.stream import Stream
 from gateway.clock import Clock
 from gateway.config.queue import DeadLetter, Queues, Retry, dead_letter_names
 from gateway.config.queue import Queue as QueueTerms
 from gateway.config.queue import Stream as StreamTerms
 from gateway.errors import Refused
-from gateway.message import Message
+from gateway.message import USER_PROPERTY, Message
 from gateway.metrics import Metrics
 
 VERBS: Final = ("$ack", "$nack", "$reject", "$commit")
@@ -55,19 +59,6 @@ class Stored(Protocol):
     def groups(self) -> list[StoredGroup]: ...
 
 
-class Capture(Subscriber):
-    """Ordinary topics into one queue."""
-
-    __slots__ = ("_queue",)
-
-    def __init__(self, queue: Queue | Stream) -> None:
-        self._queue = queue
-
-    def deliver(self, message: Message, done: Done | None) -> bool:
-        self._queue.append(message, done, True)
-        return True
-
-
 class QueueDesk(Subscriber):
     """See the module's docstring. Use it after ``open``.
 
@@ -75,7 +66,18 @@ class QueueDesk(Subscriber):
     alarm  set by the shell: calls back after so many seconds; without it ``tick`` has to do
     """
 
-    __slots__ = ("_armed", "_clock", "_emptied", "_metrics", "_queues", "_streams", "_terms", "alarm", "parts")
+    __slots__ = (
+        "_armed",
+        "_clock",
+        "_emptied",
+        "_entrances",
+        "metrics",
+        "_queues",
+        "_streams",
+        "_terms",
+        "alarm",
+        "parts",
+    )
 
     def __init__(
         self,
@@ -89,9 +91,10 @@ class QueueDesk(Subscriber):
         self._streams = streams
         self._terms = terms
         self._clock = clock
-        self._metrics = metrics
+        self.metrics = metrics
         self._emptied: dict[str, float | None] = {}
         """Queues in memory: since when they have no consumer."""
+        self._entrances: dict[str, Entrance] = {}
         self._armed: float | None = None
         self.alarm: Alarm | None = None
         self.parts: dict[str, Queue | Stream] = {}
@@ -109,18 +112,19 @@ class QueueDesk(Subscriber):
             self._add(self._queue(QUEUE, name, terms, shelf_of(f"{QUEUE}/{name}"), target))
         for name, log in self._streams.items():
             shelf = shelf_of(f"{STREAM}/{name}")
-            self._add(Stream(name, log, shelf, self._clock, self._metrics, self._wake))
+            self._add(Stream(name, log, shelf, self._clock, self.metrics, self._wake))
         for address, part in self.parts.items():
             left = stored[address]
             part.restore(left.groups, left.depth, left.bytes)
-            capture = Capture(part)
+            entrance = self._entrances[address] = Entrance(part)
+            capture = Capture(part, entrance)
             for pattern in self._topics(part):
                 broker.subscribe(pattern, capture)
         for place in PLACES:
             broker.subscribe(f"{place}/#", self)
 
     def _queue(self, place: str, name: str, terms: QueueTerms, shelf: Shelf, dead: Queue | None) -> Queue:
-        return Queue(place, name, terms, shelf, self._clock, self._metrics, self._wake, dead)
+        return Queue(place, name, terms, shelf, self._clock, self.metrics, self._wake, dead)
 
     def _add(self, part: Any) -> Any:
         self.parts[part.address] = part
@@ -139,6 +143,22 @@ class QueueDesk(Subscriber):
 
     # -- messages in ---------------------------------------------------------------------------------------
 
+    def merge(self, options: Sequence[Any], topic: str) -> Subscriber:
+        """A topic below a queue or stream of the settings leads straight to it; the rest is for this desk."""
+        place, _, below = topic.partition("/")
+        name, _, rest = below.partition("/")
+        if place == DEAD or any(level in VERBS for level in rest.split("/")):
+            return self
+        return self._entrances.get(f"{place}/{name}", self)
+
+    def admit(self, messages: Sequence[Message]) -> Refused | None:
+        """What comes here and not to an ``Entrance`` is no message for a queue of the settings: a verb, a dead letter,
+        a name that means nothing, or a queue in memory, which has kept its part when the transaction of the others
+        fails. Alone, a message may be any of these."""
+        if len(messages) < 2:
+            return None
+        return Refused(f"{messages[0].topic} cannot be part of a batch: it is no queue of the settings", INVALID_TOPIC)
+
     def deliver(self, message: Message, done: Done | None) -> bool:
         """Append or settle; see the module's docstring."""
         refused: Refused | None = None
@@ -147,7 +167,7 @@ class QueueDesk(Subscriber):
         except Refused as error:
             refused = error
         if refused is not None:
-            self._metrics.drop("queue_refused")
+            self.metrics.drop("queue_refused")
             if done is not None:
                 done(refused)
         return True
@@ -206,6 +226,23 @@ class QueueDesk(Subscriber):
         """Whether it is in memory only."""
         return part.place == QUEUE and part.name in self._emptied
 
+    # -- by hand -------------------------------------------------------------------------------------------
+
+    def parse_start(self, start: str, last: int) -> tuple[int | None, float | None]:
+        """See ``start.parse_start``."""
+        return parse_start(start, last)
+
+    def replay(self, name: str, entry: Entry, to: str | None, done: Done) -> None:
+        """See ``queue_port.OverseenDesk``."""
+        dead = self.parts.get(f"{DEAD}/{name}")
+        wanted = to if to is not None else origin_of(entry)
+        address = f"{QUEUE}/{wanted}"
+        target = self.parts.get(address) if address in self._entrances else None
+        if isinstance(dead, Queue) and isinstance(target, Queue):
+            dead.replay(entry, target, done)
+        else:
+            done(Refused(f"there is no queue {wanted!r} in the settings", INVALID_TOPIC))
+
     # -- time ----------------------------------------------------------------------------------------------
 
     def _wake(self, due: float) -> None:
@@ -240,7 +277,7 @@ class QueueDesk(Subscriber):
                 self._emptied[name] = now
             elif now - since > self._terms.linger:
                 if queue.depth:
-                    self._metrics.drop("queue_ephemeral_gone", queue.depth)
+                    self.metrics.drop("queue_ephemeral_gone", queue.depth)
                 del self._emptied[name], self.parts[queue.address]
 
     def statuses(self) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -272,6 +309,15 @@ def ephemeral_terms(terms: Queues) -> QueueTerms:
         max_bytes=terms.max_bytes,
         when_full="drop_oldest",
     )
+
+
+def origin_of(letter: Entry) -> str | None:
+    """The queue that a dead letter came from."""
+    for identifier, value in letter.props:
+        if identifier == USER_PROPERTY and value[0] == f"{DEAD_LETTER}queue":
+            name: str = value[1]
+            return name
+    return None
 
 
 def _verb(rest: str) -> str:

@@ -373,7 +373,8 @@ class Group:
             "id": self.id,
             "consumers": len(self._members),
             "cursor": self.cursor,
-            "lag": max(0, self._queue.shelf.last - self.cursor),
+            # Offsets of messages that are gone do not count.
+            "lag": max(0, min(self._queue.depth, self._queue.shelf.last - self.cursor)),
             "pending": claimed,
             "waiting": len(self.claims) - claimed,
         }

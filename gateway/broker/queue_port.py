@@ -7,11 +7,14 @@ few messages that it has read ahead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from gateway.broker.port import Done
+from gateway.config.queue import Queue, Stream
+from gateway.errors import Refused
 from gateway.message import USER_PROPERTY, Properties
+from gateway.metrics import Metrics
 
 ENTRY_BYTES: Final = 100
 """What a stored message costs beside its topic, payload and properties."""
@@ -110,6 +113,10 @@ Got = Callable[[list[Entry]], None]
 """Called once with what was read; what is missing is gone. Not called when the store is lost."""
 
 
+Purged = Callable[[int, BaseException | None], None]
+"""Called once with how many messages have gone, or with the error when nobody can tell."""
+
+
 class Shelf(Protocol):
     """What one queue needs of the store. Nothing here waits; ``done`` and ``got`` are called now or later.
 
@@ -155,8 +162,8 @@ class Shelf(Protocol):
     def seek(self, group: int, cursor: int) -> None:
         """Put a group somewhere else; what it held is not held any more, and what nobody needs goes."""
 
-    def purge(self, limit: int, done: Done) -> None:
-        """Let the oldest messages go, at most ``limit``, whoever needs them."""
+    def purge(self, up_to: int, limit: int, told: Purged) -> None:
+        """Let the oldest messages go, whoever needs them: those up to this offset, at most ``limit``."""
 
     def find(self, time: float, got: Callable[[int], None]) -> None:
         """The offset of the first message stored at or after a wall clock time; behind the newest if there is none."""
@@ -218,6 +225,61 @@ class Desk(Protocol):
         """
 
 
+class OverseenGroup(Protocol):
+    """A consumer group as whoever looks after the queues sees it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def cursor(self) -> int: ...
+
+    def seek(self, after: int) -> None:
+        """Go on behind another offset; what is with consumers is not theirs any more."""
+
+
+class OverseenQueue(Protocol):
+    """A queue or stream as whoever looks after it sees it."""
+
+    @property
+    def place(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def address(self) -> str: ...
+    @property
+    def depth(self) -> int: ...
+    @property
+    def shelf(self) -> Shelf: ...
+    @property
+    def terms(self) -> Queue | Stream: ...
+    @property
+    def groups(self) -> Mapping[str, OverseenGroup]: ...
+
+    def holders(self, offset: int) -> dict[str, Any]:
+        """By group id: how far it is with a message that it has passed and did not settle."""
+
+
+class OverseenDesk(Protocol):
+    """All of them."""
+
+    @property
+    def parts(self) -> Mapping[str, OverseenQueue]: ...
+    @property
+    def metrics(self) -> Metrics: ...
+
+    def statuses(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(address, status) of each, in the order of their addresses."""
+
+    def parse_start(self, start: str, last: int) -> tuple[int | None, float | None]:
+        """See ``start.parse_start``. Raises Refused."""
+
+    def replay(self, name: str, entry: Entry, to: str | None, done: Done) -> None:
+        """Move a dead letter of ``$dlq/name`` to the queue that it came from, or to the queue ``to``; ``done`` is told
+        when both are committed, or why it stays."""
+
+
 class Asked(NamedTuple):
     """How a consumer wants to join: group, whether it can only take QoS 0, and where a new group of a stream starts
     (``first``, ``last``, ``next``, a number, ``time=SECONDS``; empty: where it was, else first)."""
@@ -240,9 +302,27 @@ def rest_of(topic: str) -> str:
     return below.partition("/")[2] if place in PLACES else topic
 
 
+def is_address(topic: str) -> bool:
+    """Whether a topic or filter begins like the address of a queue, a stream or a dead letter queue."""
+    return topic[:1] == "$" and topic.partition("/")[0] in PLACES
+
+
 def size_of(topic: str, payload: bytes, props: Properties) -> int:
     """Bytes that a message counts."""
     return ENTRY_BYTES + len(topic) + len(payload) + PROPERTY_BYTES * len(props)
+
+
+def check_text(topic: str, key: str | None) -> None:
+    """What is stored is UTF-8; what a rule made may hold what is not, and must not spoil the transaction of others.
+
+    Raises Refused.
+    """
+    if topic.isascii() and (key is None or key.isascii()):
+        return
+    try:
+        f"{topic}{key}".encode()
+    except UnicodeEncodeError as error:
+        raise Refused(f"{topic!r} is not UTF-8: {error}", INVALID_TOPIC) from None
 
 
 DEAD_LETTER: Final = "dlq-"

@@ -5,23 +5,23 @@ Nothing leaves it because it was read: the oldest go when they are too old or wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from gateway.broker.port import Done
 from gateway.broker.queue_port import (
     FULL,
-    STALE,
     STREAM,
     Consumer,
     Entry,
     NewEntry,
     Shelf,
     StoredGroup,
+    check_text,
     group_id,
     size_of,
 )
+from gateway.broker.start import parse_start
 from gateway.broker.stream_group import StreamGroup
 from gateway.clock import Clock
 from gateway.config.queue import Stream as Terms
@@ -33,21 +33,6 @@ SWEEP: Final = 10.0
 MAX_GROUPS: Final = 200
 MAX_OPEN: Final = 1000
 """Messages that a group may have handed out and not acknowledged."""
-
-MILLISECONDS_FROM: Final = 1e11
-"""A time beyond this many seconds since 1970 is meant in milliseconds."""
-
-
-def parse_time(text: str) -> float:
-    """Seconds since 1970 from a number of seconds or milliseconds, or from RFC 3339 text. Raises ValueError."""
-    try:
-        number = float(text)
-    except ValueError:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    if not 0 <= number < 1e15:
-        raise ValueError("is no time")
-    return number / 1000 if number >= MILLISECONDS_FROM else number
 
 
 class Stream:
@@ -102,7 +87,7 @@ class Stream:
         if size > self.terms.max_bytes:
             self.metrics.drop("stream_full")
             if done is not None:
-                done(None if captured else Refused(f"{self.address} does not take messages of this size", FULL))
+                done(None if captured else self._too_large())
             return
         now = self.clock.now()
         life = None if message.expires is None else message.expires - now
@@ -130,6 +115,23 @@ class Stream:
         if self._sweep_at is None:
             self._plan(now)
 
+    def _too_large(self) -> Refused:
+        return Refused(f"{self.address} does not take messages of this size", FULL)
+
+    def unfit(self, messages: Sequence[Message]) -> Refused | None:
+        """Why one of these can never be stored, its size apart."""
+        try:
+            for message in messages:
+                check_text(message.topic, None)
+        except Refused as refused:
+            return refused
+        return None
+
+    def admit(self, messages: Sequence[Message]) -> Refused | None:
+        """Whether ``append`` would keep all of these; the oldest messages make room. See ``Subscriber.admit``."""
+        sizes = [size_of(message.topic, message.payload, message.props) for message in messages]
+        return self.unfit(messages) or (self._too_large() if max(sizes, default=0) > self.terms.max_bytes else None)
+
     def appended(self, entries: list[Entry]) -> None:
         """See ``queue_port.Listener``."""
         for group in list(self.groups.values()):
@@ -151,7 +153,7 @@ class Stream:
 
         Raises Refused when there are too many groups, or ``start`` means nothing.
         """
-        after, time = self.find(start)
+        after, time = parse_start(start, self.shelf.last)
         group = self.groups.get(group_id(name, pattern))
         if group is None:
             if len(self.groups) >= MAX_GROUPS:
@@ -168,23 +170,6 @@ class Stream:
         group.join(consumer)
         self._plan(self.clock.now())
         return group
-
-    def find(self, start: str) -> tuple[int | None, float | None]:
-        """Behind which offset, or from what wall clock time on, ``start`` says to read. Raises Refused."""
-        if not start:
-            return None, None
-        words = {"first": 0, "next": self.shelf.last, "last": max(0, self.shelf.last - 1)}
-        if start in words:
-            return words[start], None
-        try:
-            if start.startswith("time="):
-                return None, parse_time(start[5:])
-            offset = int(start)
-        except ValueError:
-            offset = 0
-        if offset < 1:
-            raise Refused(f"offset must be first, last, next, a number or time=..., not {start!r}", STALE)
-        return min(offset - 1, self.shelf.last), None
 
     def forget_group(self, group: StreamGroup) -> None:
         """A group and its position go."""
@@ -226,6 +211,10 @@ class Stream:
         if self._commit_at is None and self.groups and self.terms.auto_commit:
             self._commit_at = now + self.terms.auto_commit
             self.wake(self._commit_at)
+
+    def holders(self, offset: int) -> dict[str, Any]:
+        """A group of a stream holds no single messages."""
+        return {}
 
     @property
     def consumers(self) -> int:

@@ -249,7 +249,7 @@ class StreamGroup:
             "consumers": len(self._members),
             "cursor": self.cursor,
             "committed": self.committed,
-            "lag": max(0, self._stream.shelf.last - self.cursor),
+            "lag": max(0, min(self._stream.depth, self._stream.shelf.last - self.cursor)),
             "pending": len(self._open),
             "waiting": 0,
         }

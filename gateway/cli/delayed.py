@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Any, Final
 
 from gateway.cli.session import table
+from gateway.cli.sure import add_yes, is_sure
 from gateway.cli.where import add_options, state_of
 from gateway.control import ask
 
@@ -28,12 +28,12 @@ def register(subparsers: Any) -> None:
 
     cancel = words.add_parser("cancel", help="take one message out; nobody will get it")
     cancel.add_argument("id", metavar="ID", type=int, help="as the list shows it")
-    cancel.add_argument("--yes", action="store_true", help="do not ask")
+    add_yes(cancel)
     _finish(cancel, run_cancel)
 
     purge = words.add_parser("purge", help="take all out; nobody will get them")
     purge.add_argument("--topic", metavar="FILTER", help="only what goes to topics that match")
-    purge.add_argument("--yes", action="store_true", help="do not ask")
+    add_yes(purge)
     _finish(purge, run_purge)
 
 
@@ -51,7 +51,7 @@ def run_list(args: argparse.Namespace) -> int:
 
 def run_cancel(args: argparse.Namespace) -> int:
     state = state_of(args)
-    if not is_sure(args, f"the delayed message {args.id}"):
+    if not is_sure(args, f"the delayed message {args.id} will be lost"):
         return 1
     cancelled = ask(state, "delayed-cancel", PATIENCE, id=args.id)
     print(json.dumps(cancelled) if args.json else f"message {cancelled['id']} to {cancelled['topic']!r} was cancelled")
@@ -61,22 +61,8 @@ def run_cancel(args: argparse.Namespace) -> int:
 def run_purge(args: argparse.Namespace) -> int:
     state = state_of(args)
     waiting = len(ask(state, "delayed", PATIENCE, topic=args.topic)) if not args.yes else 0
-    if not is_sure(args, f"{waiting} delayed messages"):
+    if not is_sure(args, f"{waiting} delayed messages will be lost"):
         return 1
     purged = ask(state, "delayed-purge", PATIENCE, topic=args.topic)
     print(json.dumps(purged) if args.json else f"{purged['purged']} delayed messages were purged")
     return 0
-
-
-def is_sure(args: argparse.Namespace, what: str) -> bool:
-    """Say what will be lost and ask, unless told not to."""
-    if args.yes:
-        return True
-    print(f"{what} will be lost. Go on? [y/N] ", end="", file=sys.stderr, flush=True)
-    if not sys.stdin.isatty():
-        print("\nthere is nobody to ask; use --yes", file=sys.stderr)
-        return False
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        print("nothing was changed", file=sys.stderr)
-        return False
-    return True

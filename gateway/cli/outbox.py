@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.cli.delayed import is_sure
+from gateway.cli.progress import Progress
 from gateway.cli.session import table
+from gateway.cli.sure import add_yes, is_sure
 from gateway.cli.where import add_options, state_of
 from gateway.control import ask
 
@@ -46,7 +47,7 @@ def register(subparsers: Any) -> None:
 
     purge = words.add_parser("purge", help="give up all that an uplink needs; it will never get it")
     purge.add_argument("uplink", metavar="UPLINK")
-    purge.add_argument("--yes", action="store_true", help="do not ask")
+    add_yes(purge)
     _finish(purge, run_purge)
 
 
@@ -82,28 +83,30 @@ def run_peek(args: argparse.Namespace) -> int:
 def run_export(args: argparse.Namespace) -> int:
     """JSON lines with and without ``--json``."""
     state = state_of(args)
-    count = 0
+    total = sum(one["rows"] for one in ask(state, "outbox", PATIENCE))
+    progress, count = Progress("rows exported"), 0
     with Path(args.output).open("w") if args.output else contextlib.nullcontext(sys.stdout) as out:
         for row in _all_rows(state, args.uplink):
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
-            if count % 10_000 == 0:
-                _progress(f"{count} rows, up to {row['time']}")
-    _progress(f"{count} rows exported\n")
+            if count % 1000 == 0:
+                progress.show(count, total)
+    progress.end()
     return 0
 
 
 def run_purge(args: argparse.Namespace) -> int:
     state = state_of(args)
     info = ask(state, "outbox-info", PATIENCE, uplink=args.uplink)
-    if not is_sure(args, f"{info['depth']} rows for the uplink {args.uplink!r}"):
+    if not is_sure(args, f"{info['depth']} rows for the uplink {args.uplink!r} will be lost"):
         return 1
+    progress = Progress("rows purged")
     purged, upto = 0, 0
     while upto is not None:
         answer = ask(state, "outbox-purge", PATIENCE, uplink=args.uplink, upto=upto)
         purged, upto = purged + answer["purged"], answer["next"]
-        _progress(f"{purged} rows")
-    _progress("")
+        progress.show(purged, info["depth"])
+    progress.end()
     print(json.dumps({"purged": purged}) if args.json else f"{purged} rows were purged")
     return 0
 
@@ -114,9 +117,3 @@ def _all_rows(state: Path, uplink: str | None) -> Iterator[dict[str, Any]]:
         page = ask(state, "outbox-peek", PATIENCE, uplink=uplink, after=after)
         yield from page["rows"]
         after = page["next"]
-
-
-def _progress(text: str) -> None:
-    """On the same line, for whoever looks."""
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)

@@ -14,7 +14,7 @@ MIB: Final = 1 << 20
 
 def register(subparsers: Any) -> None:
     """Add the command."""
-    parser = subparsers.add_parser("status", help="listeners, sessions, devices, rules, outbox, uplinks, drops")
+    parser = subparsers.add_parser("status", help="listeners, sessions, devices, rules, queues, outbox, uplinks, drops")
     parser.add_argument("--json", action="store_true", help="everything, as one JSON object")
     add_options(parser)
     parser.set_defaults(run=run)
@@ -53,6 +53,7 @@ def lines(status: dict[str, Any]) -> list[str]:
     for rule in status["rules"]:
         error = f"  last error: {rule['last_error']}" if rule["last_error"] else ""
         out.append(f"rule {rule['name']}: seen {rule['seen']}  fired {rule['fired']}  errors {rule['errors']}{error}")
+    out += [_queue(queue) for queue in status["queues"]]
     age = f"  oldest {_span(outbox['oldest_age'])}" if outbox["depth"] else ""
     out.append(f"outbox: {outbox['depth']} rows  {outbox['bytes']} bytes{age}")
     store = status["store"]
@@ -83,6 +84,16 @@ def wear_line(wear: dict[str, Any]) -> str:
     if wear["years"] is not None:
         line += f"  the card lasts {wear['years']:g} years at that"
     return line
+
+
+def _queue(queue: dict[str, Any]) -> str:
+    """One queue, stream or dead letter queue with its groups."""
+    oldest = f"  oldest {_span(queue['oldest_age'])}" if queue["depth"] else ""
+    groups = "".join(f"  group {group['id']} lag {group['lag']}" for group in queue["groups"])
+    return (
+        f"{queue['kind']} {queue['name']}: {queue['depth']} messages  {queue['bytes']} bytes{oldest}  "
+        f"pending {queue['pending']}  consumers {queue['consumers']}{groups}"
+    )
 
 
 def _why(part: dict[str, Any]) -> str:

@@ -9,10 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gateway.broker.access import Quota
+from gateway.broker.queue_port import is_address
 from gateway.delay import target_filter
 from gateway.mqtt.exclusive import EXCLUSIVE
 from gateway.mqtt.packets import Publish
-from gateway.mqtt.queue_consumer import is_address
 from gateway.mqtt.reasons import MAXIMUM_CONNECT_TIME, reason_text
 
 if TYPE_CHECKING:

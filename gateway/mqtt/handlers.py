@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.broker.queue_port import is_address
 from gateway.delay import DELAYED
 from gateway.errors import Malformed, Refused
 from gateway.message import (
@@ -32,7 +33,6 @@ from gateway.mqtt.packets import (
     Unsubscribe,
 )
 from gateway.mqtt.properties import SESSION_EXPIRY_INTERVAL, TOPIC_ALIAS, get
-from gateway.mqtt.queue_consumer import is_address
 from gateway.mqtt.reasons import (
     IMPLEMENTATION_SPECIFIC_ERROR,
     NO_MATCHING_SUBSCRIBERS,

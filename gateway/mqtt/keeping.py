@@ -13,6 +13,7 @@ free: the client may use it for another message from then on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -176,6 +177,16 @@ class Keep:
         item.kept = kept
         outgoing.take(item)
         return done is not None
+
+    def admit(self, messages: Sequence[Message]) -> Refused | None:
+        """Whether a batch finds room here, where the newest is refused when there is none. It is counted as if none of
+        it could be sent at once: how much a socket takes is seen only while it is written to."""
+        outgoing = self.session.outgoing
+        queued = [message for message in messages if message.qos]
+        if not outgoing.rejects or not queued:
+            return None
+        size = sum(len(message.topic) + len(message.payload) for message in queued)
+        return NotQueued() if outgoing.excess(len(queued), size) else None
 
     def keep_started(self, item: Item) -> None:
         """A QoS 2 message that did not come through ``deliver`` is about to be sent: its packet id must survive."""

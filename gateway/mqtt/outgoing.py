@@ -42,7 +42,7 @@ class Outgoing:
 
     __slots__ = (
         "_askers", "_framing", "_limits", "_metrics", "_next_id", "_replays", "_turn", "_unsent",
-        "inflight", "keep", "pending", "pending_bytes", "pressure", "window", "wire",
+        "inflight", "keep", "pending", "pending_bytes", "pressure", "rejects", "window", "wire",
     )  # fmt: skip
 
     def __init__(self, limits: Limits, metrics: Metrics, turn: Turn, is_slow: Callable[[], None]) -> None:
@@ -60,6 +60,7 @@ class Outgoing:
         """The mirror of a session that outlives its connection."""
         self.pending: deque[Item] = NOTHING
         self.pending_bytes = 0
+        self.rejects = limits.offline_queue == "reject"
         self.pressure = Pressure(turn, is_slow)
         self.window = limits.max_inflight
         self.wire: Connection | None = None
@@ -179,25 +180,25 @@ class Outgoing:
         self.refill()
 
     def _wait(self, item: Item) -> None:
-        rejects = self._limits.offline_queue == "reject"
         if self.pending is NOTHING:
             self.pending = deque()
         self.pending.append(item)
         self.pending_bytes += item.size
-        while self.pending and (reason := self._excess()):
-            lost = self.pending.pop() if rejects else self.pending.popleft()
+        while self.pending and (reason := self.excess(0, 0)):
+            lost = self.pending.pop() if self.rejects else self.pending.popleft()
             self.pending_bytes -= lost.size
             self._metrics.drop(reason)
             if lost.kept is not None:
-                lost.kept.give_up(rejects)
+                lost.kept.give_up(self.rejects)
 
-    def _excess(self) -> str:
-        """Which bound what waits here is beyond, as the reason of a drop; empty when it is within all."""
+    def excess(self, more: int, size: int) -> str:
+        """Which bound what waits here, with so many more messages of ``size`` bytes together, is beyond, as the reason
+        of a drop; empty when it is within all."""
         limits = self._limits
-        count = len(self.pending)
-        if count > limits.queue_count or (self.pending_bytes > limits.queue_bytes and count > 1):
+        count = len(self.pending) + more
+        if count > limits.queue_count or (self.pending_bytes + size > limits.queue_bytes and count > 1):
             return "session_queue_full"
-        if self.keep is not None and self.keep.archive.held_bytes() > limits.offline_bytes:
+        if self.keep is not None and self.keep.archive.held_bytes() + size > limits.offline_bytes:
             return "offline_full"
         return ""
 

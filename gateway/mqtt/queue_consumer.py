@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gateway.broker.port import Publisher
-from gateway.broker.queue_port import BUSY, FINAL, PLACES, SENT, STREAM, UNFIT, Asked, Desk, Entry, Group, rest_of
+from gateway.broker.queue_port import BUSY, FINAL, SENT, STREAM, UNFIT, Asked, Desk, Entry, Group, rest_of
 from gateway.errors import Refused
 from gateway.message import USER_PROPERTY, Message, Properties
 from gateway.mqtt.item import Item
@@ -32,11 +32,6 @@ NAMES: Final = frozenset(
 GROUP: Final = "consumer-group"
 START: Final = "offset"
 SETTLE: Final = "settle"
-
-
-def is_address(topic: str) -> bool:
-    """Whether a topic or filter begins like the address of a queue, a stream or a dead letter queue."""
-    return topic[:1] == "$" and topic.partition("/")[0] in PLACES
 
 
 class QueueItem(Item):

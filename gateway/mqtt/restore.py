@@ -12,11 +12,11 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
+from gateway.broker.queue_port import is_address
 from gateway.mqtt import keeping, queue_subscribe
 from gateway.mqtt.archive import Archive, Stored, StoredEntry, StoredSession
 from gateway.mqtt.item import Item
 from gateway.mqtt.keeping import Keep, Kept
-from gateway.mqtt.queue_consumer import is_address
 from gateway.mqtt.session import Session
 from gateway.mqtt.shared import PREFIX as SHARED
 

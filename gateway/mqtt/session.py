@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.broker.access import Identity
 from gateway.broker.port import Done, Router, Subscriber
+from gateway.errors import Refused
 from gateway.message import Message
 from gateway.metrics import Metrics
 from gateway.mqtt.exclusive import EXCLUSIVE, Apart
@@ -67,6 +68,9 @@ class Delivery(Subscriber):
         qos = message.qos if message.qos < self._qos else self._qos
         retain = message.retain and self._retain_as_published
         return session.outgoing.send(message, qos, retain, self._ids, None, done)
+
+    def owner(self) -> Subscriber:
+        return self._session if self._qos else self
 
     def keeps(self) -> bool:
         return self._session.keep is not None
@@ -135,6 +139,10 @@ class Session(Subscriber):
 
     def deliver(self, message: Message, done: Done | None) -> bool:
         raise AssertionError("a session receives through Delivery")
+
+    def admit(self, messages: Sequence[Message]) -> Refused | None:
+        """See ``Keep.admit``; a session that ends with its connection keeps nothing that could be refused."""
+        return self.keep.admit(messages) if self.keep is not None else None
 
     def subscribe(self, broker: Router, pattern: str, subscription: Subscription) -> bool:
         """Add or replace a subscription, plain or shared; True when the filter is new to this session."""

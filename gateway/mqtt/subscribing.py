@@ -7,13 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gateway.broker.access import bare_filter
+from gateway.broker.queue_port import is_address
 from gateway.delay import DELAYED
 from gateway.message import SUBSCRIPTION_IDENTIFIER, Properties
 from gateway.mqtt import events, queue_subscribe
 from gateway.mqtt.exclusive import EXCLUSIVE
 from gateway.mqtt.packets import Filter, SubAck, Subscribe, UnsubAck, Unsubscribe
 from gateway.mqtt.properties import get
-from gateway.mqtt.queue_consumer import is_address
 from gateway.mqtt.reasons import NO_SUBSCRIPTION_EXISTED, NOT_AUTHORIZED, QUOTA_EXCEEDED, TOPIC_FILTER_INVALID
 from gateway.mqtt.session import Session
 from gateway.mqtt.subscription import subscription

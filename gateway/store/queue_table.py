@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from gateway.broker.port import Done
 from gateway.broker.queue_port import Entry, HeldEntry, NewEntry, StoredGroup, size_of, without_dead_letter
 from gateway.clock import Clock
-from gateway.message import Properties
 from gateway.store.boots import Boots
 from gateway.store.props import decode_props, encode_props
 from gateway.store.queue_bounds import Bounds
+from gateway.store.queue_changes import Applied, LoadedQueue, Purge, QueueChanges, QueueResult, Transfer
 from gateway.store.sql import SQL
 
 SHIFT: Final = 40
@@ -29,73 +28,6 @@ STEP: Final = 5000
 
 FULL: Final = "queue_full"
 EXPIRED: Final = "queue_expired"
-
-
-class Transfer(NamedTuple):
-    """A message that goes from one queue to the end of another one, with ``props`` added, or (None) without what was
-    written on it as a dead letter. ``group`` held it; 0: none. ``gone``: nobody else needs it."""
-
-    queue: int
-    offset: int
-    group: int
-    gone: bool
-    to: int
-    props: Properties | None
-    done: Done
-
-
-class QueueChanges:
-    """What one transaction does. Keys: queue id, or group id, or both.
-
-    fresh  held entries that no earlier transaction has written: they may be taken out again
-    dones  waiters of positions and settlements
-    """
-
-    __slots__ = (
-        "closed", "cursors", "dones", "fresh", "held", "opened", "purges", "removed", "rows", "sought", "sweeps",
-        "transfers", "trims",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self.rows: dict[int, list[tuple[NewEntry, Done | None]]] = {}
-        self.cursors: dict[int, int] = {}
-        self.held: dict[tuple[int, int], int | None] = {}
-        self.fresh: set[tuple[int, int]] = set()
-        self.removed: dict[int, set[int]] = {}
-        self.transfers: list[Transfer] = []
-        self.opened: list[tuple[int, int, str, str, int]] = []
-        self.closed: set[int] = set()
-        self.sought: set[int] = set()
-        self.trims: set[int] = set()
-        self.sweeps: set[int] = set()
-        self.purges: dict[int, int] = {}
-        self.dones: list[Done] = []
-
-
-class QueueResult(NamedTuple):
-    """What a transaction did to one queue. ``more``: there is more to let go than one transaction does."""
-
-    entries: list[Entry]
-    last: int
-    gone: list[tuple[list[tuple[int, int]], str]]
-    more: bool
-
-
-class Applied(NamedTuple):
-    """What a transaction did: by queue, and which transfers found their message."""
-
-    queues: dict[int, QueueResult]
-    transferred: list[bool]
-
-
-class LoadedQueue(NamedTuple):
-    """A queue as the last run left it."""
-
-    number: int
-    last: int
-    depth: int
-    bytes: int
-    groups: list[StoredGroup]
 
 
 class _Work:
@@ -161,6 +93,14 @@ class QueueTable:
         row = connection.execute(SQL["queue_time"], (low, (queue + 1) << SHIFT)).fetchone()
         return last + 1 if row is None else int(row[0]) - start
 
+    def oldest_ages(self, connection: sqlite3.Connection, queues: Iterable[int]) -> dict[int, float | None]:
+        """Seconds since the oldest message of each queue was stored; None when it is empty, or no clock can tell."""
+        ages: dict[int, float | None] = {}
+        for queue in queues:
+            row = connection.execute(SQL["queue_oldest"], (queue << SHIFT, (queue + 1) << SHIFT)).fetchone()
+            ages[queue] = None if row is None else self.boots.age(*row)
+        return ages
+
     def _entry(self, row: tuple[Any, ...]) -> Entry:
         number, boot, up, size, time, life, key, topic, props, payload = row
         return Entry(
@@ -191,8 +131,12 @@ class QueueTable:
     # -- loading -------------------------------------------------------------------------------------------
 
     def load(self, connection: sqlite3.Connection, wanted: dict[str, Bounds]) -> dict[str, LoadedQueue]:
-        """Every queue on the disk and every one that is ``wanted``, by address."""
+        """Every queue on the disk and every one that is ``wanted``, by address. One that is neither wanted nor holds
+        anything is forgotten."""
         known = {row[1]: row for row in connection.execute(SQL["queue_all"]).fetchall()}
+        for address in known.keys() - wanted.keys():
+            if not known[address][3]:
+                self._forget(connection, known.pop(address)[0])
         for address in wanted.keys() - known.keys():
             number = connection.execute(SQL["queue_insert"], (address,)).lastrowid
             known[address] = (number, address, 0, 0, 0)
@@ -207,7 +151,7 @@ class QueueTable:
             found[address] = LoadedQueue(number, last, depth, size, groups.get(number, []))
         return found
 
-    def forget(self, connection: sqlite3.Connection, queue: int) -> None:
+    def _forget(self, connection: sqlite3.Connection, queue: int) -> None:
         """A queue that is not in the settings and has no messages goes."""
         for number, owner, *_ in connection.execute(SQL["group_all"]).fetchall():
             if owner == queue:
@@ -242,14 +186,17 @@ class QueueTable:
             _remove(connection, queue, work(queue), offsets)
         for queue in changes.trims:
             self._trim(connection, queue, work(queue))
-        for queue, limit in changes.purges.items():
-            _let_go(connection, queue, work(queue), _first(connection, queue, limit), "")
+        purged: list[int] = []
+        for purge in changes.purges:
+            rows_gone = _first(connection, purge)
+            _let_go(connection, purge.queue, work(purge.queue), rows_gone, "")
+            purged.append(len(rows_gone))
         for queue in changes.rows.keys() | changes.sweeps | {one.to for one in changes.transfers}:
             self._evict(connection, queue, work(queue))
         for queue, one in works.items():
             connection.execute(SQL["queue_update"], (one.last, one.depth, one.bytes, queue))
         done = {queue: QueueResult(one.entries, one.last, one.gone, one.more) for queue, one in works.items()}
-        return Applied(done, transferred)
+        return Applied(done, transferred, purged)
 
     def _append(self, connection: sqlite3.Connection, queue: int, work: _Work, news: list[NewEntry]) -> None:
         boot, up, now = self.boots.number, self.boots.up(), self.clock.now()
@@ -320,8 +267,9 @@ class QueueTable:
         _let_go(connection, queue, work, old, EXPIRED)
 
 
-def _first(connection: sqlite3.Connection, queue: int, limit: int) -> list[tuple[int, int]]:
-    rows = connection.execute(SQL["queue_heads"], (queue << SHIFT, (queue + 1) << SHIFT, limit)).fetchall()
+def _first(connection: sqlite3.Connection, purge: Purge) -> list[tuple[int, int]]:
+    start = purge.queue << SHIFT
+    rows = connection.execute(SQL["queue_heads"], (start, start + purge.up_to + 1, purge.limit)).fetchall()
     return [(row[0], row[3]) for row in rows]
 
 

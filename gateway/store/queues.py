@@ -12,38 +12,37 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from typing import TypeVar
 
 from gateway.broker.port import Done
-from gateway.broker.queue_port import Entry, Got, Listener, NewEntry
 from gateway.clock import Clock
-from gateway.errors import GatewayError, Refused
-from gateway.message import Properties
+from gateway.errors import Refused
+from gateway.store.asking import Later
 from gateway.store.batch import Batch
 from gateway.store.boots import Boots
-from gateway.store.db import ITEM_BYTES, Database
+from gateway.store.db import Database
 from gateway.store.errors import StoreError
 from gateway.store.queue_bounds import Bounds
-from gateway.store.queue_table import Applied, LoadedQueue, QueueChanges, QueueTable, Transfer
+from gateway.store.queue_changes import Applied, LoadedQueue, QueueChanges
+from gateway.store.queue_shelf import BOOKKEEPING, DiskShelf, is_gone
+from gateway.store.queue_table import QueueTable
 
-LAZY: Final = 0.25
-"""Seconds that a message nobody waits for, and what is settled, may wait for company: a crash repeats deliveries."""
-
-BOOKKEEPING: Final = 1.0
-"""Seconds that positions and claims may wait."""
-
-READ_BYTES: Final = 256 << 10
+T = TypeVar("T")
 
 
 class QueueStore:
-    """All shelves. Built without I/O; use it after ``load``, until the database closes."""
+    """All shelves. Built without I/O; use it after ``load``, until the database closes.
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    later  how a read that failed is tried again; by default the loop's timer
+    """
+
+    def __init__(self, database: Database, clock: Clock, later: Later | None = None) -> None:
         self.database = database
         self.clock = clock
+        self.later = later or _call_later
         self.shelves: dict[int, DiskShelf] = {}
         self._by_address: dict[str, LoadedQueue] = {}
         self._next_group = 1
@@ -74,9 +73,26 @@ class QueueStore:
             shelf = self.shelves[loaded.number] = DiskShelf(self, loaded.number, loaded.last, log)
         return shelf
 
-    async def forget(self, address: str) -> None:
-        """Remove a queue that has no messages and is not in the settings. Raises what ``Database.commit`` raises."""
-        await self.database.commit(partial(self.table.forget, queue=self._by_address.pop(address).number))
+    async def settle(self) -> None:
+        """Wait for a commit of all that was decided up to here. Raises what ``Database.commit`` raises."""
+        await self.database.commit(lambda connection: None, size=0, within=0)
+
+    async def oldest_ages(self) -> dict[str, float | None]:
+        """Seconds since the oldest message of each queue was stored, by address; None for one that is empty, or when
+        no clock can tell. Raises what ``Database.read`` raises."""
+        return self.by_address(await self.database.read(self.read_ages()))
+
+    def read_ages(self) -> Callable[[sqlite3.Connection], dict[int, float | None]]:
+        """The question behind ``oldest_ages``, for ``Database.ask``."""
+        return partial(self.table.oldest_ages, queues=[loaded.number for loaded in self._by_address.values()])
+
+    def by_address(self, found: dict[int, T]) -> dict[str, T]:
+        """What was found by the number of a queue."""
+        return {address: found[loaded.number] for address, loaded in self._by_address.items()}
+
+    def left_over(self, wanted: Container[str]) -> dict[str, LoadedQueue]:
+        """What lies on the disk of queues that are not in the settings, by address."""
+        return {address: loaded for address, loaded in self._by_address.items() if address not in wanted}
 
     def new_group(self) -> int:
         """A number for a group."""
@@ -156,27 +172,40 @@ class QueueStore:
             shelf = self.shelves.get(queue)
             if shelf is not None:
                 shelf.last = max(shelf.last, result.last)
-                shelf.leaving -= changes.removed.get(queue, set())
+                for offset in changes.removed.get(queue, ()):
+                    shelf.has_left(offset)
         self._arrive(changes)
         for rows in changes.rows.values():
             yield from (partial(done, None) for _, done in rows if done is not None)
         yield from (partial(done, None) for done in changes.dones)
         for transfer, found in zip(changes.transfers, applied.transferred, strict=True):
-            yield partial(transfer.done, None if found else Refused("the message is gone", 0x83))
+            yield partial(transfer.done, None if found else is_gone())
+        for purge, count in zip(changes.purges, applied.purged, strict=True):
+            yield partial(purge.told, count, None)
         for queue, result in applied.queues.items():
             listener = self.shelves[queue].listener if queue in self.shelves else None
             if listener is None:
+                self._shrink_left_over(queue, [one for gone, _ in result.gone for one in gone])
                 continue
             if result.entries:
                 yield partial(listener.appended, result.entries)
-            leaving = self.shelves[queue].leaving
+            leaving, removed = self.shelves[queue].leaving, changes.removed.get(queue, ())
             for gone, reason in result.gone:
                 # What a machine has let go already is not told twice.
-                yield partial(listener.evicted, [one for one in gone if one[0] not in leaving], reason)
+                told = [one for one in gone if one[0] not in leaving and one[0] not in removed]
+                yield partial(listener.evicted, told, reason)
             if result.more:
                 following = self.note()
                 following.sweeps.add(queue)
                 following.trims |= changes.trims & {queue}
+
+    def _shrink_left_over(self, number: int, gone: list[tuple[int, int]]) -> None:
+        """A queue without a machine has nobody else who counts."""
+        for address, loaded in self._by_address.items():
+            if loaded.number == number:
+                depth, size = loaded.depth - len(gone), loaded.bytes - sum(size for _, size in gone)
+                self._by_address[address] = loaded._replace(depth=depth, bytes=size)
+                return
 
     def _carry_over(self, changes: QueueChanges, error: BaseException | None) -> None:
         """The commit failed: what machines have decided goes with the next one."""
@@ -191,18 +220,19 @@ class QueueStore:
             following.closed |= changes.closed
             following.sought |= changes.sought
             following.trims |= changes.trims
-            following.purges = {**changes.purges, **following.purges}
+            following.purges = changes.purges + following.purges
             following.sweeps |= changes.sweeps
             following.dones = changes.dones + following.dones
             return
-        self._call(iter([partial(done, error) for done in changes.dones]))
+        lost = [partial(done, error) for done in changes.dones]
+        self._call(iter(lost + [partial(purge.told, 0, error) for purge in changes.purges]))
 
     def _arrive(self, changes: QueueChanges) -> None:
         """Transfers have come to their end, good or bad."""
         for transfer in changes.transfers:
             shelf = self.shelves.get(transfer.queue)
             if shelf is not None and transfer.gone:
-                shelf.leaving.discard(transfer.offset)
+                shelf.has_left(transfer.offset)
 
     def _call(self, calls: Iterator[Callable[[], None]]) -> None:
         try:
@@ -220,131 +250,5 @@ def _askers(changes: QueueChanges) -> list[Done]:
     return found + [transfer.done for transfer in changes.transfers]
 
 
-class DiskShelf:
-    """One queue of a ``QueueStore``. See ``queue_port.Shelf``.
-
-    leaving  messages that go with a transaction that is not committed yet: a read may still find them
-    """
-
-    __slots__ = ("_is_log", "_store", "last", "leaving", "listener", "number")
-
-    def __init__(self, store: QueueStore, number: int, last: int, is_log: bool) -> None:
-        self._store = store
-        self._is_log = is_log
-        self.number = number
-        self.last = last
-        self.leaving: set[int] = set()
-        self.listener: Listener | None = None
-
-    def append(self, new: NewEntry, done: Done | None, lazily: bool) -> None:
-        _check_text(new.topic, new.key)
-        changes = self._store.join(max(new.size, ITEM_BYTES), LAZY if lazily else None)
-        changes.rows.setdefault(self.number, []).append((new, done))
-
-    # Reading
-
-    def read(self, after: int, limit: int, got: Got) -> None:
-        self._ask(
-            partial(self._store.table.read, queue=self.number, after=after, limit=limit, max_bytes=READ_BYTES), got
-        )
-
-    def fetch(self, offsets: list[int], got: Got) -> None:
-        self._ask(partial(self._store.table.fetch, queue=self.number, offsets=offsets), got)
-
-    def _ask(self, work: Callable[[sqlite3.Connection], list[Entry]], got: Got) -> None:
-        def answer(found: Any, error: BaseException | None) -> None:
-            if error is None:
-                leaving = self.leaving
-                got([entry for entry in found if entry.offset not in leaving] if leaving else found)
-            elif not isinstance(error, StoreError):
-                raise error
-
-        with suppress(StoreError):  # closed: nobody waits any more
-            self._store.database.ask(work, answer)
-
-    def find(self, time: float, got: Callable[[int], None]) -> None:
-        def answer(found: Any, error: BaseException | None) -> None:
-            if error is not None:
-                raise error
-            got(found)
-
-        work = partial(self._store.table.find, queue=self.number, last=self.last, time=time)
-        with suppress(StoreError):
-            self._store.database.ask(work, answer)
-
-    # Groups
-
-    def open_group(self, name: str, pattern: str, cursor: int) -> int:
-        group = self._store.new_group()
-        self._store.note().opened.append((group, self.number, name, pattern, cursor))
-        return group
-
-    def close_group(self, group: int) -> None:
-        changes = self._store.note()
-        self._store.drop_held(changes, group)
-        changes.closed.add(group)
-        self._trim(changes)
-
-    def place(self, group: int, cursor: int, done: Done | None) -> None:
-        self._store.note(BOOKKEEPING, done).cursors[group] = cursor
-
-    def hold(self, group: int, offset: int, deliveries: int) -> None:
-        self._store.hold(group, offset, deliveries)
-
-    def settle(self, group: int, offset: int, gone: bool, done: Done | None) -> None:
-        changes = self._store.note(LAZY, done)
-        self._store.let_go(changes, group, offset)
-        if gone:
-            self._remove(changes, offset)
-
-    def remove(self, offset: int) -> None:
-        self._remove(self._store.note(), offset)
-
-    def _remove(self, changes: QueueChanges, offset: int) -> None:
-        changes.removed.setdefault(self.number, set()).add(offset)
-        self.leaving.add(offset)
-
-    def seek(self, group: int, cursor: int) -> None:
-        changes = self._store.note(0.0)
-        self._store.drop_held(changes, group)
-        changes.sought.add(group)
-        changes.cursors[group] = cursor
-        self._trim(changes)
-
-    def _trim(self, changes: QueueChanges) -> None:
-        if not self._is_log:
-            changes.trims.add(self.number)
-
-    # Messages that go elsewhere
-
-    def bury(self, group: int, offset: int, gone: bool, to: DiskShelf, props: Properties, done: Done) -> None:
-        self._transfer(Transfer(self.number, offset, group, gone, to.number, props, done))
-
-    def take_back(self, offset: int, to: DiskShelf, done: Done) -> None:
-        self._transfer(Transfer(self.number, offset, 0, True, to.number, None, done))
-
-    def _transfer(self, transfer: Transfer) -> None:
-        try:
-            changes = self._store.join(ITEM_BYTES, None)
-        except GatewayError as problem:
-            transfer.done(problem)
-            return
-        changes.transfers.append(transfer)
-        if transfer.gone:
-            self.leaving.add(transfer.offset)
-
-    def sweep(self) -> None:
-        self._store.note().sweeps.add(self.number)
-
-    def purge(self, limit: int, done: Done) -> None:
-        self._store.note(0.0, done).purges[self.number] = limit
-
-
-def _check_text(topic: str, key: str | None) -> None:
-    """SQLite stores UTF-8; what a rule made may hold what is not, and must not spoil the transaction."""
-    if topic.isascii() and (key is None or key.isascii()):
-        return
-    try:
-        f"{topic}{key}".encode()
-    except UnicodeEncodeError as error:
-        raise Refused(f"{topic!r} is not UTF-8: {error}", 0x90) from None
+def _call_later(seconds: float, call: Callable[[], None]) -> object:
+    return asyncio.get_running_loop().call_later(seconds, call)

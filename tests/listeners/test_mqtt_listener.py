@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,6 @@ from gateway.clock import Clock
 from gateway.config.listener import MqttListener as Settings
 from gateway.errors import Retry
 from gateway.listeners.mqtt import MqttListener
-from gateway.listeners.shell import Shell
 from gateway.message import Message
 from gateway.mqtt.decode import Decoder
 from gateway.mqtt.encode import encode
@@ -20,24 +20,30 @@ from gateway.mqtt.packets import ConnAck, Connect, Disconnect, PingReq, PingResp
 from listeners.stage import Stage, on_stage, stage
 
 
-def test_many_packets_in_one_pass_leave_in_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[int] = []
-    flush = Shell.flush
+class Counting:
+    """A socket that remembers what was sent in one call."""
 
-    def counting(self: Shell) -> None:
-        connection = self.connection
-        assert connection is not None
-        sizes.append(connection._out_bytes)
-        flush(self)
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.sizes: list[int] = []
 
-    monkeypatch.setattr(Shell, "flush", counting)
+    def send(self, data: bytes) -> int:
+        self.sizes.append(len(data))
+        return self._sock.send(data)
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+def test_many_packets_in_one_pass_leave_in_one_write() -> None:
     async def play(it: Stage) -> None:
         client = await it.client("c")
-        sizes.clear()
+        (shell,) = it.listener.shells
+        counting: Any = Counting(shell._socket)
+        shell._socket = counting
         client.send(*[PingReq()] * 50)
         assert [await client.next() for _ in range(50)] == [PingResp()] * 50
-        assert sizes == [100], "fifty answers of two bytes, one flush"
+        assert counting.sizes == [100], "fifty answers of two bytes, one write"
 
     on_stage(play)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from gateway.errors import Refused
+from gateway.message import Message
 from gateway.mqtt.packets import Disconnect, Filter, PubAck, SubAck, Subscribe, UnsubAck, Unsubscribe
 from gateway.mqtt.properties import SESSION_EXPIRY_INTERVAL
 from gateway.mqtt.restore import GRACE
@@ -156,6 +160,35 @@ def test_reject_refuses_the_newest(level: int, answer: PubAck) -> None:
     assert not publisher.closed
     assert world.broker.metrics.drops == {"session_queue_full": 1}
     assert [p.payload for p in publishes(world.restart().stay().resumed)] == [b"0", b"1"]
+
+
+@pytest.mark.parametrize("bound", [{"queue_count": 2}, {"queue_bytes": 10}, {"offline_bytes": 11}])
+def test_a_batch_that_a_session_would_refuse_in_part_is_refused_whole(bound: dict[str, Any]) -> None:
+    world = DurableWorld(offline_queue="reject", **bound)
+    world.listener().lose()
+    world.listener("other", "#", qos=0)
+    answers: list[Any] = []
+    world.broker.publish_batch([Message("t", b"%4d" % n, 1) for n in range(3)], answers.append)
+    (refused,) = answers
+    assert isinstance(refused, Refused)
+    assert refused.reason == 0x97
+    assert world.broker.metrics.drops == {}
+    world.broker.publish_batch([Message("t", b"%4d" % n, 1) for n in range(2)], answers.append)
+    world.broker.publish_batch([Message("t", b"%4d" % n, 0) for n in range(9)], answers.append)
+    world.broker.publish_batch([Message("other", b"%4d" % n, 1) for n in range(9)], answers.append)
+    world.paper.commit()
+    assert answers[1:] == [None, None, None]
+    assert [p.payload for p in publishes(world.restart().stay().resumed)] == [b"   0", b"   1"]
+
+
+def test_where_the_oldest_goes_a_batch_is_kept() -> None:
+    world = DurableWorld(queue_count=2)
+    world.listener().lose()
+    answers: list[Any] = []
+    world.broker.publish_batch([Message("t", b"%d" % n, 1) for n in range(3)], answers.append)
+    world.paper.commit()
+    assert answers == [None]
+    assert world.broker.metrics.drops == {"session_queue_full": 1}
 
 
 def test_all_sessions_together_are_bounded_and_each_gives_up_its_own_oldest() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from gateway.config.queue import Queues, Stream
 from gateway.mqtt.packets import PubAck, SubAck
 from mqtt.pair import publishes
@@ -70,8 +72,9 @@ def test_an_ephemeral_queue_comes_and_goes() -> None:
     assert world.broker.metrics.drops == {"queue_refused": 1, "queue_ephemeral_gone": 1}
 
 
-def test_an_ephemeral_queue_lets_the_oldest_go() -> None:
-    world = QueueWorld(terms=Queues(auto_create=True, max_depth=2))
+@pytest.mark.parametrize("bound", [{"max_depth": 2}, {"max_bytes": 2 * (100 + len("$queue/new") + 1)}])
+def test_an_ephemeral_queue_lets_the_oldest_go(bound: dict[str, int]) -> None:
+    world = QueueWorld(terms=Queues(auto_create=True, **bound))
     fill(world, 3, "$queue/new")
     got = publishes(world.client("c").subscribe("$queue/new", 1))
     assert [message.payload for message in got] == [b"1", b"2"]

@@ -30,13 +30,19 @@ from store.bench import Bench, settle
 class QueueWorld:
     """A broker, its queues and their database."""
 
-    def __init__(self, bench: Bench, queues: Mapping[str, QueueTerms], streams: Mapping[str, StreamTerms]) -> None:
+    def __init__(
+        self,
+        bench: Bench,
+        queues: Mapping[str, QueueTerms],
+        streams: Mapping[str, StreamTerms],
+        terms: Queues | None = None,
+    ) -> None:
         self.bench = bench
         self._terms = queues, streams
         self.database = Database(bench.path, on_error=bench.lost.append)
         self.broker = Broker(bench.metrics)
         self.store = QueueStore(self.database, bench.clock)
-        self.desk = QueueDesk(queues, streams, Queues(), bench.clock, bench.metrics)
+        self.desk = QueueDesk(queues, streams, terms or Queues(), bench.clock, bench.metrics)
 
     async def open(self) -> None:
         await self.database.open()
@@ -101,9 +107,12 @@ class QueueWorld:
 
 @asynccontextmanager
 async def queue_world(
-    bench: Bench, queues: Mapping[str, QueueTerms] | None = None, streams: Mapping[str, StreamTerms] | None = None
+    bench: Bench,
+    queues: Mapping[str, QueueTerms] | None = None,
+    streams: Mapping[str, StreamTerms] | None = None,
+    terms: Queues | None = None,
 ) -> AsyncIterator[QueueWorld]:
-    world = QueueWorld(bench, queues if queues is not None else {"q": QueueTerms()}, streams or {})
+    world = QueueWorld(bench, queues if queues is not None else {"q": QueueTerms()}, streams or {}, terms)
     await world.open()
     try:
         yield world
@@ -122,3 +131,21 @@ def crash(bench: Bench) -> Bench:
     copy.clock = bench.clock
     copy.metrics = bench.metrics
     return copy
+
+
+async def put(world: QueueWorld, count: int, topic: str = "$queue/q/t") -> None:
+    """Publish so many messages; all are kept."""
+    for n in range(count):
+        assert await world.put(topic, b"%d" % n) is None
+
+
+async def bury(world: QueueWorld, count: int) -> None:
+    """Publish so many messages and reject them."""
+    taker = Taker("rejects")
+    group = world.join(taker)
+    await put(world, count)
+    await world.rest()
+    for offset in taker.take():
+        group.settle("reject", offset, taker.owner, "broken", None)
+    group.leave(taker)
+    await world.rest()

@@ -64,12 +64,12 @@ class QueueMachine(RuleBasedStateMachine):
             ttl=1000.0,
             max_pending=6,
         )
-        self.stored = 0
+        self.stored = self.replayed = 0
         self.born: dict[int, float] = {}
         self.open: dict[str, set[int]] = {"g": set(), "h": set()}
         self.maybe: dict[str, set[int]] = {"g": set(), "h": set()}
         """Settled, and not certainly on the disk."""
-        self.buried: set[tuple[str, int]] = set()
+        self.buried: list[tuple[str, int]] = []
         self.workers: dict[str, Worker] = {}
         self.groups: dict[str, Any] = {}
         self._open()
@@ -128,7 +128,7 @@ class QueueMachine(RuleBasedStateMachine):
         del worker.has[offset]
         most = self.terms.max_deliveries
         if verb == "reject" or (verb == "nack" and most and before >= most):
-            self.buried.add((group, offset))
+            self.buried.append((group, offset))
             self.open[group].discard(offset)
             self._rest()
         elif verb == "ack":
@@ -169,7 +169,7 @@ class QueueMachine(RuleBasedStateMachine):
             for offset in before[group] - self._machine(group):
                 if now - self.born[offset] < self.terms.ttl:
                     found += 1
-                    self.buried.add((group, offset))
+                    self.buried.append((group, offset))
                 offsets.discard(offset)
         assert self.world.dead().depth == letters + found, "nothing leaves but as a dead letter, or by its age"
 
@@ -177,13 +177,63 @@ class QueueMachine(RuleBasedStateMachine):
         most = self.terms.max_deliveries
         for offset, claim in self.groups[group].claims.by_offset.items():
             if most and claim.deliveries >= most and is_mine(claim) and offset in self.workers_have(claim):
-                self.buried.add((group, offset))
+                self.buried.append((group, offset))
                 self.open[group].discard(offset)
 
     @staticmethod
     def workers_have(claim: Any) -> set[int]:
         """A claim that is with its owner, and not only was."""
         return {claim.offset} if claim.state == 1 else set()
+
+    # -- by hand -------------------------------------------------------------------------------------------
+
+    def _there(self) -> list[int]:
+        """Offsets of what is on the disk, in order. After ``commit``."""
+        number = self.world.loaded["$queue/q"].number << 40
+        rows = self.bench.look(
+            f"SELECT id FROM queue_log WHERE id > {number} AND id < {number + (1 << 40)} ORDER BY id"
+        )
+        return [row[0] - number for row in rows]
+
+    @rule(count=st.integers(1, 4))
+    def purge(self, count: int) -> None:
+        self.commit()
+        gone = self._there()[:count]
+        answers: list[Any] = []
+        shelf = self.world.queue().shelf
+        shelf.purge(shelf.last, count, lambda purged, error: answers.append((purged, error)))
+        self._rest()
+        assert answers == [(len(gone), None)]
+        for offsets in self.open.values():
+            offsets -= set(gone)
+
+    @rule(group=st.sampled_from(["g", "h"]), after=st.integers(0, 40))
+    def seek(self, group: str, after: int) -> None:
+        self.commit()
+        there = self._there()
+        after = min(after, self.stored)
+        self.groups[group].seek(after)
+        self._rest()
+        self.open[group] = {offset for offset in there if offset > after}
+
+    @rule(at=st.integers(0, 2))
+    def replay(self, at: int) -> None:
+        """Back to the end of the queue, as new for both groups; twice at once is once."""
+        self.commit()
+        dead = self.world.dead()
+        letters = self._run(self.world.store.shelf("$dlq/q").look(0, 3))
+        if not letters:
+            return
+        answers: list[Any] = []
+        for _ in range(2):
+            dead.replay(letters[at % len(letters)], self.world.queue(), answers.append)
+        self._rest()
+        assert sorted(answer is None for answer in answers) == [False, True]
+        self.replayed += 1
+        self.stored += 1
+        self.born[self.stored] = self.bench.clock.now()
+        for offsets in self.open.values():
+            offsets.add(self.stored)
 
     @rule(clean=st.booleans())
     def restart(self, clean: bool) -> None:
@@ -213,7 +263,7 @@ class QueueMachine(RuleBasedStateMachine):
         there = {row[0] - number for row in self.bench.look("SELECT id FROM queue_log") if row[0] > number}
         there = {offset for offset in there if offset < 1 << 40}
         leaving = self.world.store.shelf("$queue/q").leaving
-        return {offset for offset in there - leaving if group.needs(offset)}
+        return {offset for offset in there - leaving.keys() if group.needs(offset)}
 
     @invariant()
     def agrees_with_the_model(self) -> None:
@@ -263,7 +313,7 @@ class QueueMachine(RuleBasedStateMachine):
         self._rest()
         assert self.world.queue().depth == 0
         self.world.check_books()
-        assert self.world.dead().depth == len(self.buried)
+        assert self.world.dead().depth == len(self.buried) - self.replayed
 
 
 QueueMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)

@@ -145,6 +145,26 @@ def test_a_stream_keeps_its_bounds(bench: Bench) -> None:
     run(body)
 
 
+def test_a_stream_keeps_its_bytes_and_refuses_what_can_never_fit(bench: Bench) -> None:
+    async def body() -> None:
+        async with queue_world(bench, {}, {"s": StreamTerms(max_bytes=2000)}) as world:
+            for n in range(5):
+                assert await world.put("$stream/s/t", b"%500d" % n) is None
+            await world.rest()
+            assert (world.stream().depth, world.stream().bytes) == (3, 1833)
+            refused = await world.put("$stream/s/t", bytes(2000))
+            assert isinstance(refused, Refused)
+            assert refused.reason == 0x97
+            assert bench.metrics.drops == {"stream_full": 1}
+            taker = Taker()
+            world.join(taker, "$stream", "s", start="first")
+            await world.rest()
+            assert [entry.payload.split() for entry in taker.entries] == [[b"2"], [b"3"], [b"4"]]
+            world.check_books()
+
+    run(body)
+
+
 def test_what_a_consumer_of_a_stream_had_goes_to_another(bench: Bench) -> None:
     async def body() -> None:
         async with queue_world(bench, {}, {"s": StreamTerms()}) as world:

@@ -40,6 +40,10 @@ SELECT id, boot, up, size, life FROM queue_log WHERE id > ? AND id < ? ORDER BY 
 -- The first message at or behind a position, and when it was stored.
 SELECT id, time FROM queue_log WHERE id >= ? AND id < ? ORDER BY id LIMIT 1;
 
+-- name: queue_oldest
+-- When the oldest message was stored.
+SELECT boot, up FROM queue_log WHERE id > ? AND id < ? ORDER BY id LIMIT 1;
+
 -- name: queue_size
 -- What a range of messages counts.
 SELECT count(*), coalesce(sum(size), 0) FROM queue_log WHERE id >= ? AND id <= ?;
