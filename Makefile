@@ -12,7 +12,7 @@ SEED ?= 0
 CUTS ?= 100
 OUTAGE ?= 30
 
-.PHONY: help venv peers demo test check fast lint format types crash powercut diskfull bench compiled test-compiled sample clean py313
+.PHONY: help venv peers demo test check fast lint format types crash powercut diskfull bench offline compiled test-compiled sample clean py313
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -62,6 +62,9 @@ bench: $(stamp) ## numbers of this machine; writes nothing
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.start
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.broker
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.neighbours
+
+offline: $(stamp) ## 7 days without the cloud in virtual time: quota, memory, coverage, alarms (minutes)
+	@$(bin)/python -m benchmarks.offline
 
 compiled: $(stamp) ## the wheel with the hot chain compiled by mypyc, unpacked in build/compiled
 	@rm -rf build/wheel build/compiled

@@ -25,6 +25,7 @@ from gateway.metrics import Metrics
 from gateway.store.boots import begin_boot
 from gateway.store.db import MAX_ITEMS, Database
 from gateway.store.outbox import Outbox
+from gateway.store.rooms import even_rooms
 
 Feed = Callable[[Outbox, int, int], Awaitable[None]]
 
@@ -82,7 +83,7 @@ async def measure(folder: Path, name: str, feed: Feed, rows: int, size: int, win
     """Run one shape in a file of its own, print its line, return rows a second."""
     database = Database(folder / f"{name.replace(' ', '-')}.db", window=window)
     await database.open()
-    outbox = Outbox(database, Clock(), ["cloud"], 1 << 30, 1e9, Metrics())
+    outbox = Outbox(database, Clock(), ["cloud"], even_rooms(1 << 30, 1e9), Metrics())
     await outbox.load(await begin_boot(database, Clock()))
     os.sync()
     before, commits, cpu = disk_bytes(folder), database.counts.commits, processor_seconds()

@@ -22,6 +22,7 @@ COMMANDS: Final = (
     "status",
     "session",
     "delayed",
+    "outbox",
     "queue",
     "stream",
     "dlq",

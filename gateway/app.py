@@ -23,6 +23,8 @@ from gateway.errors import ConfigError, GatewayError
 from gateway.mqtt.session_desk import SessionDesk
 from gateway.parts import Parts
 from gateway.store.boots import begin_boot
+from gateway.store.outbox_desk import OutboxDesk
+from gateway.store.wear import wear
 from gateway.supervise import Health, Supervised
 from gateway.systemd import Notifier
 from gateway.watchdog import Watchdog
@@ -134,6 +136,7 @@ class App:
         finally:
             self.parts.pool.close()
             self.parts.front_desk.close()
+            self.parts.outbox.finish()
             self.parts.queues.close()
             await self.parts.database.close()
             self._notifier.close()
@@ -149,6 +152,7 @@ class App:
             "reload-access": lambda request: self.reload_access(),
             **SessionDesk(self.parts.server).commands(),
             **parts.delayed_commands.commands(),
+            **OutboxDesk(parts.outbox, parts.database).commands(),
             **parts.queue_commands.commands(),
         }
         control = ControlServer(self.state, commands, {"trace": self.parts.server.tracer.begin})
@@ -266,6 +270,7 @@ class App:
             "dedup": dedup.status() if dedup is not None else None,
             "queues": await self.parts.queue_commands.statuses(),
             "outbox": {**self.parts.outbox.status(), "books": await self.parts.outbox.tallies()},
+            "wear": self._wear(),
             "uplinks": self._status_of("uplink", self.parts.uplinks.items()),
             "store": self.parts.database.status(),
             "alarms": self.parts.alarms.status(),
@@ -273,6 +278,12 @@ class App:
             "counts": dict(self.parts.metrics.counts),
             "traffic": self.parts.metrics.traffic.status(),
         }
+
+    def _wear(self) -> dict[str, Any] | None:
+        settings, written = self.loaded.value.store, self.parts.database.checkpoints.written
+        if not written.known:
+            return None
+        return wear(written.total, self.clock.now() - self._started, settings.card_bytes, settings.card_cycles)
 
     def _status_of(self, kind: str, parts: Iterable[tuple[str, Any]]) -> dict[str, dict[str, Any]]:
         tasks = self._supervised.get(kind, {})

@@ -47,7 +47,7 @@ class OutboxReader(Protocol):
     """One uplink's view of the outbox. The store implements it; tests pass a list."""
 
     async def read(self, after: int, limit: int, max_bytes: int) -> list[Row]:
-        """Committed rows with ``seq > after`` in order; at most ``limit`` rows and about ``max_bytes`` of
+        """Rows with ``seq > after`` in order; at most ``limit`` rows and about ``max_bytes`` of
         payload, at least one row when there is one. Empty when there is none."""
 
     def acknowledge(self, seq: int) -> None:
@@ -67,4 +67,4 @@ class OutboxReader(Protocol):
         """Rows up to this number may have reached the cloud before the last stop: send them with DUP."""
 
     def wake(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` after each commit that added rows."""
+        """Call ``callback`` when there are rows to read: soon after they came, whether they are committed or not."""

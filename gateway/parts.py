@@ -21,6 +21,7 @@ from gateway.clock import Clock
 from gateway.config.find import rule_files
 from gateway.config.load import Loaded
 from gateway.config.settings import Settings
+from gateway.config.store import Store
 from gateway.connectors.base import Connector
 from gateway.connectors.commands import Desk
 from gateway.connectors.port import DevicePort
@@ -49,6 +50,8 @@ from gateway.store.queue_commands import QueueCommands
 from gateway.store.queue_topics import QueueTopics
 from gateway.store.queues import QueueStore
 from gateway.store.retained import RetainedStore
+from gateway.store.rooms import ROOMS, Room, share_out
+from gateway.store.routes import routes_of
 from gateway.store.sessions import Sessions
 
 
@@ -94,9 +97,9 @@ class Parts:
             self.database,
             clock,
             tuple(settings.uplink),
-            max_bytes=settings.store.max_bytes,
-            max_age=settings.store.max_age,
-            metrics=self.metrics,
+            _rooms(settings.store),
+            self.metrics,
+            linger=settings.store.linger,
         )
         self.sessions = Sessions(self.database, clock)
         self.retained = RetainedStore(self.database, clock, self.metrics)
@@ -205,8 +208,9 @@ class Parts:
                 self.name,
                 self.random,
             )
-            for route in config.forward:
-                self.broker.subscribe(route.filter, self.outbox)
+        forwards = {name: uplink.forward for name, uplink in self.settings.uplink.items()}
+        for pattern, routes in routes_of(forwards).items():
+            self.broker.subscribe(pattern, self.outbox, routes)
 
     async def recall(self, boots: Boots) -> None:
         """Retained messages, sessions and wills, once everybody who may get a will has subscribed and rights are
@@ -226,6 +230,11 @@ class Parts:
         clock.now = self.clock.now()
         clock.time = self.clock.time()
         return clock.now, clock.time
+
+
+def _rooms(store: Store) -> tuple[Room, ...]:
+    asked = {name: getattr(store, name) for name in ROOMS}
+    return share_out(store.max_bytes, store.max_age, store.full == "thin", asked)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -145,6 +145,9 @@ class Broker:
                 keeper.deliver(message, None)
             for receiver in receivers:
                 receiver.deliver(message, None)
+        elif len(receivers) == 1:
+            if not receivers[0].deliver(message, done):
+                done(None)
         else:
             gather = Gather(done)
             if keeper is not None:

@@ -65,6 +65,21 @@ class Subscriber:
         return None
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Keeper(Subscriber):
+    """A subscriber, merged for one topic, that keeps plain messages of it without seeing a ``Message``."""
+
+    __slots__ = ()
+
+    def keep(self, payload: bytes, time: float, source: str, done: Done) -> bool:
+        """Take a QoS 1 message of the topic, not retained and without properties, as ``deliver`` would.
+
+        True: ``done`` is called once, later. False: not taken, ``done`` is never called; deliver it as a ``Message``
+        to hear why.
+        """
+        raise NotImplementedError
+
+
 class Publisher(Protocol):
     """The way in: all that a listener, connector, rule or uplink may do with the broker."""
 

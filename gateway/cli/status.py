@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from typing import Any, Final
 
 from gateway.cli.where import add_options, state_of
 from gateway.control import ask
+
+MIB: Final = 1 << 20
 
 
 def register(subparsers: Any) -> None:
@@ -62,6 +64,8 @@ def lines(status: dict[str, Any]) -> list[str]:
         f"store: {_mib(store['bytes'])}  log {_mib(store['log_bytes'])}  commits {store['commits']}  {wrote}"
         f"disk free {_mib(disk['free'])} of {_mib(disk['total'])}  floor {_mib(disk['floor'])}{low}"
     )
+    if status["wear"]:
+        out.append(wear_line(status["wear"]))
     for name, uplink in status["uplinks"].items():
         out.append(
             f"uplink {name}: {uplink['state']}  {uplink['reason']}  in flight {uplink['in_flight']}  "
@@ -70,6 +74,16 @@ def lines(status: dict[str, Any]) -> list[str]:
     drops = "  ".join(f"{reason} {count}" for reason, count in sorted(status["drops"].items()))
     out.append(f"drops: {drops or 'none'}")
     return out
+
+
+def wear_line(wear: dict[str, Any]) -> str:
+    """What the disk was made to write, and how long it lasts at that."""
+    line = f"written to disk: {wear['written'] / MIB:.1f} MiB"
+    if wear["per_day"] is not None:
+        line += f"  {wear['per_day'] / MIB:.1f} MiB a day"
+    if wear["years"] is not None:
+        line += f"  the card lasts {wear['years']:g} years at that"
+    return line
 
 
 def _queue(queue: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from gateway.config.declare import Duration, Folder, Size, between, not_empty, s
 from gateway.config.extras import AutoSubscribe, Dedup, DelayedPublish, RewriteRule, Slow, Sys
 from gateway.config.listener import Tls
 from gateway.config.queue import Queue, Queues, Stream, cross_problems
+from gateway.config.store import Store
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -41,44 +42,6 @@ class Gateway:
         "Without it: $STATE_DIRECTORY, else the state folder of the user.",
         check=not_empty,
         example='"/var/lib/gateway"',
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Store:
-    """The database in the state folder, and the outbox that keeps messages until the uplinks have sent them."""
-
-    window: Duration = setting(
-        0.02,
-        text="How long a commit waits for more messages to share its write to the disk. Longer saves the disk, "
-        "shorter answers sooner.",
-        check=between(0, 1),
-        live=True,
-    )
-    max_bytes: Size = setting(
-        256 * MIB,
-        text="Bytes of messages in the outbox. When it is full, the oldest make room, and each is counted.",
-        check=between(MIB, 1024 * 1024 * MIB),
-        live=True,
-    )
-    max_age: Duration = setting(
-        30 * DAY,
-        text="How long a message stays in the outbox unsent; then it is dropped and counted.",
-        check=between(1, 3650 * DAY),
-        live=True,
-    )
-    free_floor: Size | None = setting(
-        None,
-        text="Space on the disk that stays free: below it nothing more is stored, publishers get 0x97 or no answer, "
-        "until there is a quarter more. Without it: 2 % of the disk, from 1 to 64 MiB. 0 does not look at the disk.",
-        check=between(0, 1024 * 1024 * MIB),
-        example='"64MiB"',
-    )
-    on_corruption: Literal["salvage", "refuse"] = setting(
-        "salvage",
-        text='What happens when the database is damaged. "salvage": it is moved to the folder quarantine, what is '
-        'readable goes into a fresh one, and an alarm stands until "gateway store acknowledge". "refuse": the gateway '
-        "does not start, and touches nothing.",
     )
 
 
@@ -262,6 +225,8 @@ class Forward(Protocol):
 
     @property
     def filter(self) -> str: ...
+    @property
+    def class_(self) -> str: ...
 
 
 class Uplink(Protocol):

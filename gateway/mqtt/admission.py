@@ -135,7 +135,7 @@ def let_in(connection: Connection, connect: Connect, who: Identity, proof: Prope
     auto = server.extras.auto_subscriptions(connection)
     reasons, due = subscribe_to(connection, auto, ())
     connection.send(ConnAck(present, 0, _terms(connection, connect, client_id) + proof if connect.level == 5 else ()))
-    session.incoming.attach(connection.answer)
+    session.incoming.attach(connection.answer, connection.acknowledge)
     session.outgoing.resume(
         connection, get(connect.props, RECEIVE_MAXIMUM, 65_535), get(connect.props, TOPIC_ALIAS_MAXIMUM, 0)
     )

@@ -21,6 +21,7 @@ from gateway.mqtt.decode import Decoder, UnsupportedVersion
 from gateway.mqtt.encode import encode
 from gateway.mqtt.express import Express
 from gateway.mqtt.handlers import HANDLERS
+from gateway.mqtt.incoming import PUBACK, PUBACK_REASON
 from gateway.mqtt.keeping import NotQueued
 from gateway.mqtt.packets import ConnAck, Connect, Disconnect, Packet, PubAck, PubRec, Will
 from gateway.mqtt.properties import MAXIMUM_PACKET_SIZE, REASON_STRING, USER_PROPERTY, get
@@ -286,6 +287,15 @@ class Connection:
             self.end(packet.reason, "a message could not be kept")
             return
         self.send(packet)
+
+    def acknowledge(self, packet_ids: list[bytes], reason: int) -> None:
+        """PUBACKs in one piece. A reason other than 0 is for version 5 (section 3.4.2.1)."""
+        if reason:
+            tail = bytes((reason,))
+            self.write(PUBACK_REASON + (tail + PUBACK_REASON).join(packet_ids) + tail)
+        else:
+            self.write(PUBACK + PUBACK.join(packet_ids))
+        self.server.metrics.traffic.packets_out += len(packet_ids) - 1  # for the output they are one
 
     # -- the end -------------------------------------------------------------------------------------------
 

@@ -5,7 +5,8 @@ protocol version. Nothing in such a packet changes on its way. So the bytes of a
 topic) are handed to each receiver as one piece, without decoding a single one.
 
 A topic takes this lane only after one of its messages has gone the long way and was found plain: every receiver is
-a connected session of the same version whose subscription adds nothing. What was found is kept for each connection,
+a connected session of the same version whose subscription adds nothing; for QoS 1 also one keeper that takes payloads
+as they are (the outbox). What was found is kept for each connection,
 because the right to publish is the publisher's, and forgotten whenever a subscription, a connection or a right
 changes (``MqttServer.routes``).
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from gateway.broker.port import Keeper
 from gateway.message import Message
 
 if TYPE_CHECKING:
@@ -31,13 +33,14 @@ LONGEST_TOPIC: Final = 256
 
 
 class Route:
-    """Where the messages of one topic go."""
+    """Where the messages of one topic go. ``keeper`` answers when it has them safe; None: they are answered at once."""
 
-    __slots__ = ("receivers", "topic")
+    __slots__ = ("keeper", "receivers", "topic")
 
-    def __init__(self, topic: str, receivers: list[Outgoing]) -> None:
+    def __init__(self, topic: str, receivers: list[Outgoing], keeper: Keeper | None) -> None:
         self.topic = topic
         self.receivers = receivers
+        self.keeper = keeper
 
 
 class Express:
@@ -129,12 +132,18 @@ def learn(connection: Connection, message: Message) -> None:
     if len(routes) >= MAX_ROUTES or len(topic) > LONGEST_TOPIC:
         return
     found: list[Outgoing] = []
+    keeper: Keeper | None = None
     receivers = server.broker.receivers(message.topic)
     if server.fan_out is not None and server.fan_out.wants(message.source, len(receivers)):
         return
     for receiver in receivers:
-        outgoing = receiver.express(connection.version, message.qos)
-        if outgoing is None:
+        way = receiver.express(connection.version, message.qos)
+        if way is None:
             return
-        found.append(outgoing)
-    routes[topic] = Route(message.topic, found)
+        if not isinstance(way, Keeper):
+            found.append(way)
+        elif keeper is None:
+            keeper = way
+        else:
+            return
+    routes[topic] = Route(message.topic, found, keeper)

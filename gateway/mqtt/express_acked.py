@@ -2,8 +2,8 @@
 
 Like ``express.py``, but each message gets a packet id of its own for each receiver and stays in flight there, so it
 is made into a ``Message``. What is saved is decoding, routing and encoding: the bytes around the packet id are
-those that came in. A topic whose messages somebody keeps (the outbox, a rule) is never learned, so every message
-here is answered at once.
+those that came in. Where the outbox keeps a topic, it is handed the payload, and one ``Run`` holds the answers of all
+messages that came together. A topic that a rule wants to see is never learned.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 from gateway.message import Message
 from gateway.mqtt.express import PLAIN as PLAIN_QOS_0
 from gateway.mqtt.express import run_plain
+from gateway.mqtt.incoming import PUBACK, Run
 from gateway.mqtt.item import Item
-from gateway.mqtt.reasons import NO_MATCHING_SUBSCRIBERS
+from gateway.mqtt.reasons import NO_MATCHING_SUBSCRIBERS, SUCCESS
 
 if TYPE_CHECKING:
     from gateway.mqtt.connection import Connection
@@ -23,13 +24,6 @@ if TYPE_CHECKING:
 PLAIN: Final = 0x32
 """First byte of a PUBLISH with QoS 1 that is neither retained nor repeated."""
 
-PUBACK: Final = b"\x40\x02"
-"""PUBACK of both versions when there is nothing more to say (MQTT 5 section 3.4.2.1)."""
-
-PUBACK_UNHEARD: Final = b"\x40\x03"
-UNHEARD: Final = bytes((NO_MATCHING_SUBSCRIBERS,))
-"""Around the packet id of a version 5 PUBACK: there is nobody who wants that topic."""
-
 FLAGS: Final = 0x02
 
 
@@ -37,8 +31,9 @@ def run_acked(connection: Connection, decoder: Decoder) -> bool:
     """Deliver the plain QoS 1 messages that are next in the decoder's data; False when the next is not one."""
     session = connection.session
     assert session is not None
-    if session.incoming.waiting:
-        return False  # answers leave in the order of the messages
+    incoming = session.incoming
+    run: Run | None = None
+    room = connection.server.limits.receive_maximum - incoming.unanswered
     data = decoder.data
     at = decoder.at
     end = len(data)
@@ -66,21 +61,30 @@ def run_acked(connection: Connection, decoder: Decoder) -> bool:
         route = connection.express.acked.get(data[start + 2 : body])
         if route is None or (is_v5 and data[body + 2]) or not (data[body] or data[body + 1]):
             break
-        if is_v5 and is_unheard is bool(route.receivers):
+        keeper = route.keeper
+        if is_v5 and is_unheard is (keeper is not None or bool(route.receivers)):
             if answers:
                 break
             is_unheard = not is_unheard
         for receiver in route.receivers:
             if not receiver.is_ready():
                 break
-        if turn.is_pressed():
+        if turn.is_pressed() or len(answers) >= room:
             break
         payload = data[rest:stop]
-        message = Message(route.topic, payload, 1, False, turn.time, None, source)
-        message.frame_key = key
-        message.frame = (data[at:body], data[body + 2 : stop])
-        for receiver in route.receivers:
-            receiver.take(Item(message, 1, False, (), None, turn.now))
+        if keeper is not None:
+            if run is None:
+                run = Run(incoming)
+            run.expect()
+            if not keeper.keep(payload, turn.time, source, run):
+                run.cancel()
+                break
+        if route.receivers:
+            message = Message(route.topic, payload, 1, False, turn.time, None, source)
+            message.frame_key = key
+            message.frame = (data[at:body], data[body + 2 : stop])
+            for receiver in route.receivers:
+                receiver.take(Item(message, 1, False, (), None, turn.now))
         answers.append(data[body : body + 2])
         payload_in += len(payload)
         at = stop
@@ -89,14 +93,16 @@ def run_acked(connection: Connection, decoder: Decoder) -> bool:
     if not answers:
         return turn.is_pressed()
     decoder.at = at
-    if is_unheard:
-        connection.write(PUBACK_UNHEARD + (UNHEARD + PUBACK_UNHEARD).join(answers) + UNHEARD)
+    if run is None and incoming.waiting:
+        run = Run(incoming)  # answers leave in the order of the messages
+    reason = NO_MATCHING_SUBSCRIBERS if is_unheard else SUCCESS
+    if run is None:
+        connection.acknowledge(answers, reason)
     else:
-        connection.write(PUBACK + PUBACK.join(answers))
+        incoming.owe_run(run, answers, reason)
     metrics = connection.server.metrics
     metrics.traffic.messages_in += len(answers)
     metrics.traffic.packets_in += len(answers)
-    metrics.traffic.packets_out += len(answers) - 1  # for the connection they are one
     metrics.traffic.payload_in += payload_in
     return True
 

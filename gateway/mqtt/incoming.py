@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 
 Answer = Callable[[PubAck | PubRec, BaseException | None], None]
 
+AnswerRun = Callable[[list[bytes], int], None]
+"""Takes the packet ids, two bytes each, of messages that are safe, and the reason code that says so."""
+
+PUBACK: Final = b"\x40\x02"
+"""PUBACK of both versions when there is nothing more to say (MQTT 5 section 3.4.2.1); the packet id follows."""
+
+PUBACK_REASON: Final = b"\x40\x03"
+"""PUBACK of version 5 without properties; the packet id and a reason code follow."""
+
 
 class _Owed:
     """One answer that the client waits for."""
@@ -34,41 +43,80 @@ class _Owed:
         self.error: BaseException | None = None
 
 
-NOTHING: Final[deque[_Owed]] = deque()
+class Run:
+    """The answers of QoS 1 messages that came together; called once for each message that a keeper has taken.
+
+    They leave together. When one could not be kept, the client hears it of all: it may send again what was kept, it
+    does not lose what was not.
+    """
+
+    __slots__ = ("_incoming", "_waiting", "error", "packet_ids", "ready", "reason")
+
+    def __init__(self, incoming: Incoming) -> None:
+        self.packet_ids: list[bytes] = []
+        self.reason = SUCCESS
+        self.ready = False
+        self.error: BaseException | None = None
+        self._incoming = incoming
+        self._waiting = 1
+
+    def expect(self) -> None:
+        """One more call will come."""
+        self._waiting += 1
+
+    def cancel(self) -> None:
+        """Take one ``expect`` back."""
+        self._waiting -= 1
+
+    def __call__(self, error: BaseException | None) -> None:
+        if error is not None and self.error is None:
+            self.error = error
+        self._waiting -= 1
+        if self._waiting == 0:
+            self.ready = True
+            self._incoming.flush()
+
+
+NOTHING: Final[deque[_Owed | Run]] = deque()
 """Stands for an empty queue, as in ``outgoing.py``. Never changed."""
 
 
 class Incoming:
-    """The receiving half of a session. ``answer`` sends one PUBACK or PUBREC over the present connection."""
+    """The receiving half of a session. ``answer`` sends one PUBACK or PUBREC over the present connection,
+    ``answer_run`` many PUBACKs.
 
-    __slots__ = ("_answer", "_held", "_owed", "keep")
+    keep     the mirror of a session that outlives its connection
+    waiting  answers that wait for the store
+    """
+
+    __slots__ = ("_acks", "_answer", "_answer_run", "_held", "_owed", "keep", "waiting")
 
     def __init__(self) -> None:
         self.keep: Keep | None = None
-        """The mirror of a session that outlives its connection."""
+        self.waiting = 0
+        self._acks = 0  # PUBACKs among them
         self._answer: Answer | None = None
-        self._owed: deque[_Owed] = NOTHING
+        self._answer_run: AnswerRun | None = None
+        self._owed: deque[_Owed | Run] = NOTHING
         self._held: dict[int, _Owed] = {}
 
-    def attach(self, answer: Answer) -> None:
+    def attach(self, answer: Answer, answer_run: AnswerRun) -> None:
         """A new connection: answers of the one before are void, the client repeats what it still needs."""
+        self.detach()
         self._answer = answer
-        self._owed = NOTHING
+        self._answer_run = answer_run
 
     def detach(self) -> None:
         """The connection is gone."""
         self._answer = None
+        self._answer_run = None
         self._owed = NOTHING
+        self.waiting = self._acks = 0
 
     @property
     def unanswered(self) -> int:
         """What counts against the Receive Maximum: QoS 1 not answered, QoS 2 not completed (MQTT 5 section 4.9)."""
-        return len(self._held) + sum(1 for owed in self._owed if owed.packet.type == PubAck.type)
-
-    @property
-    def waiting(self) -> int:
-        """Answers that wait for the store."""
-        return len(self._owed)
+        return len(self._held) + self._acks
 
     def at_least_once(self, packet_id: int, reason: int = SUCCESS) -> Done:
         """A QoS 1 PUBLISH came in: the callback to give to ``publish``.
@@ -87,7 +135,7 @@ class Incoming:
         known = self._held.get(packet_id)
         if known is not None:
             self._owe(known)
-            self._flush()
+            self.flush()
             return None
         owed = self._held[packet_id] = _Owed(PubRec(packet_id))
         self._owe(owed)
@@ -99,10 +147,22 @@ class Incoming:
         owed = self._held[packet_id] = _Owed(PubRec(packet_id))
         owed.ready = True
 
+    def owe_run(self, run: Run, packet_ids: list[bytes], reason: int) -> None:
+        """Every message of ``run`` has been handed out. ``reason``: what the client is told when all goes well."""
+        run.packet_ids = packet_ids
+        run.reason = reason
+        self._queue(run, len(packet_ids), len(packet_ids))
+        run(None)
+
     def _owe(self, owed: _Owed) -> None:
+        self._queue(owed, 1, 1 if owed.packet.type == PubAck.type else 0)
+
+    def _queue(self, owed: _Owed | Run, answers: int, acks: int) -> None:
         if self._owed is NOTHING:
             self._owed = deque()
         self._owed.append(owed)
+        self.waiting += answers
+        self._acks += acks
 
     def release(self, packet_id: int) -> bool:
         """PUBREL: the id may be used again. False when it was not known."""
@@ -122,9 +182,32 @@ class Incoming:
 
     def _ready(self, owed: _Owed, error: BaseException | None) -> None:
         owed.ready = True
-        self._flush()
+        self.flush()
 
-    def _flush(self) -> None:
-        while self._owed and self._owed[0].ready and self._answer is not None:
-            owed = self._owed.popleft()
-            self._answer(owed.packet, owed.error)
+    def flush(self) -> None:
+        """Send what is ready and has nothing before it that is not."""
+        while self._owed:
+            owed = self._owed[0]
+            if not owed.ready or self._answer is None:
+                return
+            self._owed.popleft()
+            if isinstance(owed, Run):
+                self._end_run(owed)
+            else:
+                self.waiting -= 1
+                if owed.packet.type == PubAck.type:
+                    self._acks -= 1
+                self._answer(owed.packet, owed.error)
+
+    def _end_run(self, run: Run) -> None:
+        self.waiting -= len(run.packet_ids)
+        self._acks -= len(run.packet_ids)
+        error = run.error
+        if error is None:
+            if self._answer_run is not None:
+                self._answer_run(run.packet_ids, run.reason)
+            return
+        reason = error.reason if isinstance(error, Refused) else UNSPECIFIED_ERROR
+        for packet_id in run.packet_ids:
+            if self._answer is not None:
+                self._answer(PubAck(int.from_bytes(packet_id, "big"), reason), error)

@@ -40,9 +40,10 @@ class Batch(Generic[C, R]):
     apply  runs on the database's thread, inside the transaction: writes the changes, returns what was done
     done   called on the loop after the commit with the changes and (result, None), or (None, error) when nothing
            of them was kept
+    leave  called on the loop with the changes before they are handed over, see ``db.Leave``
     """
 
-    __slots__ = ("_apply", "_changes", "_database", "_done", "_make", "_transaction")
+    __slots__ = ("_apply", "_changes", "_database", "_done", "_leave", "_make", "_transaction")
 
     def __init__(
         self,
@@ -50,29 +51,33 @@ class Batch(Generic[C, R]):
         make: Callable[[], C],
         apply: Callable[[sqlite3.Connection, C], R],
         done: Callable[[C, R | None, BaseException | None], None],
+        leave: Callable[[C], Callable[[], None] | None] | None = None,
     ) -> None:
         self._database = database
         self._make = make
         self._apply = apply
         self._done = done
+        self._leave = leave
         self._changes: C | None = None
         self._transaction = 0
 
-    def join(self, size: int = ITEM_BYTES, within: float | None = None) -> C:
-        """The changes that gather now, with one more row announced; ``size`` and ``within`` as in ``Database.write``.
+    def join(self, size: int = ITEM_BYTES, within: float | None = None, items: int = 1) -> C:
+        """The changes that gather now, with ``items`` more rows announced; ``size`` and ``within`` as in
+        ``Database.write``, for all of them.
 
         Raises Refused (0x97) when too much is queued, StoreError when the database is closed; add nothing then.
         """
         database, changes = self._database, self.gathering
         if changes is not None:
-            database.grow(size, within)
+            database.grow(size, within, items)
             return changes
         changes = self._make()
 
         def apply(connection: sqlite3.Connection) -> R:
             return self._apply(connection, changes)
 
-        database.write(apply, partial(self._done, changes), size=size, within=within)
+        leave = None if self._leave is None else partial(self._leave, changes)
+        database.write(apply, partial(self._done, changes), size=size, within=within, leave=leave)
         self._changes = changes
         self._transaction = database.transaction
         return changes

@@ -46,6 +46,10 @@ class Checkpoints:
         if self._due or self._estimate >= LOG_BYTES:
             self.checkpoint(connection)
 
+    def expect(self, size: int) -> None:
+        """A work of the transaction writes ``size`` bytes beside its rows: it deletes, or moves what is there."""
+        self._estimate += size
+
     def checkpoint(self, connection: sqlite3.Connection) -> None:
         """Move what is committed to its place. A reader outside may hold part of it back; the next one takes it.
 

@@ -36,7 +36,11 @@ T = TypeVar("T")
 Answer = Callable[[Any, BaseException | None], None]
 """Called once on the loop: (result, None) after the commit, or (None, error)."""
 
-FULL_ITEMS: Final = 1000
+Leave = Callable[[], Callable[[], None] | None]
+"""Called on the loop when the transaction is about to be handed over: takes out what may wait for the next one, and
+returns what is to be called when that one gathers; None: all goes."""
+
+FULL_ITEMS: Final = 500
 FULL_BYTES: Final = 512 << 10
 """A transaction of this size is committed without waiting: more in it would not make it cheaper."""
 
@@ -91,6 +95,7 @@ class Database:
         self._jobs_open = 0
         self._thread: StoreThread | None = None
         self._gathering: list[tuple[Work[Any], Answer | None]] = []
+        self._leaving: list[Leave] = []
         self._items = self._bytes = 0  # gathering
         self._items_committing = self._bytes_committing = 0
         self._committing = False
@@ -134,6 +139,7 @@ class Database:
         *,
         size: int = ITEM_BYTES,
         within: float | None = None,
+        leave: Leave | None = None,
     ) -> None:
         """Let ``work`` join the gathering transaction; ``done`` is called once, after its commit.
 
@@ -144,15 +150,18 @@ class Database:
         """
         self._admit(size)
         self._gathering.append((work, done))
+        if leave is not None:
+            self._leaving.append(leave)
         self._count(size, within)
 
-    def grow(self, size: int, within: float | None = None) -> None:
-        """Announce one more row in an item that its owner has put into the gathering ``transaction``.
+    def grow(self, size: int, within: float | None = None, items: int = 1) -> None:
+        """Announce more rows, of ``size`` bytes together, in an item that its owner has put into the gathering
+        ``transaction``.
 
-        Call it before adding the row. Raises as ``write`` does.
+        Call it before adding the last of them. Raises as ``write`` does.
         """
         self._admit(size)
-        self._count(size, within)
+        self._count(size, within, items)
 
     def shrink(self, size: int) -> None:
         """Take back a row that ``write`` or ``grow`` announced, while its transaction still gathers."""
@@ -259,8 +268,8 @@ class Database:
             if items >= MAX_ITEMS or (items and self._bytes + self._bytes_committing + size > MAX_BYTES):
                 raise Refused(f"the store is behind: {items} items wait for the disk", 0x97)
 
-    def _count(self, size: int, within: float | None) -> None:
-        self._items += 1
+    def _count(self, size: int, within: float | None, items: int = 1) -> None:
+        self._items += items
         self._bytes += size
         now = self._loop.time()
         if self._items >= FULL_ITEMS or self._bytes >= FULL_BYTES:
@@ -287,6 +296,10 @@ class Database:
         self._timer = None
         if self._committing or not self._gathering:
             return
+        leaving, self._leaving = self._leaving, []
+        # At the end there is no next one; and what others have added with it must be committed with it.
+        is_alone = len(leaving) == len(self._gathering) and not self._closing
+        following = [join for leave in leaving if (join := leave()) is not None] if is_alone else []
         works, self._gathering = self._gathering, []
         self._items_committing, self._items = self._items, 0
         self._bytes_committing, self._bytes = self._bytes, 0
@@ -304,6 +317,8 @@ class Database:
             self.checkpoints.after_commit(connection, size, floor_reached or primary_code(error) in UNWRITABLE)
 
         self._put(job)
+        for join in following:
+            join()
 
     # Answers, on the loop
 

@@ -9,7 +9,7 @@ CHECK_BYTES: Final = 64 << 20
 """Up to this size the whole file is checked at start; beyond it all but LARGE, or a start after a long outage would
 take minutes on a card. A damaged row is then found when it is read."""
 
-LARGE: Final = frozenset({"outbox", "outbox_row", "outbox_segment", "queue_log", "session_body"})
+LARGE: Final = frozenset({"outbox", "outbox_segment", "queue_log", "session_body"})
 """Tables that may hold almost all of a large file."""
 
 

@@ -1,8 +1,10 @@
 """Store and forward: what matches an uplink's filters is kept here until that cloud has acknowledged it.
 
-``deliver`` adds the message to the transaction that gathers and calls ``done`` after its commit; that is when
-a publisher gets its acknowledgement. An uplink reads rows behind its cursor and moves it. Rows leave when every
-uplink has acknowledged them, or when a bound says so: then the oldest go, counted.
+A message becomes a row, with its number, in the block that gathers (``intake.py``), and the uplinks may read it at
+once. When every uplink that must have it has acknowledged it before the transaction goes to the disk, it is never
+written, and its publisher is answered there and then: it is safe where it was going. Else it is written, and the
+answer follows the commit. Rows leave when every uplink has acknowledged them, or when a bound says so
+(``making_room.py``), counted.
 
 All that the outbox does within one transaction is one ``Changes``, and thus one work of the database, however
 many messages, acknowledgements and counts it holds.
@@ -12,89 +14,106 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
 from gateway.broker.port import Done, Subscriber
 from gateway.clock import Clock
-from gateway.errors import GatewayError, Refused
+from gateway.errors import Refused
 from gateway.message import Message
 from gateway.metrics import Metrics
 from gateway.outbound import OutboxReader, Row
+from gateway.store.answers import answer
+from gateway.store.batch import Batch
+from gateway.store.block import GRAIN, Block
+from gateway.store.books import Books
 from gateway.store.boots import Boots
-from gateway.store.db import Database
+from gateway.store.db import FULL_BYTES, FULL_ITEMS, Database
 from gateway.store.drops import Drop, Drops
 from gateway.store.errors import StoreError
-from gateway.store.outbox_table import Applied, Changes, Loaded, NewRow, OutboxTable, Waiting, read_rows, read_tallies
+from gateway.store.intake import AWAITED, Intake, Lane
+from gateway.store.outbox_table import LAZY, Applied, Changes, Loaded, OutboxTable, Waiting
+from gateway.store.promptness import PATIENCE, Promptness
 from gateway.store.reader import Reader
-from gateway.store.tail import ROW_BYTES, Tail
+from gateway.store.rooms import TELEMETRY, Room
+from gateway.store.routes import needs_of
+from gateway.store.tail import TAIL_BYTES, Tail
 
-LINGER: Final = 0.25
+LINGER: Final = 1.0
 """Seconds that a message nobody waits for (QoS 0) may wait for others: fewer, larger commits wear a card less."""
+
+LEAVE_ROWS: Final = FULL_ITEMS // 4
+LEAVE_BYTES: Final = FULL_BYTES // 4
+"""So much may go over into the next transaction, which has room for more then."""
 
 BOOKKEEPING: Final = 1.0
 """Seconds that cursors and counts may wait: losing them to kill -9 repeats rows, it does not lose any."""
 
-PROPERTY_BYTES: Final = 50
-"""What one MQTT 5 property counts against the bound, whatever its kind."""
-
 
 class Outbox(Subscriber):
-    """The outbox; a subscriber of the broker. Use it after ``load``, until the database closes.
+    """The outbox; a subscriber of the broker, with tuples of ``Route`` as options. Use it after ``load``, until the
+    database closes; call ``finish`` before that.
 
-    uplinks    names of the uplinks that will read
-    max_bytes  bound of what is stored; see ``OutboxTable``
-    max_age    seconds; see ``OutboxTable``
-    linger     see LINGER
+    uplinks  names of the uplinks that will read
+    rooms    bounds of each class, see ``rooms.py``
+    linger   see LINGER
     """
-
-    __slots__ = (
-        "_changes", "_clock", "_database", "_drops", "_last", "_linger", "_max_age", "_max_bytes",
-        "_metrics", "_readers", "_only", "_table", "_tail", "_uplinks", "_waiting",
-    )  # fmt: skip
 
     def __init__(
         self,
         database: Database,
         clock: Clock,
         uplinks: Collection[str],
-        max_bytes: int,
-        max_age: float,
+        rooms: Sequence[Room],
         metrics: Metrics,
         *,
         linger: float = LINGER,
     ) -> None:
+        self.rooms = rooms
         self._database = database
         self._clock = clock
         self._uplinks = tuple(uplinks)
-        self._max_bytes = max_bytes
-        self._max_age = max_age
         self._metrics = metrics
         self._linger = linger
-        self._changes = Changes(0)
+        self._batch: Batch[Changes, Applied] = Batch(
+            database, self._make_changes, self._apply, self._committed, self._leave
+        )
+        self._intake = Intake(
+            database, self._begin, self._announce, self._rouse, clock.time, lambda: clock.time() - clock.now(),
+            lambda: self._books.lose("outbox_refused", 1),
+        )  # fmt: skip
         self._readers: dict[str, Reader] = {}
-        self._only: str | None = None
+        self._bits: dict[str, int] = {}
         self._tail = Tail()
-        self._last = 0
         self._drops = Drops()
         self._waiting = Waiting()
+        self._books = Books(lambda: self._join(LAZY).tallies, metrics)
+        self._stored_to = 0  # the newest number in the table
+        self._kept: dict[str, tuple[int, int]] = {}  # positions in the table
+        self._promptness = Promptness()
 
     async def load(self, boots: Boots) -> None:
         """Take up where the last stop left; ``boots`` is this start. Raises what ``Database.commit`` raises."""
-        self._table = OutboxTable(boots, self._max_bytes, self._max_age)
+        self._table = OutboxTable(boots, self.rooms)
+        while await self._database.commit(self._table.convert_old, size=0, within=0):
+            pass
         loaded = await self._database.commit(partial(self._table.load, uplinks=self._uplinks))
         self._drops = loaded.drops
+        self._books.totals = loaded.tallies
+        self._intake.block = Block(0, loaded.last + 1, boots.number, 0)
+        self._table.handed = max((acked for acked, _ in loaded.cursors.values()), default=0)
         self._take_up(loaded)
 
-    async def change(self, uplinks: Collection[str], max_bytes: int, max_age: float) -> None:
-        """Other settings. Readers of uplinks that stay keep working; others must not be used any more."""
-        self._table.max_bytes, self._table.max_age = max_bytes, max_age
+    async def change(self, uplinks: Collection[str], rooms: Sequence[Room]) -> None:
+        """Other settings. Readers of uplinks that stay keep working; others must not be used any more. Topics must be
+        asked for anew: ``Broker.forget``."""
+        self.rooms = self._table.rooms = rooms
+        self._uplinks = tuple(uplinks)
         # Positions not stored yet go first, in the same transaction.
-        for reader in self._readers.values():
-            self.keep_position(reader.name, *reader.position)
-        self._take_up(await self._database.commit(partial(self._table.load, uplinks=tuple(uplinks))))
+        self._join().must = True
+        self._take_up(await self._database.commit(partial(self._table.load, uplinks=self._uplinks)))
 
     def _take_up(self, loaded: Loaded) -> None:
         old = self._readers
@@ -102,40 +121,42 @@ class Outbox(Subscriber):
             name: old.get(name) or Reader(name, self, acked, min(sent, loaded.last))
             for name, (acked, sent) in loaded.cursors.items()
         }
-        self._only = f"uplink:{next(iter(self._readers))}" if len(self._readers) == 1 else None
-        self._last = max(self._last, loaded.last)
+        self._bits = {name: 1 << number for number, name in enumerate(self._readers)}
+        self._kept = dict(loaded.cursors)
+        self._stored_to = max(self._stored_to, loaded.last)
         self._drops.keep_only(self._readers)
         self._waiting = loaded.waiting
+        # What makes room begins with the oldest, and must not meet what is in memory.
+        self._tail.max_bytes = min(TAIL_BYTES, *(room.max_bytes // 8 for room in self.rooms))
+        self._intake.instant = [room.interval is not None for room in self.rooms]
+        self._intake.lingers = [self._linger if room.interval is None else room.interval for room in self.rooms]
+        self._intake.largest = [room.max_bytes for room in self.rooms]
+
+    def finish(self) -> None:
+        """The end is near: whatever there is goes into the next commit."""
+        self._table.lazy = False
+        with suppress(StoreError):
+            self._join()
 
     # Messages in
 
-    def deliver(self, message: Message, done: Done | None) -> bool:
-        """Keep one message for the uplinks; ``done`` follows its commit. See ``Subscriber.deliver``.
+    def merge(self, options: Sequence[Any], topic: str) -> Lane:
+        """The way in for one topic. ``options``: for each matching filter the routes that it stands for; a topic
+        without any is telemetry for every uplink."""
+        routes = [routes for routes in options if routes]
+        room, names = needs_of(routes) if routes else (TELEMETRY, tuple(self._readers))
+        return Lane(self._intake, topic, room, [(self._bits[name], name) for name in names if name in self._bits])
 
-        False when there is no uplink but the one that it came from: it would only go round.
-        """
-        if not self._readers or message.source == self._only:
-            return False
-        try:
-            row = self._new_row(message)
-            changes = self._join(row.size, self._linger if done is None else None)
-        except GatewayError as error:
-            if done is not None:
-                done(error)
-            else:
-                self._count_lost("outbox_refused", 1)
-            return True
-        changes.rows.append(row)
-        changes.dones.append(done)
-        return True
+    def deliver(self, message: Message, done: Done | None) -> bool:
+        """Keep one message for every uplink; see ``Lane.deliver``."""
+        return self.merge((), message.topic).deliver(message, done)
 
     def admit(self, messages: Sequence[Message]) -> Refused | None:
-        """Only what could never be stored is refused: others make room. See ``Subscriber.admit``."""
-        try:
-            for message in messages:
-                self._new_row(message)
-        except Refused as refused:
-            return refused
+        """See ``Lane.admit``."""
+        for message in messages:
+            refused = self.merge((), message.topic).admit((message,))
+            if refused is not None:
+                return refused
         return None
 
     def book(self, name: str, n: int = 1) -> None:
@@ -143,100 +164,149 @@ class Outbox(Subscriber):
 
         Raises StoreError when the database is closed.
         """
-        tallies = self._join(0, BOOKKEEPING).tallies
-        tallies[name] = tallies.get(name, 0) + n
+        self._books.book(name, n)
 
     async def tallies(self) -> dict[str, int]:
-        """The books as committed: ``stored``, ``dropped:<reason>`` and what was booked."""
-        return await self._database.read(read_tallies)
-
-    def _new_row(self, message: Message) -> NewRow:
-        topic, payload, source, clock = message.topic, message.payload, message.source, self._clock
-        if not (topic.isascii() and source.isascii()):
-            _check_text(topic, source)
-        size = ROW_BYTES + len(topic) + len(payload) + PROPERTY_BYTES * len(message.props)
-        if size > self._table.max_bytes:
-            raise Refused(f"{topic}: {len(payload)} bytes are more than the outbox may hold", 0x97)
-        expires = message.expires
-        if expires is not None:
-            expires += clock.time() - clock.now()
-        time = message.time if message.time > 0 else clock.time()  # also for NaN, which SQLite takes for NULL
-        props = message.props
-        return NewRow(
-            self._table.boots.up(), size, message.qos, message.retain, time, expires, source, topic, props, payload
-        )
+        """The books: ``stored``, ``dropped:<reason>``, ``outbox_thinned`` and what was booked. The table has them as
+        they were at most ``LAZY`` seconds ago."""
+        books = dict(self._books.totals)
+        books["stored"] = books.get("stored", 0) + self._tail.pending
+        return books
 
     # The transaction that gathers
 
-    def _join(self, size: int, within: float | None) -> Changes:
-        changes, database = self._changes, self._database
-        if changes.transaction == database.transaction:
-            database.grow(size, within)
-            return changes
-        changes = Changes(database.transaction)
-        database.write(
-            partial(self._table.apply, changes=changes), partial(self._committed, changes), size=size, within=within
-        )
-        self._changes = changes
-        return changes
+    def _make_changes(self) -> Changes:
+        return Changes({name: reader.position for name, reader in self._readers.items()}, {})
 
-    def _committed(self, changes: Changes, applied: Applied | None, error: BaseException | None) -> None:
-        if applied is None:
-            self._carry_over(changes)
-        else:
-            self._take_in(applied)
-        if isinstance(error, sqlite3.Error):
-            # A full or failing disk: the publisher may try again, nothing is wrong with what it sent.
-            error = Refused(f"the store cannot write: {error}", 0x97)
-        try:
-            self._answer((done for done in changes.dones if done is not None), error)
-        finally:
-            if applied is not None and applied.rows:
-                self._wake_readers()
+    def _apply(self, connection: sqlite3.Connection, changes: Changes) -> Applied:
+        before = self._table.maker.moved
+        applied = self._table.apply(connection, changes)
+        self._database.checkpoints.expect(self._table.maker.moved - before)
+        return applied
 
-    def _take_in(self, applied: Applied) -> None:
-        self._last = applied.last
-        self._waiting = applied.waiting
-        self._tail.append(applied.rows)
-        self._tail.forget(max(applied.gone, self._slowest()))
-        self._drops.merge(applied.drops)
-        for reason, n in applied.lost.items():
-            self._metrics.drop(reason, n)
-        if applied.more:
-            with suppress(StoreError):  # closed: the next start goes on with it
-                self._join(0, BOOKKEEPING)
+    def _join(self, within: float = BOOKKEEPING) -> Changes:
+        return self._batch.join(0, within, 0)
+
+    def _begin(self, size: int, within: float) -> Block:
+        changes = self._batch.join(size, self._within(within))
+        first = self._intake.block.last + 1
+        boots = self._table.boots
+        block = changes.block = Block(self._database.transaction, first, boots.number, boots.up())
+        self._tail.append(block)
+        now = self._clock.now()
+        block.stamps.append((0, now))
+        self._promptness.arrived(first, now)
+        return block
+
+    def _leave(self, changes: Changes) -> Callable[[], None] | None:
+        """Rows that came so late that the cloud may yet have them in time go with the next transaction.
+
+        Not when they are so many that they would fill it.
+        """
+        block = changes.block
+        if block is None or not 0 < block.kept <= LEAVE_ROWS or block.bytes > LEAVE_BYTES or not self._table.lazy:
+            return None
+        patience = PATIENCE if self._promptness.is_prompt else 0.0
+        rest = block.rest(self._clock.now(), patience, self._intake.lingers)
+        if rest <= GRAIN:
+            return None
+        following = block.split(block.unsettled)
+        return partial(self._go_on, following, rest)
+
+    def _go_on(self, block: Block, rest: float) -> None:
+        self._batch.join(0, rest, block.kept).block = block
+        block.transaction = self._database.transaction
+        self._tail.append(block)
+        self._intake.resume(block, rest)
+
+    def _announce(self, rows: int, size: int, within: float) -> None:
+        self._batch.join(size, self._within(within), rows)
+
+    def _within(self, within: float) -> float | None:
+        return within if within != AWAITED else PATIENCE if self._promptness.is_prompt else None
+
+    def _rouse(self) -> None:
+        self._intake.block.stamp(self._clock.now())
+        asyncio.get_running_loop().call_soon(self._wake_readers)
 
     def _wake_readers(self) -> None:
+        self._intake.is_roused = False
         for reader in self._readers.values():
             if reader.on_rows is not None:
                 reader.on_rows()
 
-    def _carry_over(self, changes: Changes) -> None:
-        """The commit failed: rows are given back to their publishers, counts and positions go with the next."""
-        unasked = changes.dones.count(None)
+    def _committed(self, changes: Changes, applied: Applied | None, error: BaseException | None) -> None:
+        block = changes.block
+        waiters: list[Done] = []
+        if applied is None:
+            self._table.stale = True
+            if isinstance(error, sqlite3.Error):
+                # A full or failing disk: the publisher may try again, nothing is wrong with what it sent.
+                error = Refused(f"the store cannot write: {error}", 0x97)
+            waiters = self._carry_over(changes)
+        else:
+            if block is not None:
+                self._books.note("stored", block.count)
+                waiters = [done for done in block.dones if done is not None]
+            if applied.written:
+                self._take_in(applied, changes)
+            else:
+                self._put_off(changes)
+        if block is not None:
+            self._tail.written(block)
+        self._tail.forget(self._slowest())
+        answer(iter(waiters), error)
+
+    def _take_in(self, applied: Applied, changes: Changes) -> None:
+        self._stored_to = max(self._stored_to, applied.last)
+        self._waiting = applied.waiting
+        for name, position in changes.cursors.items():
+            if name in self._kept:
+                self._kept[name] = position
+        self._tail.drop(applied.upto)
+        if applied.drops is not None:
+            self._drops.merge(applied.drops)
+        for reason, n in applied.lost.items():
+            self._metrics.drop(reason, n)
+            self._books.note(f"dropped:{reason}", n)
+        if applied.thinned:
+            self._metrics.count("outbox_thinned", applied.thinned)
+            self._books.note("outbox_thinned", applied.thinned)
+        if applied.more:
+            with suppress(StoreError):  # closed: the next start goes on with it
+                self._join().must = True
+
+    def _put_off(self, changes: Changes) -> None:
+        """Nothing had to be written: the counts wait for something that must."""
+        tallies = dict(changes.tallies)
+        if changes.block is not None:
+            tallies["stored"] = tallies.get("stored", 0) + changes.block.count
+        self._books.put_off(tallies)
+
+    def _carry_over(self, changes: Changes) -> list[Done]:
+        """The commit failed: counts and positions go with the next, rows go back to their publishers, who are
+        returned."""
+        self._books.put_off(changes.tallies)
         with suppress(StoreError):  # closed: nothing can be kept any more
-            following = self._join(0, BOOKKEEPING)
+            following = self._join()
+            following.must = True
             following.drops.merge(changes.drops)
-            for name, n in changes.tallies.items():
-                following.tallies[name] = following.tallies.get(name, 0) + n
-            for name in changes.cursors.keys() & self._readers.keys():
-                following.cursors[name] = self._readers[name].position
-        if unasked:
-            self._count_lost("outbox_failed", unasked)
+        return self._give_back(changes.block) if changes.block is not None else []
 
-    def _answer(self, dones: Iterator[Done], error: BaseException | None) -> None:
-        try:
-            for done in dones:
-                done(error)
-        except Exception:
-            # A bug in one waiter is shown by the loop; the others still get their answer.
-            asyncio.get_running_loop().call_soon(self._answer, dones, error)
-            raise
+    def _give_back(self, block: Block) -> list[Done]:
+        """Take the rows of a failed commit out; their waiters.
 
-    def _count_lost(self, reason: str, n: int) -> None:
-        self._metrics.drop(reason, n)
-        with suppress(StoreError):
-            self.book(f"dropped:{reason}", n)
+        Rows that nobody waits for are lost, unless every uplink that needs them has taken them meanwhile: they still
+        have them.
+        """
+        handed = {self._bits[name]: reader.handed for name, reader in self._readers.items()}
+        waiters, lost, taken = block.give_back(handed)
+        if taken:
+            self._books.note("stored", taken)
+            self._books.put_off({"stored": taken})
+        if lost:
+            self._books.lose("outbox_failed", lost)
+        return waiters
 
     # Rows out
 
@@ -246,54 +316,85 @@ class Outbox(Subscriber):
 
     async def read(self, after: int, limit: int, max_bytes: int) -> list[Row]:
         """As ``OutboxReader.read``; for the readers."""
-        if after >= self._last:
-            return []
-        rows = self._tail.read(after, limit, max_bytes)
-        if rows is None:
-            select = partial(read_rows, after=after, limit=limit, max_bytes=max_bytes)
+        while True:
+            first = self._tail.first
+            if first is None and after >= self._stored_to:
+                return []
+            if first is not None and after + 1 >= min(first, self._stored_to + 1):
+                rows = self._tail.read(after, limit, max_bytes)
+                if rows:
+                    self._table.handed = max(self._table.handed, rows[-1].seq)
+                return rows
+            # All rows before ``first`` are committed; what is there of them comes before what is in memory.
+            select = partial(self._table.read, after=after, limit=limit, max_bytes=max_bytes)
             rows = await self._database.read(select)
-        return rows
+            if rows:
+                return rows
+            if first is None:
+                return []
+            after = max(after, first - 1)
 
     def keep_position(self, uplink: str, acked: int, sent: int) -> None:
-        """Store a reader's position with the next commit; for the readers."""
-        if uplink in self._readers:
+        """Store a reader's position with the next commit, if it says something of rows on the disk; for the
+        readers."""
+        if uplink not in self._readers:
+            return
+        changes = self._batch.gathering
+        if changes is not None:
+            changes.cursors[uplink] = (acked, sent)
+        self._settle(changes, acked)
+        kept_acked, kept_sent = self._kept[uplink]
+        if min(acked, self._stored_to) > kept_acked or min(sent, self._stored_to) > kept_sent:
             with suppress(StoreError):  # closed: the rows will be sent again
-                self._join(0, BOOKKEEPING).cursors[uplink] = (acked, sent)
+                self._join().must = True
+
+    def _settle(self, changes: Changes | None, acked: int) -> None:
+        """Answer what was acknowledged before it was written."""
+        slowest = self._slowest()
+        self._promptness.acknowledged(slowest, self._clock.now())
+        self._tail.forget(slowest)
+        if changes is None or changes.block is None:
+            return
+        block = changes.block
+        if acked < block.first:
+            return
+        waiters: list[Done] = []
+        for need in block.needs:
+            reached = min((r.acked for name, r in self._readers.items() if self._bits[name] & need), default=0)
+            waiters += block.settle(need, reached)
+        answer(iter(waiters), None)
 
     def count_drop(self, uplink: str, row: Row, reason: str) -> None:
         """Count a row that an uplink gave up; for the readers."""
         drop = Drop(1, row.time, row.time)
         self._drops.add(uplink, reason, drop)
-        self._count_lost(reason, 1)
+        self._books.lose(reason, 1)
         with suppress(StoreError):
-            self._join(0, BOOKKEEPING).drops.add(uplink, reason, drop)
+            changes = self._join()
+            changes.drops.add(uplink, reason, drop)
+            changes.must = True
 
     def _slowest(self) -> int:
-        return min((reader.acked for reader in self._readers.values()), default=self._last)
+        return min((reader.acked for reader in self._readers.values()), default=self._intake.block.last)
 
     def status(self) -> dict[str, Any]:
-        """Rows that wait, their bytes, the age of the oldest in seconds (None: unknown or none), and each uplink."""
-        depth = max(0, self._last - self._slowest())
-        waiting = self._waiting
+        """Rows that wait, their bytes on the disk, the age of the oldest there in seconds (None: unknown or none), and
+        each uplink."""
+        last = self._intake.block.last
+        there = self._waiting.rows + self._tail.kept
+        depths = {name: max(0, min(last - reader.acked, there)) for name, reader in self._readers.items()}
+        depth = max(depths.values(), default=0)
+        waiting = self._waiting if depth else Waiting()
         return {
             "depth": depth,
-            "bytes": waiting.bytes if depth else 0,
-            "oldest_age": self._table.boots.age(waiting.boot, waiting.up) if depth and waiting.bytes else None,
+            "bytes": waiting.bytes,
+            "oldest_age": self._table.boots.age(waiting.boot, waiting.up) if waiting.bytes else None,
             "uplinks": {
                 name: {
                     "cursor": reader.acked,
-                    "depth": max(0, self._last - reader.acked),
+                    "depth": depths[name],
                     "drops": {reason: drop._asdict() for reason, drop in self._drops.of(name).items()},
                 }
                 for name, reader in self._readers.items()
             },
         }
-
-
-def _check_text(topic: str, source: str) -> None:
-    """SQLite stores UTF-8; a topic that a rule made may hold what is not, and must not spoil the transaction."""
-    try:
-        topic.encode()
-        source.encode()
-    except UnicodeEncodeError:
-        raise Refused(f"{topic!r} from {source!r} is not valid text", 0x90) from None

@@ -1,125 +1,156 @@
-"""The outbox as a table: appends, cursors, and which rows go when there is no room.
+"""The outbox as tables: appends, cursors, books, and what is read back.
 
 Everything here runs on the database's thread, inside a transaction that somebody else begins and commits. One
 ``Changes`` holds all that one transaction does to the outbox, so rows, cursors, drops and books are always of
 one moment, also after kill -9. Each step does bounded work: what is left over is done in the next transaction.
 
-It knows no waiters, no loop, and no uplink beyond its name.
+A transaction in which nothing must be written writes nothing: what its rows were is settled already, and the books
+wait up to ``LAZY`` seconds for company. It knows no waiters, no loop, and no uplink beyond its name.
 """
 
 from __future__ import annotations
 
+import heapq
 import sqlite3
-from collections.abc import Collection, Iterable
-from typing import Final, NamedTuple
+from collections.abc import Collection, Generator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, NamedTuple, cast
 
-from gateway.broker.port import Done
-from gateway.message import Properties
 from gateway.outbound import Row
+from gateway.store.block import Block
 from gateway.store.boots import Boots
-from gateway.store.drops import Drop, Drops, load_drops
-from gateway.store.props import decode_props, encode_props
+from gateway.store.drops import Drops, load_drops
+from gateway.store.errors import StoreError
+from gateway.store.making_room import Lost, RoomMaker
+from gateway.store.old_rows import convert
+from gateway.store.rooms import ROOMS, Room, key_range
+from gateway.store.segment import MAX_ROWS, Packed, pack_columns, unpack
 from gateway.store.sql import SQL
 from gateway.store.tail import take
 
-TRIM_ROWS: Final = 100
-"""Acknowledged rows gather until so many go in one range delete: a delete for each row doubles what is written."""
+LAZY: Final = 60.0
+"""Seconds that books of rows which were never written may wait: kill -9 forgets counts, no row."""
 
-STEP: Final = 10_000
-"""Rows deleted by one transaction at most."""
+TRIM_SEGMENTS: Final = 50
+"""Acknowledged segments gather until so many go in one range delete: a delete for each doubles what is written."""
 
-FULL: Final = "outbox_full"
-EXPIRED: Final = "outbox_expired"
+NOBODY: Final = ""
+"""In the place of an uplink's name: where all were when the last one was removed from the settings."""
 
-
-class NewRow(NamedTuple):
-    """A row before it has its number; fields as in ``Row``, and in the migration."""
-
-    up: int
-    size: int
-    qos: int
-    retain: bool
-    time: float
-    expires: float | None
-    source: str
-    topic: str
-    props: Properties
-    payload: bytes
+STEP: Final = 2000
+"""Segments deleted by one transaction at most."""
 
 
 class Changes:
-    """What one transaction does to the outbox; ``dones`` are the waiters of ``rows``, one each.
+    """What one transaction does to the outbox.
 
-    ``cursors`` are (acked, sent) by uplink, ``tallies`` are added to the books.
+    block    the rows; None when there are none
+    must     there is something beside rows that must be written
+    cursors  (acked, sent) by uplink
+    tallies  added to the books
     """
 
-    __slots__ = ("transaction", "rows", "dones", "cursors", "drops", "tallies")
+    __slots__ = ("block", "cursors", "drops", "must", "tallies")
 
-    def __init__(self, transaction: int) -> None:
-        self.transaction = transaction
-        self.rows: list[NewRow] = []
-        self.dones: list[Done | None] = []
-        self.cursors: dict[str, tuple[int, int]] = {}
+    def __init__(self, cursors: dict[str, tuple[int, int]], tallies: dict[str, int]) -> None:
+        self.block: Block | None = None
+        self.must = False
+        self.cursors = cursors
         self.drops = Drops()
-        self.tallies: dict[str, int] = {}
+        self.tallies = tallies
 
 
 class Waiting(NamedTuple):
-    """Rows that some uplink still needs: their bytes, and when the oldest was stored (``Boots.age``)."""
+    """What the table holds: bytes, rows, and when the oldest that some uplink needs was stored (``Boots.age``)."""
 
     bytes: int = 0
+    rows: int = 0
     boot: int = 0
     up: int = 0
 
 
 class Applied(NamedTuple):
-    """What a transaction did: the rows it added, the newest number, the oldest number that has not gone, rows
-    lost by reason and by uplink, what still waits, and whether there is more to delete."""
+    """What a transaction did.
 
-    rows: list[Row]
-    last: int
-    gone: int
-    lost: dict[str, int]
-    drops: Drops
-    waiting: Waiting
-    more: bool
+    written  False when there was nothing that must be: rows, books and positions are still to be kept
+    last     the newest number in the table
+    upto     rows up to here may have been dropped or thinned
+    lost     rows by reason that somebody will never get, and ``drops`` the same by uplink
+    thinned  rows that became part of others
+    more     there is more to delete
+    """
+
+    written: bool
+    last: int = 0
+    upto: int = 0
+    lost: Mapping[str, int] = MappingProxyType({})
+    drops: Drops | None = None
+    thinned: int = 0
+    waiting: Waiting = Waiting()
+    more: bool = False
 
 
 class Loaded(NamedTuple):
-    """The outbox at start."""
+    """The outbox at start. ``last``: the newest number that was given out, as far as it is known."""
 
     cursors: dict[str, tuple[int, int]]
     last: int
     drops: Drops
+    tallies: dict[str, int]
     waiting: Waiting
 
 
 class OutboxTable:
-    """The tables ``outbox*`` and ``tally``, and the bounds of what they hold.
+    """The tables ``outbox*`` and ``tally``, and the bounds of what they hold. ``rooms``: see ``making_room``.
 
-    max_bytes  sum of the rows' sizes; beyond it the oldest go
-    max_age    seconds; older rows go. Age is measured as ``Boots.age`` does, so a step of the clock drops nothing
+    handed  rows up to here have been given to an uplink, and must not be thinned; set from both threads, only upwards
+    lazy    False: whatever there is must be written, the end is near
+    stale   set by the loop when a commit has failed: what is remembered of the tables does not hold
     """
 
-    def __init__(self, boots: Boots, max_bytes: int, max_age: float) -> None:
+    def __init__(self, boots: Boots, rooms: Sequence[Room]) -> None:
         self.boots = boots
-        self.max_bytes = max_bytes
-        self.max_age = max_age
+        self.maker = RoomMaker(boots, rooms)
+        self.handed = 0
+        self.lazy = True
+        self.stale = True
+        self._written_at = boots.up()
+        self._last = 0
+
+    @property
+    def rooms(self) -> Sequence[Room]:
+        """Bounds of the classes; may be changed."""
+        return self.maker.rooms
+
+    @rooms.setter
+    def rooms(self, rooms: Sequence[Room]) -> None:
+        self.maker.rooms = rooms
 
     def apply(self, connection: sqlite3.Connection, changes: Changes) -> Applied:
         """Do everything in ``changes``, then make room."""
-        last, position = connection.execute(SQL["outbox_last"]).fetchone()
-        rows, position = self._append(connection, changes.rows, last, position)
+        block = changes.block
+        kept = block.kept if block is not None else 0
+        up = self.boots.up()
+        if not kept and not changes.must and self.lazy and up - self._written_at < LAZY - 1:
+            return Applied(False)
+        if self.stale:
+            self._refresh(connection)
+        if block is not None and kept:
+            self._append(connection, block)
         for uplink, (acked, sent) in changes.cursors.items():
             connection.execute(SQL["cursor_update"], {"uplink": uplink, "acked": acked, "sent": sent})
-        cursors = {uplink: acked for uplink, acked, _ in connection.execute(SQL["cursor_all"]).fetchall()}
+        found = connection.execute(SQL["cursor_all"]).fetchall()
+        cursors = {uplink: acked for uplink, acked, _ in found if uplink != NOBODY}
         changes.drops.save(connection)
-        lost, drops, gone = self._evict(connection, cursors, position) if rows else ({}, Drops(), 0)
-        trimmed, more = _trim(connection, cursors, idle=not rows)
-        for name, n in changes.tallies.items():
-            connection.execute(SQL["tally_add"], {"name": name, "n": n})
-        last += len(rows)
-        return Applied(rows, last, max(gone, trimmed), lost, drops, _waiting(connection, cursors, position), more)
+        lost = self.maker.make_room(connection, cursors, self.handed)
+        lost.drops.save(connection)
+        more = self._trim(connection, cursors, idle=not kept)
+        self._book(connection, changes, block, lost)
+        self._written_at = up
+        return Applied(
+            True, self._last, lost.upto, lost.reasons, lost.drops, lost.thinned, self._waiting(connection, cursors),
+            more or lost.more,
+        )  # fmt: skip
 
     def load(self, connection: sqlite3.Connection, uplinks: Collection[str]) -> Loaded:
         """Bring the cursors in line with the settings.
@@ -127,106 +158,145 @@ class OutboxTable:
         A new uplink starts where the slowest one was, or at the oldest row if there was none: an uplink that got
         a new name goes on without a gap. The cursor of one that is gone holds no rows.
         """
+        self._refresh(connection)
         known = {uplink: (acked, sent) for uplink, acked, sent in connection.execute(SQL["cursor_all"]).fetchall()}
-        last, position = connection.execute(SQL["outbox_last"]).fetchone()
-        oldest = connection.execute(SQL["outbox_first"], {"after": 0}).fetchone()
-        start = oldest[0] - 1 if oldest else last
+        last = max(self._last, max((acked for acked, _ in known.values()), default=0))
+        firsts = [first for _, first, _, _ in _firsts(connection, 0)]
+        start = min(firsts) - 1 if firsts else last
         if known:
             start = max(start, min(acked for acked, _ in known.values()))
+        if known and not uplinks:
+            # While there is no uplink, somebody must remember how far they were.
+            uplinks = (NOBODY,)
         for uplink in known.keys() - set(uplinks):
             connection.execute(SQL["cursor_delete"], {"uplink": uplink})
             connection.execute(SQL["drop_delete"], {"uplink": uplink})
         for uplink in set(uplinks) - known.keys():
             connection.execute(SQL["cursor_insert"], {"uplink": uplink, "acked": start})
-        cursors = {uplink: known.get(uplink, (start, start)) for uplink in uplinks}
-        acked = {uplink: position[0] for uplink, position in cursors.items()}
-        return Loaded(cursors, last, load_drops(connection), _waiting(connection, acked, position))
+        cursors = {uplink: known.get(uplink, (start, start)) for uplink in uplinks if uplink != NOBODY}
+        tallies: dict[str, int] = dict(connection.execute(SQL["tally_all"]).fetchall())
+        waiting = self._waiting(connection, {uplink: position[0] for uplink, position in cursors.items()})
+        return Loaded(cursors, last, load_drops(connection), tallies, waiting)
 
-    def _append(
-        self, connection: sqlite3.Connection, new: list[NewRow], last: int, position: int
-    ) -> tuple[list[Row], int]:
-        boot = self.boots.number
-        rows: list[Row] = []
-        values: list[tuple[object, ...]] = []
-        for up, size, qos, retain, time, expires, source, topic, props, payload in new:
-            last += 1
-            position += size
-            rows.append(Row(last, boot, topic, payload, qos, retain, props, time, expires, source))
-            text = encode_props(props) if props else None
-            values.append((last, boot, up, size, position, qos, retain, time, expires, source, topic, text, payload))
-        if values:
-            connection.executemany(SQL["outbox_insert"], values)
-        return rows, position
+    def convert_old(self, connection: sqlite3.Connection) -> bool:
+        """Move some rows of an older database into segments; whether there may be more."""
+        return convert(connection)
 
-    def _evict(
-        self, connection: sqlite3.Connection, cursors: dict[str, int], position: int
-    ) -> tuple[dict[str, int], Drops, int]:
-        """Let the oldest rows go until both bounds are kept; count those that an uplink had not acknowledged."""
-        lost: dict[str, int] = {}
-        drops = Drops()
-        gone = 0
-        oldest = connection.execute(SQL["outbox_oldest"], {"limit": STEP})
-        for seq, boot, up, time, source, before in oldest:
-            if position - before > self.max_bytes:
-                reason = FULL
-            elif (self.boots.age(boot, up) or 0.0) > self.max_age:
-                reason = EXPIRED
-            else:
-                break
-            gone = seq
-            losers = [name for name, acked in cursors.items() if seq > acked and source != f"uplink:{name}"]
-            for name in losers:
-                drops.add(name, reason, Drop(1, time, time))
-            if losers:
-                lost[reason] = lost.get(reason, 0) + 1
-        oldest.close()
-        if gone:
-            connection.execute(SQL["outbox_delete"], {"seq": gone})
-            drops.save(connection)
-            for reason, n in lost.items():
-                connection.execute(SQL["tally_add"], {"name": f"dropped:{reason}", "n": n})
-        return lost, drops, gone
+    def _append(self, connection: sqlite3.Connection, block: Block) -> None:
+        rooms = {head.room for head in block.heads}
+        if block.kept == block.count <= MAX_ROWS and len(rooms) == 1:
+            self.maker.add(connection, rooms.pop(), _pack_whole(block), block.boot, block.up, 0)
+        else:
+            room_of = [head.room for head in block.heads]
+            kept = [index for index, payload in enumerate(block.payloads) if payload is not None]
+            for room in sorted(rooms):
+                indexes = [index for index in kept if room_of[block.places[index]] == room]
+                for at in range(0, len(indexes), MAX_ROWS):
+                    packed = _pack_some(block, indexes[at : at + MAX_ROWS])
+                    self.maker.add(connection, room, packed, block.boot, block.up, 0)
+        self._last = block.last
+
+    def _book(self, connection: sqlite3.Connection, changes: Changes, block: Block | None, lost: Lost) -> None:
+        books = dict(changes.tallies)
+        if block is not None:
+            books["stored"] = books.get("stored", 0) + len(block.heads)
+        for name, n in lost.books():
+            books[name] = books.get(name, 0) + n
+        for name, n in books.items():
+            connection.execute(SQL["tally_add"], {"name": name, "n": n})
+
+    def _trim(self, connection: sqlite3.Connection, cursors: dict[str, int], idle: bool) -> bool:
+        """Delete what every uplink has acknowledged, if it is enough or nothing else happens.
+
+        Returns whether more of it is left.
+        """
+        acked = min(cursors.values(), default=0)
+        more = False
+        for room in range(len(ROOMS)):
+            old = self.maker.oldest(connection, room, STEP, upto=acked)
+            if old and (idle or len(old) >= TRIM_SEGMENTS):
+                self.maker.delete(connection, room, old)
+                more = more or len(old) == STEP
+        return more
+
+    def _refresh(self, connection: sqlite3.Connection) -> None:
+        self._last = max(self._last, self.maker.load(connection))
+        self.stale = False
+
+    def _waiting(self, connection: sqlite3.Connection, cursors: dict[str, int]) -> Waiting:
+        if not cursors:
+            return Waiting()
+        firsts = _firsts(connection, min(cursors.values()))
+        if not firsts:
+            return Waiting()
+        _, _, boot, up = min(firsts, key=lambda one: one[1])
+        return Waiting(self.maker.bytes, self.maker.rows, boot, up)
+
+    def read(self, connection: sqlite3.Connection, after: int, limit: int, max_bytes: int) -> list[Row]:
+        """As ``OutboxReader.read``, of what is committed. What is damaged is left out, and dropped by the next
+        transaction."""
+        rows = look(connection, after, limit, max_bytes, self.maker.damaged)
+        if rows:
+            self.handed = max(self.handed, rows[-1].seq)
+        return rows
 
 
-def read_rows(connection: sqlite3.Connection, after: int, limit: int, max_bytes: int) -> list[Row]:
-    """As ``OutboxReader.read``."""
-    cursor = connection.execute(SQL["outbox_read"], {"after": after, "limit": limit})
-    rows = take(_rows(cursor), limit, max_bytes)
-    cursor.close()
+def look(
+    connection: sqlite3.Connection,
+    after: int,
+    limit: int,
+    max_bytes: int,
+    damaged: set[int],
+    uplink: str | None = None,
+) -> list[Row]:
+    """Committed rows behind ``after``, with ``uplink`` only those that it must have: at most ``limit``, about
+    ``max_bytes`` of payload. Keys of segments that cannot be read go into ``damaged``."""
+    streams = [_stream(connection, room, after, damaged, uplink) for room in range(len(ROOMS))]
+    rows = take(heapq.merge(*streams, key=lambda row: row.seq), limit, max_bytes)
+    for stream in streams:
+        stream.close()
     return rows
 
 
-def read_tallies(connection: sqlite3.Connection) -> dict[str, int]:
-    """The books. ``stored`` is the last number given out: numbers have no gaps."""
-    tallies: dict[str, int] = dict(connection.execute(SQL["tally_all"]).fetchall())
-    tallies["stored"] = connection.execute(SQL["outbox_last"]).fetchone()[0]
-    return tallies
+def _stream(
+    connection: sqlite3.Connection, room: int, after: int, damaged: set[int], uplink: str | None
+) -> Generator[Row, None, None]:
+    cursor = connection.execute(SQL["segment_read"], key_range(room, after))
+    try:
+        for key, first, boot, data in cursor:
+            try:
+                columns = unpack(first, data)
+            except StoreError:
+                damaged.add(key)
+                continue
+            yield from columns.rows(boot, after, uplink)
+    finally:
+        cursor.close()
 
 
-def _rows(cursor: sqlite3.Cursor) -> Iterable[Row]:
-    for seq, boot, topic, payload, qos, retain, props, time, expires, source in cursor:
-        yield Row(seq, boot, topic, payload, qos, bool(retain), decode_props(props), time, expires, source)
+def _pack_whole(block: Block) -> Packed:
+    """All rows, none of which is settled."""
+    payloads = cast(list[bytes], block.payloads)
+    heads = [head.text for head in block.heads]
+    return pack_columns(range(block.first, block.last + 1), block.times, block.places, heads, payloads, block.extras)
 
 
-def _trim(connection: sqlite3.Connection, cursors: dict[str, int], idle: bool) -> tuple[int, bool]:
-    """Delete what every uplink has acknowledged, if it is enough or nothing else happens.
+def _pack_some(block: Block, indexes: Sequence[int]) -> Packed:
+    """Rows that are not settled, with no head but theirs."""
+    known: dict[int, int] = {}
+    places = [known.setdefault(block.places[index], len(known)) for index in indexes]
+    payloads = [block.payloads[index] for index in indexes]
+    return pack_columns(
+        [block.first + index for index in indexes],
+        [block.times[index] for index in indexes],
+        places,
+        [block.heads[place].text for place in known],
+        [payload for payload in payloads if payload is not None],
+        {at: block.extras[index] for at, index in enumerate(indexes) if index in block.extras},
+    )
 
-    Returns the newest number deleted, 0 for none, and whether more of them are left.
-    """
-    oldest = connection.execute(SQL["outbox_first"], {"after": 0}).fetchone()
-    acked = min(cursors.values(), default=0)
-    if oldest is None or acked < oldest[0] or (acked - oldest[0] + 1 < TRIM_ROWS and not idle):
-        return 0, False
-    end = min(acked, oldest[0] + STEP - 1)
-    connection.execute(SQL["outbox_delete"], {"seq": end})
-    return end, end < acked
 
-
-def _waiting(connection: sqlite3.Connection, cursors: dict[str, int], position: int) -> Waiting:
-    if not cursors:
-        return Waiting()
-    oldest = connection.execute(SQL["outbox_first"], {"after": min(cursors.values())}).fetchone()
-    if oldest is None:
-        return Waiting()
-    _seq, boot, up, before = oldest
-    return Waiting(position - before, boot, up)
+def _firsts(connection: sqlite3.Connection, after: int) -> list[tuple[int, int, int, int]]:
+    """The oldest segment of each class behind a row: (key, first, boot, up)."""
+    rows = [connection.execute(SQL["segment_first"], key_range(room, after)).fetchone() for room in range(len(ROOMS))]
+    return [row for row in rows if row is not None]

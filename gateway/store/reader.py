@@ -16,7 +16,7 @@ class Shelf(Protocol):
     """What a reader needs of the outbox."""
 
     async def read(self, after: int, limit: int, max_bytes: int) -> list[Row]:
-        """Committed rows behind ``after``."""
+        """Rows behind ``after``."""
 
     def keep_position(self, uplink: str, acked: int, sent: int) -> None:
         """Store it with the next commit, within a second."""
@@ -41,7 +41,7 @@ class Reader:
         self._promised = sent
 
     async def read(self, after: int, limit: int, max_bytes: int) -> list[Row]:
-        """Committed rows with ``seq > after``. Raises sqlite3.Error when the database cannot be read."""
+        """Rows with ``seq > after``. Raises sqlite3.Error when the database cannot be read."""
         rows = await self._shelf.read(after, limit, max_bytes)
         if rows:
             self._handed = max(self._handed, rows[-1].seq)
@@ -66,13 +66,18 @@ class Reader:
         return self.acked
 
     def wake(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` after each commit that added rows; one at a time, a new one takes its place."""
+        """Call ``callback`` when there are rows to read; one at a time, a new one takes its place."""
         self.on_rows = callback
 
     def _keep(self) -> None:
         # The allowance covers the next batch, so that handing it out needs no commit of its own.
         self._promised = max(self._handed, self.acked) + self._limit
         self._shelf.keep_position(self.name, self.acked, self._promised)
+
+    @property
+    def handed(self) -> int:
+        """The last number given out."""
+        return self._handed
 
     @property
     def position(self) -> tuple[int, int]:

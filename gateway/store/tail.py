@@ -1,25 +1,20 @@
-"""The newest committed rows in memory, so that an uplink that keeps up needs no SELECT.
+"""The newest rows in memory: what is not committed yet, and behind it as much as there is room for.
 
-A copy and nothing more: ``read`` gives what the table would give, or says that it does not know.
+An uplink that keeps up reads from here only, before a row is on the disk, and what it has acknowledged by then is
+never written. Rows that have left memory are in the table, and everything before the oldest block here is committed.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from itertools import islice
 from typing import Final
 
 from gateway.outbound import Row
+from gateway.store.block import Block
 
 TAIL_BYTES: Final = 1 << 20
-
-ROW_BYTES: Final = 200
-"""What a row costs beside its topic and payload: the tuple, its numbers, its share of a page."""
-
-
-def size_of(row: Row) -> int:
-    """Bytes that a row counts for; properties are small and counted by the outbox only."""
-    return ROW_BYTES + len(row.topic) + len(row.payload)
 
 
 def take(rows: Iterable[Row], limit: int, max_bytes: int) -> list[Row]:
@@ -35,47 +30,63 @@ def take(rows: Iterable[Row], limit: int, max_bytes: int) -> list[Row]:
 
 
 class Tail:
-    """Rows without a gap, the newest committed one last."""
+    """Blocks in order; the last one may still be filled. ``max_bytes``: of those that are written."""
 
-    __slots__ = ("_bytes", "_max_bytes", "_rows", "_start")
+    __slots__ = ("_blocks", "_bytes", "max_bytes")
 
     def __init__(self, max_bytes: int = TAIL_BYTES) -> None:
-        self._max_bytes = max_bytes
-        self._rows: list[Row] = []
-        self._start = 0  # rows before it are forgotten; a list is cut rarely, not for each row
-        self._bytes = 0
+        self.max_bytes = max_bytes
+        self._blocks: deque[Block] = deque()
+        self._bytes = 0  # of written blocks
 
-    def append(self, rows: list[Row]) -> None:
-        """Add freshly committed rows, in order."""
-        if rows and len(self._rows) > self._start and rows[0].seq != self._rows[-1].seq + 1:
-            self._rows, self._start, self._bytes = [], 0, 0
-        self._rows += rows
-        self._bytes += sum(map(size_of, rows))
-        while self._bytes > self._max_bytes:
+    def append(self, block: Block) -> None:
+        """A block that begins to gather."""
+        self._blocks.append(block)
+
+    def written(self, block: Block) -> None:
+        """The block's commit is over: it may be forgotten when there is no room."""
+        block.written = True
+        self._bytes += block.bytes
+        while self._bytes > self.max_bytes and self._blocks[0].written:
             self._forget_first()
-        self._cut()
 
     def forget(self, seq: int) -> None:
         """Rows up to ``seq`` have left the table, or nobody needs them any more."""
-        while self._start < len(self._rows) and self._rows[self._start].seq <= seq:
+        while self._blocks and self._blocks[0].written and self._blocks[0].last <= seq:
             self._forget_first()
-        self._cut()
 
-    def read(self, after: int, limit: int, max_bytes: int) -> list[Row] | None:
-        """As ``OutboxReader.read``; None when the first row wanted is not here: ask the table."""
-        if self._start == len(self._rows):
-            return None
-        skip = after + 1 - self._rows[self._start].seq
-        if skip < 0:
-            return None
-        first = self._start + skip
-        return take(self._rows[first : first + limit], limit, max_bytes)
+    def drop(self, seq: int) -> None:
+        """Rows up to ``seq`` are not what they were: where they are is the table."""
+        while self._blocks and self._blocks[0].written and self._blocks[0].first <= seq:
+            self._forget_first()
+
+    @property
+    def first(self) -> int | None:
+        """Number where memory begins; None when it is empty. Rows before it are in the table, if they are anywhere."""
+        return self._blocks[0].first if self._blocks else None
+
+    @property
+    def pending(self) -> int:
+        """Rows of the blocks whose commit is not over, settled ones too."""
+        return sum(block.count for block in self._blocks if not block.written)
+
+    @property
+    def kept(self) -> int:
+        """Rows of these that are not settled."""
+        return sum(block.kept for block in self._blocks if not block.written)
+
+    def read(self, after: int, limit: int, max_bytes: int) -> list[Row]:
+        """Rows with ``seq > after`` that are here, as ``OutboxReader.read``."""
+        found: list[Row] = []
+        for block in self._blocks:
+            if block.last <= after:
+                continue
+            rows = block.rows(after, limit - len(found), max_bytes, 0 if found else 1)
+            max_bytes -= sum(len(row.payload) for row in rows)
+            found += rows
+            if len(found) >= limit or max_bytes <= 0 or (rows and rows[-1].seq < block.last):
+                break
+        return found
 
     def _forget_first(self) -> None:
-        self._bytes -= size_of(self._rows[self._start])
-        self._start += 1
-
-    def _cut(self) -> None:
-        if self._start * 2 >= len(self._rows):
-            del self._rows[: self._start]
-            self._start = 0
+        self._bytes -= self._blocks.popleft().bytes

@@ -22,6 +22,7 @@ from e2e.rig.asker import Asker
 from e2e.rig.gateway import GatewayProcess
 from e2e.rig.waiting import free_port, wait_until
 from gateway.store.opening import opened
+from store.bench import rows_in
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +61,7 @@ class Rig:
         leave(self.memory, len(self.memory.journal), random.Random(1), left)
         with opened(left / "gateway.db") as connection:
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-            found = {payload for (payload,) in connection.execute("SELECT payload FROM outbox")}
+            found = {row.payload for row in rows_in(connection)}
         assert acknowledged <= found
 
 

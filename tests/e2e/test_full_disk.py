@@ -22,6 +22,7 @@ from e2e.rig.clients import Collector
 from e2e.rig.gateway import GatewayProcess
 from e2e.rig.waiting import free_port, wait_until
 from peers.mosquitto import Mosquitto
+from store.bench import rows_in
 
 pytestmark = pytest.mark.slow
 
@@ -68,7 +69,7 @@ def outbox(state: Path) -> set[bytes]:
     """What is in the outbox of a gateway that is gone; the database must be whole."""
     with closing(sqlite3.connect(state / "gateway.db")) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        return {payload for (payload,) in connection.execute("SELECT payload FROM outbox")}
+        return {row.payload for row in rows_in(connection)}
 
 
 def test_a_full_tmpfs_refuses_publishers_serves_readers_and_drains(

@@ -32,6 +32,7 @@ from e2e.rig.clients import Collector, Publisher
 from e2e.rig.gateway import GatewayProcess
 from e2e.rig.waiting import free_port
 from gateway.store.opening import opened
+from store.bench import rows_in
 
 pytestmark = pytest.mark.slow
 
@@ -125,12 +126,12 @@ def stored(path: Path) -> list[tuple[str, set[bytes]]]:
     """Payloads by the place where they are kept, after an opening that repairs nothing."""
     with opened(path) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        seqs = [seq for (seq,) in connection.execute("SELECT seq FROM outbox ORDER BY seq").fetchall()]
-        assert seqs == list(range(1, len(seqs) + 1))
+        rows = rows_in(connection)
+        assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
         waiting = "session_entry JOIN session_body ON session_body.id = session_entry.body"
-        return [
+        return [("outbox", {row.payload for row in rows})] + [
             (name, {payload for (payload,) in connection.execute(f"SELECT payload FROM {tables}").fetchall()})
-            for name, tables in (("outbox", "outbox"), ("session", waiting), ("retained", "retained"))
+            for name, tables in (("session", waiting), ("retained", "retained"))
         ]
 
 

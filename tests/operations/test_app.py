@@ -122,7 +122,10 @@ def test_every_bound_reaches_its_part(tmp_path: Path) -> None:
         "retained_bytes",
     }
     assert app.parts.pool.moderator.gather == 0.005
-    assert (app.parts.database.window, app.parts.outbox._max_bytes, app.parts.outbox._max_age) == (0.05, 2 << 20, 3600)
+    assert app.parts.database.window == 0.05
+    rooms = app.parts.outbox.rooms
+    assert sum(room.max_bytes for room in rooms) == (2 << 20) * 3 // 4  # the rest is for the log
+    assert {room.max_age for room in rooms} == {3600}
     assert app.parts.server.access.anonymous
     assert app.name == "site-7"
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
 from gateway.clock import FixedClock
 from gateway.message import Message
 from gateway.metrics import Metrics
+from gateway.outbound import Row
 from gateway.store.boots import begin_boot
 from gateway.store.db import Database
 from gateway.store.outbox import Outbox
+from gateway.store.promptness import PATIENCE
+from gateway.store.rooms import even_rooms
+from gateway.store.segment import unpack
 from gateway.store.tail import Tail
 
 
@@ -39,12 +43,15 @@ class Bench:
 
     @asynccontextmanager
     async def outbox(
-        self, *uplinks: str, max_bytes: int = 10_000_000, max_age: float = 1e9
+        self, *uplinks: str, max_bytes: int = 10_000_000, max_age: float = 1e9, **more: Any
     ) -> AsyncIterator[tuple[Outbox, Database]]:
+        """The outbox with the same bounds for each class; ``more`` as in ``Room``."""
         async with self.database() as database:
-            outbox = Outbox(database, self.clock, uplinks, max_bytes, max_age, self.metrics)
+            rooms = even_rooms(max_bytes, max_age, **more)
+            outbox = Outbox(database, self.clock, uplinks, rooms, self.metrics)
             await outbox.load(await begin_boot(database, self.clock))
             yield outbox, database
+            outbox.finish()
 
     def look(self, query: str) -> list[Any]:
         """What a second connection, which sees only what is committed, finds."""
@@ -53,6 +60,21 @@ class Bench:
             return other.execute(query).fetchall()
         finally:
             other.close()
+
+    def rows(self) -> list[Row]:
+        """Every row on the disk, in order."""
+        with closing(sqlite3.connect(self.path)) as other:
+            return rows_in(other)
+
+    def numbers(self) -> list[int]:
+        """The numbers of these."""
+        return [row.seq for row in self.rows()]
+
+
+def rows_in(connection: sqlite3.Connection) -> list[Row]:
+    """Every row of the outbox, in order."""
+    found = connection.execute("SELECT first, boot, data FROM outbox_segment").fetchall()
+    return sorted(row for first, boot, data in found for row in unpack(first, data).rows(boot, 0))
 
 
 def run(body: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -73,6 +95,9 @@ async def store(outbox: Outbox, *messages: Message) -> list[BaseException | None
 
     for message in messages:
         assert outbox.deliver(message, done)
+    clock = outbox._clock
+    if outbox._promptness.is_prompt and isinstance(clock, FixedClock):
+        clock.advance(PATIENCE)  # nobody gets them to the cloud meanwhile
     await full
     return answers
 

@@ -31,6 +31,7 @@ def test_a_new_file_is_made_whole_and_opened_again(bench: Bench) -> None:
         assert connection.execute("SELECT n FROM tally").fetchall() == [(1,)]
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert connection.execute("PRAGMA secure_delete").fetchone() == (0,)
         assert connection.execute("PRAGMA page_size").fetchone() == (opening.PAGE_SIZE,)
         assert bench.path.with_name("gateway.db-wal").stat().st_size == opening.LOG_BYTES
     assert {p.name for p in bench.path.parent.iterdir()} == {"gateway.db", "gateway.db.lock"}

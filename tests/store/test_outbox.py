@@ -7,8 +7,8 @@ from typing import Any
 
 from gateway.broker.port import Done
 from gateway.message import USER_PROPERTY, Message
-from gateway.store.outbox_table import TRIM_ROWS
-from gateway.store.tail import ROW_BYTES
+from gateway.store.outbox_table import TRIM_SEGMENTS
+from gateway.store.rooms import even_rooms
 from store.bench import Bench, message, messages, run, settle, store, without_tail
 
 
@@ -21,7 +21,7 @@ def test_done_comes_after_the_commit_and_once(bench: Bench) -> None:
             def waiter(n: int) -> Done:
                 def done(error: BaseException | None) -> None:
                     assert error is None
-                    seen.append((n, bench.look("SELECT count(*) FROM outbox")[0][0]))
+                    seen.append((n, len(bench.rows())))
 
                 return done
 
@@ -56,7 +56,8 @@ def test_a_row_comes_back_as_it_was_published(bench: Bench) -> None:
 def test_a_reader_gets_rows_in_order_within_its_limits(bench: Bench) -> None:
     async def body() -> None:
         async with bench.outbox("cloud") as (outbox, _database):
-            await store(outbox, *messages(10, payload=b"x" * 100))
+            for one in messages(10, payload=b"x" * 100):
+                await store(outbox, one)
             reader = outbox.reader("cloud")
             for _ in range(2):
                 assert [row.seq for row in await reader.read(0, 4, 10_000)] == [1, 2, 3, 4]
@@ -84,7 +85,8 @@ def test_a_restart_goes_on_behind_the_cursor_and_with_new_numbers(bench: Bench) 
             reader = outbox.reader("cloud")
             assert (reader.cursor, reader.possibly_sent) == (2, 6)  # three handed out, and as many again
             await store(outbox, message(11))
-            rows = await reader.read(reader.cursor, 100, 1000)
+            rows = await reader.read(reader.cursor, 8, 1000)
+            rows += await reader.read(rows[-1].seq, 8, 1000)
             assert [row.message_id for row in rows] == [*(f"1:{n}" for n in range(3, 11)), "2:11"]
             reader.acknowledge(11)
 
@@ -143,41 +145,44 @@ def test_rows_leave_in_ranges_behind_the_slowest_uplink(bench: Bench) -> None:
     async def body() -> None:
         async with bench.outbox("fast", "slow") as (outbox, database):
             fast, slow = outbox.reader("fast"), outbox.reader("slow")
-            await store(outbox, *messages(3 * TRIM_ROWS))
-            fast.acknowledge(3 * TRIM_ROWS)
-            slow.acknowledge(TRIM_ROWS - 1)
+            for n in range(TRIM_SEGMENTS + 10):
+                await store(outbox, message(n), message(n))
+            fast.acknowledge(2 * TRIM_SEGMENTS + 20)
+            slow.acknowledge(2 * TRIM_SEGMENTS - 2)
             await store(outbox, message(0))
-            assert bench.look("SELECT min(seq) FROM outbox") == [(1,)]
-            slow.acknowledge(TRIM_ROWS)
+            assert bench.numbers()[0] == 1
+            slow.acknowledge(2 * TRIM_SEGMENTS + 1)  # half of the next segment stays with it
             await store(outbox, message(0))
-            assert bench.look("SELECT min(seq) FROM outbox") == [(TRIM_ROWS + 1,)]
-            slow.acknowledge(TRIM_ROWS + 3)
+            assert bench.numbers()[0] == 2 * TRIM_SEGMENTS + 1
+            slow.acknowledge(2 * TRIM_SEGMENTS + 4)
             await settle(database)  # nothing else happens: also a few go
-            assert bench.look("SELECT min(seq) FROM outbox") == [(TRIM_ROWS + 4,)]
-            fast.acknowledge(3 * TRIM_ROWS + 2)
-            slow.acknowledge(3 * TRIM_ROWS + 2)
+            assert bench.numbers()[0] == 2 * TRIM_SEGMENTS + 5
+            last = bench.numbers()[-1]
+            fast.acknowledge(last)
+            slow.acknowledge(last)
             await settle(database)
-            assert bench.look("SELECT count(*) FROM outbox") == [(0,)]
+            assert bench.numbers() == []
             await store(outbox, message(0))
-            assert bench.look("SELECT seq FROM outbox") == [(3 * TRIM_ROWS + 3,)]
+            assert bench.numbers() == [last + 1]
 
     run(body)
     assert bench.metrics.drops == {}
 
 
 def test_beyond_the_bytes_the_oldest_go_and_are_counted_for_whom_they_were_lost(bench: Bench) -> None:
-    size = ROW_BYTES + 1 + 100
-
     async def body() -> None:
-        async with bench.outbox("near", "far", max_bytes=10 * size) as (outbox, database):
+        async with bench.outbox("near", "far") as (outbox, database):
             near = outbox.reader("near")
             for n in range(10):
                 bench.clock.advance(1)
                 await store(outbox, message(n, b"x" * 100))
+            room = bench.look("SELECT sum(size) FROM outbox_segment")[0][0]
             near.acknowledge(3)
-            await store(outbox, *(message(n, b"x" * 100) for n in range(5)))
+            outbox._table.rooms = even_rooms(room, 1e9)
+            for n in range(5):
+                await store(outbox, message(n, b"x" * 100))
             await settle(database)
-            assert bench.look("SELECT min(seq), count(*) FROM outbox") == [(6, 10)]
+            assert bench.numbers() == list(range(6, 16))
             start = bench.clock.time() - 10
             assert bench.look("SELECT uplink, reason, n, first, last FROM outbox_drop ORDER BY uplink") == [
                 ("far", "outbox_full", 5, start + 1, start + 5),
@@ -186,8 +191,10 @@ def test_beyond_the_bytes_the_oldest_go_and_are_counted_for_whom_they_were_lost(
             assert bench.metrics.drops == {"outbox_full": 5}
             assert (await outbox.tallies()) == {"stored": 15, "dropped:outbox_full": 5}
             assert [row.seq for row in await near.read(3, 2, 1000)] == [6, 7]
+            without_tail(outbox)
+            assert [row.seq for row in await near.read(3, 2, 1000)] == [6, 7]
             status = outbox.status()
-            assert (status["depth"], status["bytes"]) == (15, 10 * size)
+            assert (status["depth"], status["bytes"]) == (10, room)
             assert status["uplinks"]["near"]["drops"] == {
                 "outbox_full": {"n": 2, "first": start + 4, "last": start + 5}
             }
@@ -206,33 +213,60 @@ def test_rows_beyond_their_age_go_and_a_step_of_the_clock_drops_nothing(bench: B
             bench.clock.advance(41)
             await store(outbox, message(3))
             assert bench.metrics.drops == {"outbox_expired": 1}
-            assert bench.look("SELECT seq FROM outbox") == [(2,), (3,)]
+            assert bench.numbers() == [2, 3]
 
     async def second() -> None:
         async with bench.outbox("cloud", max_age=1e8 + 150) as (outbox, _database):
             bench.clock.advance(200)  # by the wall clock of the start before, which was 1e8 behind
             await store(outbox, message(4))
-            assert bench.look("SELECT seq FROM outbox") == [(4,)]
+            assert bench.numbers() == [4]
             assert bench.metrics.drops == {"outbox_expired": 3}
 
     run(first)
     run(second)
 
 
+def test_beyond_their_number_the_oldest_go(bench: Bench) -> None:
+    async def body() -> None:
+        async with bench.outbox("cloud", max_rows=3) as (outbox, _database):
+            for n in range(5):
+                await store(outbox, message(n))
+            assert bench.numbers() == [3, 4, 5]
+            assert bench.metrics.drops == {"outbox_full": 2}
+
+    run(body)
+
+
 def test_a_message_does_not_go_back_where_it_came_from(bench: Bench) -> None:
     async def body() -> None:
-        async with bench.outbox("a", "b", max_bytes=10 * (ROW_BYTES + 2)) as (outbox, _database):
+        async with bench.outbox("a", "b", max_rows=10) as (outbox, _database):
             answers: list[Any] = []
             for _ in range(11):
                 await store(outbox, message(1, source="uplink:a"))
             assert outbox.status()["uplinks"]["a"]["drops"] == {}
             assert outbox.status()["uplinks"]["b"]["drops"]["outbox_full"]["n"] == 1
-            await outbox.change(["a"], 1000, 1000)
+            await outbox.change(["a"], even_rooms(1000, 1000))
             assert not outbox.deliver(message(1, source="uplink:a"), answers.append)
             assert not outbox.deliver(message(1, source="uplink:a"), None)
             assert outbox.deliver(message(1, source="uplink:b"), None)
-            await outbox.change([], 1000, 1000)
+            await outbox.change([], even_rooms(1000, 1000))
             assert not outbox.deliver(message(1), answers.append)
             assert answers == []
+
+    run(body)
+
+
+def test_a_damaged_segment_is_left_out_and_counted(bench: Bench) -> None:
+    async def body() -> None:
+        async with bench.outbox("cloud") as (outbox, database):
+            for n in range(3):
+                await store(outbox, message(n), message(n))
+            spoil = "UPDATE outbox_segment SET data = x'02ff' WHERE first = 3"
+            await database.commit(lambda connection: connection.execute(spoil).rowcount)
+            without_tail(outbox)
+            assert [row.seq for row in await outbox.reader("cloud").read(0, 10, 1000)] == [1, 2, 5, 6]
+            await store(outbox, message(9))
+            assert bench.metrics.drops == {"outbox_damaged": 2}
+            assert bench.numbers() == [1, 2, 5, 6, 7]
 
     run(body)

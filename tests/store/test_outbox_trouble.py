@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from gateway.errors import Refused
 from gateway.message import Message
 from gateway.store.boots import begin_boot
 from gateway.store.errors import StoreError
+from gateway.store.intake import ANNOUNCE_ROWS
 from gateway.store.outbox import Outbox
-from gateway.store.tail import ROW_BYTES
+from gateway.store.rooms import even_rooms
 from store.bench import Bench, message, messages, run, settle, store
 
 
@@ -42,7 +44,7 @@ def test_a_failed_commit_answers_publishers_and_carries_the_books_over(bench: Be
             reader.drop((await reader.read(0, 1, 1))[0], "too_large")
             reader.acknowledge(2)
             outbox.deliver(message(9), None)
-            errors = await store(outbox, message(9, b"x" * 10_000))
+            errors = await store(outbox, message(9, random.Random(1).randbytes(10_000)))
             assert isinstance(errors[0], Refused)
             assert errors[0].reason == 0x97
             assert bench.metrics.drops == {"too_large": 1, "outbox_failed": 1}
@@ -53,7 +55,7 @@ def test_a_failed_commit_answers_publishers_and_carries_the_books_over(bench: Be
             }  # fmt: skip
             assert bench.look("SELECT acked FROM outbox_cursor") == [(2,)]
             assert bench.look("SELECT uplink, reason, n FROM outbox_drop") == [("cloud", "too_large", 1)]
-            assert [row.seq for row in await reader.read(2, 10, 1000)] == [3, 4]  # no number is missing
+            assert [row.seq for row in await reader.read(2, 10, 1000)] == [3, 6]
 
     run(body)
 
@@ -64,7 +66,7 @@ def test_one_turn_of_the_loop_is_one_commit(bench: Bench) -> None:
             seen: list[list[Any]] = []
 
             def done(error: BaseException | None) -> None:
-                seen.append(bench.look("SELECT (SELECT n FROM tally), (SELECT count(*) FROM outbox)"))
+                seen.append(bench.look("SELECT (SELECT n FROM tally), (SELECT sum(n) FROM outbox_segment)"))
 
             for n in range(3000):  # several times a full transaction
                 outbox.book("produced")
@@ -119,7 +121,7 @@ def test_uplinks_come_and_go_with_the_settings(bench: Bench) -> None:
             old.acknowledge(4)
             stays.acknowledge(8)
             old.drop((await old.read(4, 1, 1))[0], "expired")
-            await outbox.change(["stays", "new"], 1_000_000, 1e9)
+            await outbox.change(["stays", "new"], even_rooms(1_000_000, 1e9))
             assert outbox.reader("stays") is stays
             assert outbox.reader("new").cursor == 4  # where the slowest was: a new name loses nothing
             with pytest.raises(KeyError):
@@ -127,11 +129,14 @@ def test_uplinks_come_and_go_with_the_settings(bench: Bench) -> None:
             assert bench.look("SELECT uplink, acked FROM outbox_cursor ORDER BY uplink") == [("new", 4), ("stays", 8)]
             assert bench.look("SELECT * FROM outbox_drop") == []
             old.acknowledge(6)  # late, harmless
-            await outbox.change(["stays"], 1_000_000, 1e9)
+            await outbox.change(["stays"], even_rooms(1_000_000, 1e9))
             await settle(database)
             stays.acknowledge(9)
             await settle(database)
-            assert bench.look("SELECT min(seq) FROM outbox") == [(10,)]
+            assert bench.numbers() == list(range(1, 11))  # the last of a segment holds it
+            stays.acknowledge(10)
+            await settle(database)
+            assert bench.numbers() == []
             assert list(outbox.status()["uplinks"]) == ["stays"]
 
     run(body)
@@ -173,7 +178,7 @@ def test_status_says_what_waits(bench: Bench) -> None:
             bench.clock.advance(5)
             assert outbox.status() == {
                 "depth": 1,
-                "bytes": ROW_BYTES + 2,
+                "bytes": bench.look("SELECT sum(size) FROM outbox_segment")[0][0],
                 "oldest_age": 5,
                 "uplinks": {"cloud": {"cursor": 1, "depth": 1, "drops": {}}},
             }
@@ -203,26 +208,32 @@ def test_a_store_that_is_behind_refuses(bench: Bench, monkeypatch: pytest.Monkey
 
     async def body() -> None:
         async with bench.outbox("cloud") as (outbox, database):
-            errors = await store(outbox, *messages(7))
-            assert [type(error) for error in errors] == [Refused, Refused, *[type(None)] * 5]
+            errors = await store(outbox, *messages(3 * ANNOUNCE_ROWS))
+            refused = [type(error) for error in errors].index(type(None))
+            assert refused == ANNOUNCE_ROWS  # one announcement beyond the bound at most
+            assert [type(error) for error in errors[:refused]] == [Refused] * refused
             await settle(database)
-            assert await outbox.tallies() == {"stored": 5}
+            assert await outbox.tallies() == {"stored": 3 * ANNOUNCE_ROWS - refused}
 
     run(body)
 
 
 def test_a_bound_that_shrank_is_reached_in_steps(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.store.outbox_table.STEP", 10)
+    monkeypatch.setattr("gateway.store.making_room.DROP_SEGMENTS", 10)
 
     async def body() -> None:
-        async with bench.outbox("cloud") as (outbox, _database):
-            await store(outbox, *messages(30))
-            await outbox.change(["cloud"], 5 * (ROW_BYTES + 3), 1e9)
+        async with bench.outbox("cloud") as (outbox, database):
+            for n in range(30):
+                await store(outbox, message(n))
+            await outbox.change(["cloud"], even_rooms(10_000_000, 1e9, max_rows=5))
             depths = []
             for n in range(4):
                 await store(outbox, message(n))
-                depths.append(bench.look("SELECT count(*) FROM outbox")[0][0])
-            assert depths == [21, 12, 5, 5]
+                depths.append(len(bench.numbers()))
+            assert depths[0] == 11  # the change itself was the first step
+            assert depths[-1] == 5
+            await settle(database)
+            assert await outbox.tallies() == {"stored": 34, "dropped:outbox_full": 29}
 
     run(body)
 
@@ -232,12 +243,13 @@ def test_a_long_backlog_that_was_acknowledged_leaves_in_steps(bench: Bench, monk
 
     async def body() -> None:
         async with bench.outbox("cloud") as (outbox, database):
-            await store(outbox, *messages(25))
+            for n in range(25):
+                await store(outbox, message(n))
             outbox.reader("cloud").acknowledge(25)
             left = []
             for _ in range(4):
                 await settle(database)
-                left.append(bench.look("SELECT count(*) FROM outbox")[0][0])
+                left.append(len(bench.numbers()))
             assert left == [15, 5, 0, 0]
 
     run(body)
@@ -248,7 +260,7 @@ def test_numbers_of_starts_are_in_the_rows(bench: Bench) -> None:
         async with bench.database() as database:
             for _ in range(3):
                 boots = await begin_boot(database, bench.clock)
-            outbox = Outbox(database, bench.clock, ["cloud"], 10_000, 1e9, bench.metrics)
+            outbox = Outbox(database, bench.clock, ["cloud"], even_rooms(10_000, 1e9), bench.metrics)
             await outbox.load(boots)
             await store(outbox, message(1))
             assert (await outbox.reader("cloud").read(0, 1, 1))[0].message_id == "3:1"

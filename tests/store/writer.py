@@ -18,13 +18,14 @@ from gateway.metrics import Metrics
 from gateway.store.boots import begin_boot
 from gateway.store.db import Database
 from gateway.store.outbox import Outbox
+from gateway.store.rooms import even_rooms
 
 
 async def main(path: Path) -> None:
     database = Database(path, window=0.002)
     await database.open()
     clock = Clock()
-    outbox = Outbox(database, clock, ["cloud"], 1 << 30, 1e9, Metrics())
+    outbox = Outbox(database, clock, ["cloud"], even_rooms(1 << 30, 1e9), Metrics())
     await outbox.load(await begin_boot(database, clock))
     reader = outbox.reader("cloud")
     number = int(sys.argv[2])

@@ -1,29 +1,54 @@
--- name: outbox_last
--- The last number given out and the running sum there, also when the row itself has gone.
-SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'outbox'), 0),
-       coalesce((SELECT position FROM outbox ORDER BY seq DESC LIMIT 1), 0);
+-- name: segment_insert
+-- The rows of one class in one transaction.
+INSERT INTO outbox_segment (id, first, n, size, boot, up, since, until, grade, data)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
--- name: outbox_insert
--- One row; the numbers are given by the caller, inside the transaction.
-INSERT INTO outbox (seq, boot, up, size, position, qos, retain, time, expires, source, topic, props, payload)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+-- name: segment_read
+-- Segments of one class that hold rows behind a cursor, in order.
+SELECT id, first, boot, data FROM outbox_segment WHERE id > :after AND id < :end ORDER BY id;
 
--- name: outbox_read
--- Rows behind a cursor, in order.
-SELECT seq, boot, topic, payload, qos, retain, props, time, expires, source
-FROM outbox WHERE seq > :after ORDER BY seq LIMIT :limit;
+-- name: segment_first
+-- The oldest segment of one class behind a cursor, without its content.
+SELECT id, first, boot, up FROM outbox_segment WHERE id > :after AND id < :end ORDER BY id LIMIT 1;
 
--- name: outbox_first
--- The oldest row behind a cursor, without its content.
-SELECT seq, boot, up, position - size FROM outbox WHERE seq > :after ORDER BY seq LIMIT 1;
+-- name: segment_oldest
+-- Segments of one class without their content, to choose what must go or be thinned.
+SELECT id, first, n, size, boot, up, since, until, grade FROM outbox_segment
+WHERE id > :after AND id < :end ORDER BY id LIMIT :limit;
 
--- name: outbox_oldest
--- The oldest rows without their content, to choose what must go.
-SELECT seq, boot, up, time, source, position - size FROM outbox ORDER BY seq LIMIT :limit;
+-- name: segment_data
+-- The content of one.
+SELECT data FROM outbox_segment WHERE id = :id;
 
--- name: outbox_delete
--- A range behind the cursors; cheap, because the rows lie together.
+-- name: segment_delete
+-- A range of one class; cheap, because it lies together.
+DELETE FROM outbox_segment WHERE id BETWEEN :first AND :last;
+
+-- name: segment_totals
+-- What each class and grade holds.
+SELECT id >> 56, grade, count(*), sum(n), sum(size), max(id) FROM outbox_segment GROUP BY 1, 2;
+
+-- name: segment_rooms
+-- The same for people, with the times and the newest number of each.
+SELECT id >> 56, grade, sum(n), sum(size), min(since), max(until), max(id) & ((1 << 56) - 1)
+FROM outbox_segment GROUP BY 1, 2;
+
+-- name: old_rows
+-- Rows of a database that was written before there were segments.
+SELECT seq, boot, up, qos, retain, time, expires, source, topic, props, payload
+FROM outbox ORDER BY seq LIMIT :limit;
+
+-- name: old_delete
+-- They are in segments.
 DELETE FROM outbox WHERE seq <= :seq;
+
+-- name: old_there
+-- Whether the table of such rows is still there.
+SELECT count(*) FROM sqlite_schema WHERE name = 'outbox';
+
+-- name: old_drop
+-- It is empty.
+DROP TABLE outbox;
 
 -- name: cursor_all
 -- How far each uplink is.
@@ -34,8 +59,9 @@ SELECT uplink, acked, sent FROM outbox_cursor;
 INSERT INTO outbox_cursor (uplink, acked, sent) VALUES (:uplink, :acked, :acked);
 
 -- name: cursor_update
--- Never backwards. An uplink that was removed meanwhile has no row, and gets none.
-UPDATE outbox_cursor SET acked = max(acked, :acked), sent = max(sent, :sent) WHERE uplink = :uplink;
+-- Never backwards; what stays as it is costs no page. An uplink that was removed meanwhile has no row, and gets none.
+UPDATE outbox_cursor SET acked = max(acked, :acked), sent = max(sent, :sent)
+WHERE uplink = :uplink AND (acked < :acked OR sent < :sent);
 
 -- name: cursor_delete
 -- An uplink that is no longer in the settings must not hold rows.

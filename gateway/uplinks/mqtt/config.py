@@ -72,6 +72,9 @@ class Forward:
         check=topic_filter,
         example='"site-7/plant/#"',
     )
+    class_: Literal["telemetry", "alarm", "command", "result"] = setting(
+        "telemetry", text="Class of the messages: each has room of its own in the outbox, see [store]."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,333 @@
+"""Which segments go, or are thinned, when a class is at one of its bounds.
+
+By age and by count the oldest go. By bytes, telemetry is thinned first when it nears its bound: the oldest readings
+become one row a minute, the oldest of those one row a quarter of an hour (``thin.py``); only what is thinned already
+is dropped. So a long outage is covered as a whole, coarser the older it is. Other classes drop their oldest.
+
+Each row that an uplink will never get is counted once, with its reason and the time of the first and the last. A
+transaction thins once and looks at a bounded number of segments: the rest follows in the next.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from gateway.store.boots import Boots
+from gateway.store.drops import Drop, Drops
+from gateway.store.errors import StoreError
+from gateway.store.opening import PAGE_SIZE
+from gateway.store.rooms import ROOMS, Room, key_of, key_range, last_of
+from gateway.store.segment import Columns, Packed, pack, unpack
+from gateway.store.sql import SQL
+from gateway.store.thin import SPANS, bucket, thin
+
+FULL: Final = "outbox_full"
+EXPIRED: Final = "outbox_expired"
+DAMAGED: Final = "outbox_damaged"
+
+NEAR: Final = 0.9
+"""Part of its room at which telemetry begins to be thinned."""
+
+RAW_SHARE: Final = 0.25
+"""Part of its room that readings as they came, and then rows of a minute, keep for themselves."""
+
+THIN_ROWS: Final = (16_384, 32_768)
+"""Rows of the next lower grade that one transaction thins at most: 2 minutes at 130 a second."""
+
+THIN_SEGMENTS: Final = 1000
+"""Segments that they may come from."""
+
+DROP_SEGMENTS: Final = 200
+"""Segments dropped by one transaction at most, for each class."""
+
+CELL_BYTES: Final = 80
+"""What a segment costs beside its data: the other columns, its share of the tree."""
+
+
+class Segment(NamedTuple):
+    """One row of ``outbox_segment`` without its data."""
+
+    id: int
+    first: int
+    n: int
+    size: int
+    boot: int
+    up: int
+    since: float
+    until: float
+    grade: int
+
+
+class Lost:
+    """What making room has cost: rows by reason, the same by uplink, and rows that are part of others. ``upto``: the
+    last of the rows that are not what they were."""
+
+    __slots__ = ("drops", "more", "reasons", "thinned", "upto")
+
+    def __init__(self) -> None:
+        self.reasons: dict[str, int] = {}
+        self.drops = Drops()
+        self.thinned = self.upto = 0
+        self.more = False
+
+    def books(self) -> Iterator[tuple[str, int]]:
+        """What to add to the books."""
+        for reason, n in self.reasons.items():
+            yield f"dropped:{reason}", n
+        if self.thinned:
+            yield "outbox_thinned", self.thinned
+
+
+def size_of(data: bytes) -> int:
+    """What a segment takes in the file: whole pages, and its share of those it lies in with others."""
+    return CELL_BYTES + len(data) + len(data) // PAGE_SIZE * 4 + PAGE_SIZE // 4
+
+
+def insert(connection: sqlite3.Connection, room: int, packed: Packed, boot: int, up: int, grade: int) -> int:
+    """Insert a segment; what it takes."""
+    size = size_of(packed.data)
+    connection.execute(
+        SQL["segment_insert"],
+        (
+            key_of(room, packed.last), packed.first, packed.rows, size, boot, up, packed.since, packed.until, grade,
+            packed.data,
+        ),
+    )  # fmt: skip
+    return size
+
+
+class RoomMaker:
+    """The segments of all classes, and what they take together. Used by the database's thread.
+
+    damaged  keys of segments that could not be read
+    moved    bytes written so far by thinning and deleting, about: what the rows of a transaction do not account for
+    """
+
+    def __init__(self, boots: Boots, rooms: Sequence[Room]) -> None:
+        self.rooms = rooms
+        self.damaged: set[int] = set()
+        self.moved = 0
+        self._boots = boots
+        self._bytes: Counter[tuple[int, int]] = Counter()  # by class and grade
+        self._rows: Counter[int] = Counter()  # by class
+        self._thinned_to: dict[tuple[int, int], int] = {}
+
+    def load(self, connection: sqlite3.Connection) -> int:
+        """Count what is there; the newest number."""
+        self._bytes.clear()
+        self._rows.clear()
+        self._thinned_to.clear()
+        newest = 0
+        for room, grade, _count, n, size, key in connection.execute(SQL["segment_totals"]).fetchall():
+            self._bytes[room, grade] = size
+            self._rows[room] += n
+            self._thinned_to[room, grade] = key
+            newest = max(newest, last_of(key))
+        return newest
+
+    @property
+    def bytes(self) -> int:
+        """Of all classes."""
+        return self._bytes.total()
+
+    @property
+    def rows(self) -> int:
+        """Of all classes."""
+        return self._rows.total()
+
+    def bytes_of(self, room: int) -> int:
+        """Of one class."""
+        return sum(self._bytes[room, grade] for grade in range(len(SPANS)))
+
+    # Segments
+
+    def add(self, connection: sqlite3.Connection, room: int, packed: Packed, boot: int, up: int, grade: int) -> None:
+        """Insert one."""
+        size = insert(connection, room, packed, boot, up, grade)
+        self._bytes[room, grade] += size
+        self._rows[room] += packed.rows
+        self.moved += size if grade else 0
+
+    def oldest(
+        self, connection: sqlite3.Connection, room: int, limit: int, after: int = 0, upto: int | None = None
+    ) -> list[Segment]:
+        """The oldest segments of a class; behind the key ``after``, with no row behind ``upto`` if these are given."""
+        place = key_range(room, 0)
+        if after:
+            place["after"] = after
+        if upto is not None:
+            place["end"] = key_of(room, upto) + 1
+        return [
+            Segment(*row) for row in connection.execute(SQL["segment_oldest"], {**place, "limit": limit}).fetchall()
+        ]
+
+    def delete(self, connection: sqlite3.Connection, room: int, segments: Sequence[Segment]) -> None:
+        """Delete segments that lie next to each other."""
+        connection.execute(SQL["segment_delete"], {"first": segments[0].id, "last": segments[-1].id})
+        for segment in segments:
+            self._bytes[room, segment.grade] -= segment.size
+            self._rows[room] -= segment.n
+            # The pages of the data are only put on a list, which holds some 250 of them a page.
+            self.moved += PAGE_SIZE // 2 + segment.size // 128
+
+    def _columns(self, connection: sqlite3.Connection, segment: Segment) -> Columns | None:
+        """What is in a segment; None when it is damaged."""
+        (data,) = connection.execute(SQL["segment_data"], {"id": segment.id}).fetchone()
+        try:
+            return unpack(segment.first, data)
+        except StoreError:
+            return None
+
+    # Bounds
+
+    def make_room(self, connection: sqlite3.Connection, cursors: dict[str, int], handed: int) -> Lost:
+        """Keep the bounds of every class. ``handed``: rows up to here are on their way and are not thinned."""
+        lost = Lost()
+        if self.damaged:
+            self._drop_damaged(connection, cursors, lost)
+        for number, room in enumerate(self.rooms):
+            if room.thins and self.bytes_of(number) > NEAR * room.max_bytes:
+                self._thin_oldest(connection, number, room, cursors, handed, lost)
+            self._drop_oldest(connection, number, room, cursors, lost)
+        return lost
+
+    def _drop_oldest(
+        self, connection: sqlite3.Connection, number: int, room: Room, cursors: dict[str, int], lost: Lost
+    ) -> None:
+        size, rows = self.bytes_of(number), self._rows[number]
+        most_rows = rows if room.max_rows is None else room.max_rows
+        going: list[Segment] = []
+        # A first look at one: in most transactions nothing has to go.
+        for limit in (1, DROP_SEGMENTS):
+            going.clear()
+            left, left_rows = size, rows
+            found = self.oldest(connection, number, limit)
+            for segment in found:
+                if left > room.max_bytes or left_rows > most_rows:
+                    reason = FULL
+                elif (self._boots.age(segment.boot, segment.up) or 0.0) > room.max_age:
+                    reason = EXPIRED
+                else:
+                    break
+                if limit > 1:
+                    self._count(connection, segment, reason, cursors, lost)
+                going.append(segment)
+                left -= segment.size
+                left_rows -= segment.n
+            if not going:
+                return
+        self.delete(connection, number, going)
+        lost.upto = max(lost.upto, last_of(going[-1].id))
+        lost.more = lost.more or len(going) == DROP_SEGMENTS
+
+    def _count(
+        self, connection: sqlite3.Connection, segment: Segment, reason: str, cursors: dict[str, int], lost: Lost
+    ) -> None:
+        columns = self._columns(connection, segment)
+        if columns is None:
+            _count_damaged(segment, cursors, lost)
+            return
+        _count_rows(columns, range(len(columns.seqs)), reason, cursors, lost)
+
+    def _drop_damaged(self, connection: sqlite3.Connection, cursors: dict[str, int], lost: Lost) -> None:
+        while self.damaged:
+            key = self.damaged.pop()
+            room = next(number for number in reversed(range(len(ROOMS))) if key >= key_of(number, 0))
+            for segment in self.oldest(connection, room, 1, key - 1):
+                if segment.id == key:
+                    _count_damaged(segment, cursors, lost)
+                    self.delete(connection, room, [segment])
+
+    # Thinning
+
+    def _thin_oldest(
+        self, connection: sqlite3.Connection, number: int, room: Room, cursors: dict[str, int], handed: int, lost: Lost
+    ) -> None:
+        for grade in (0, 1):
+            if self._bytes[number, grade] > RAW_SHARE * room.max_bytes:
+                self._thin(connection, number, grade, cursors, handed, lost)
+                return
+
+    def _thin(
+        self, connection: sqlite3.Connection, number: int, grade: int, cursors: dict[str, int], handed: int, lost: Lost
+    ) -> None:
+        span = SPANS[grade + 1]
+        after = max((self._thinned_to.get((number, higher), 0) for higher in range(grade + 1, len(SPANS))), default=0)
+        after = max(after, key_of(number, handed))
+        there = self.oldest(connection, number, THIN_SEGMENTS, after)
+        chosen = _whole_spans([segment for segment in there if segment.first > handed], grade, span)
+        if not chosen:
+            return
+        acked = min(cursors.values(), default=0)
+        parts: list[tuple[Columns, int]] = []
+        for segment in chosen:
+            columns = self._columns(connection, segment)
+            if columns is None:
+                _count_damaged(segment, cursors, lost)
+            else:
+                parts.append((columns, acked))
+        thinned = thin(parts, span)
+        _count_lost_of(parts, thinned.lost, cursors, lost)
+        lost.thinned += thinned.merged
+        self.delete(connection, number, chosen)
+        if thinned.columns is not None:
+            self.add(connection, number, pack(thinned.columns, always=True), chosen[-1].boot, chosen[-1].up, grade + 1)
+        self._thinned_to[number, grade + 1] = chosen[-1].id
+        lost.upto = max(lost.upto, last_of(chosen[-1].id))
+        lost.more = lost.more or self.bytes_of(number) > NEAR * self.rooms[number].max_bytes
+
+
+def _whole_spans(segments: list[Segment], grade: int, span: float) -> list[Segment]:
+    """The first of ``segments`` that are of one grade and one start, without those of the last span, which may not be
+    whole; with them when there is nothing before."""
+    chosen: list[Segment] = []
+    rows = 0
+    for segment in segments:
+        if (
+            segment.grade != grade
+            or segment.boot != segments[0].boot
+            or (chosen and rows + segment.n > THIN_ROWS[grade])
+        ):
+            break
+        chosen.append(segment)
+        rows += segment.n
+    last = bucket(chosen[-1].until, span) if chosen else 0
+    whole = len(chosen)
+    while whole and bucket(chosen[whole - 1].until, span) == last:
+        whole -= 1
+    return chosen[:whole] or chosen
+
+
+def _count_rows(columns: Columns, indexes: Sequence[int], reason: str, cursors: dict[str, int], lost: Lost) -> None:
+    """Count those of the rows that an uplink needs and does not have."""
+    for index in indexes:
+        seq, time = columns.seqs[index], columns.times[index]
+        names = columns.heads[index][4]
+        # Uplinks that have got a new name take over the rows of the old.
+        needing = [name for name in names if name in cursors] or list(cursors)
+        losers = [name for name in needing if seq > cursors[name]]
+        for name in losers:
+            lost.drops.add(name, reason, Drop(1, time, time))
+        if losers:
+            lost.reasons[reason] = lost.reasons.get(reason, 0) + 1
+
+
+def _count_lost_of(parts: list[tuple[Columns, int]], indexes: list[int], cursors: dict[str, int], lost: Lost) -> None:
+    """Rows that could not be thinned, by their number over all parts."""
+    wanted = set(indexes)
+    base = 0
+    for columns, _ in parts:
+        size = len(columns.seqs)
+        _count_rows(columns, [i for i in range(size) if base + i in wanted], FULL, cursors, lost)
+        base += size
+
+
+def _count_damaged(segment: Segment, cursors: dict[str, int], lost: Lost) -> None:
+    losers = [name for name, acked in cursors.items() if last_of(segment.id) > acked]
+    for name in losers:
+        lost.drops.add(name, DAMAGED, Drop(segment.n, segment.since, segment.until))
+    if losers:
+        lost.reasons[DAMAGED] = lost.reasons.get(DAMAGED, 0) + segment.n
