@@ -230,6 +230,10 @@ class Block:
         del self.places[index:], self.payloads[index:], self.times[index:], self.dones[index:]
         return rest
 
+    def has_after(self, seq: int) -> bool:
+        """Whether there are rows behind ``seq`` that are not settled."""
+        return any(payload is not None for payload in self.payloads[max(0, seq + 1 - self.first) :])
+
     def rows(self, after: int, limit: int, max_bytes: int, at_least: int) -> list[Row]:
         """Rows with ``seq > after``: at most ``limit`` and about ``max_bytes`` of payload, but ``at_least`` so many."""
         found: list[Row] = []

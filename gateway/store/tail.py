@@ -84,7 +84,8 @@ class Tail:
             rows = block.rows(after, limit - len(found), max_bytes, 0 if found else 1)
             max_bytes -= sum(len(row.payload) for row in rows)
             found += rows
-            if len(found) >= limit or max_bytes <= 0 or (rows and rows[-1].seq < block.last):
+            # Whatever did not fit is the next to be read: nothing behind it may come first.
+            if block.has_after(rows[-1].seq if rows else after):
                 break
         return found
 

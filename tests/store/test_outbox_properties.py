@@ -89,6 +89,19 @@ STEPS = st.lists(
 )
 
 
+def test_a_row_that_does_not_fit_is_not_passed_over() -> None:
+    tail = Tail(3000)
+    head = Head(0, 1, ("a",), "t", "gateway", 0, False)
+    first = 1
+    for size in (10, 100, 1):
+        block = Block(0, first, 1, 0)
+        tail.append(block)
+        block.add(head, bytes(size), 0.0, None)
+        first += 1
+    assert [row.seq for row in tail.read(0, 10, 20)] == [1]
+    assert [row.seq for row in tail.read(1, 10, 20)] == [2]
+
+
 @given(STEPS, st.integers(0, 3000), st.integers(0, 70), st.integers(1, 10), st.integers(0, 1000))
 def test_memory_holds_what_is_not_written_and_the_newest_of_the_rest(
     steps: list[Any], max_bytes: int, after: int, limit: int, read_bytes: int
