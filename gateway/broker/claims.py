@@ -27,11 +27,13 @@ PARKED: Final = 3
 BURIED: Final = 4
 STATES: Final = ("ready", "claimed", "waiting", "parked", "buried")
 
+NO_ALARM: Final = -1.0
+
 
 class Claim:
     """One message that is not settled.
 
-    due     monotonic: end of the wait, or of the time to work on it
+    due     monotonic: end of the wait, or of the time to work on it; NO_ALARM when neither runs
     owner   who has it, or had it last and may still acknowledge it
     reason  why it was given back last; ``cause`` why it is a dead letter
     """
@@ -44,7 +46,7 @@ class Claim:
         self.key = key
         self.deliveries = deliveries
         self.state = READY
-        self.due = 0.0
+        self.due = NO_ALARM
         self.owner: Consumer | None = None
         self.reason = ""
         self.cause = ""
@@ -164,4 +166,6 @@ class Claims:
         due = self.next_timer()
         if due is None or due > now:
             return None
-        return self.by_offset[heappop(self._timers)[1]]
+        claim = self.by_offset[heappop(self._timers)[1]]
+        claim.due = NO_ALARM  # it may stand there twice: claimed, given back and claimed again within one moment
+        return claim

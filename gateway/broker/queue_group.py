@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.broker.claims import BURIED, CLAIMED, READY, WAITING, Claim, Claims
+from gateway.broker.claims import BURIED, CLAIMED, NO_ALARM, READY, WAITING, Claim, Claims
 from gateway.broker.members import Members
 from gateway.broker.port import Done
 from gateway.broker.queue_port import (
@@ -300,6 +300,7 @@ class Group:
         self._members.take(claim.owner, claim.offset)
         claim.owner = None
         claim.state = BURIED
+        claim.due = NO_ALARM
         claim.cause, claim.reason = cause, reason
         dead = queue.dead
         if dead is None:

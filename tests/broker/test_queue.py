@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from broker.queue_bench import Bench, Taker, props_of
@@ -212,6 +214,24 @@ def test_a_message_delivered_too_often_is_a_dead_letter() -> None:
     assert [n for _, n in taker.got] == [1, 2, 3]
     assert queue.dead is not None
     assert (queue.depth, queue.dead.depth, len(group.claims)) == (0, 1, 0)
+
+
+def test_a_message_claimed_twice_in_one_moment_is_one_dead_letter() -> None:
+    """Both alarms are due at once, and the dead letter is not stored at once."""
+    bench = Bench()
+    queue = bench.queue(max_deliveries=2, ack_timeout=30.0)
+    first, second = Taker("a"), Taker("b")
+    group = bench.join(queue, first)
+    bench.put(queue)
+    bench.join(queue, second)
+    group.leave(first)
+    assert second.got == [(1, 2)]
+    buried: list[Any] = []
+    bench.shelf.bury = lambda *call: buried.append(call)  # type: ignore[method-assign]
+    bench.pass_time(queue, 60)
+    assert len(buried) == 1
+    group.next_timer()
+    assert queue.holders(1)[group.id]["state"] == "buried"
 
 
 def test_a_message_that_kills_its_consumers_is_a_dead_letter() -> None:
