@@ -136,6 +136,11 @@ class Publisher:
         self._payloads[self._client.publish(topic, payload, qos=1).mid] = payload
 
     @property
+    def unanswered(self) -> int:
+        """Messages that were not acknowledged."""
+        return len(self._payloads) - len(self._acknowledged)
+
+    @property
     def acknowledged(self) -> list[bytes]:
         """Payloads that the broker has answered for, in the order of the answers."""
         # An answer can be here before ``publish`` has returned the number that it is for.
