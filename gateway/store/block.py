@@ -66,11 +66,12 @@ class Block:
     needs        each ``need`` among the heads
     stamps       (index, moment): the row and those behind it came then or later
     written      whether the commit is over, well or not
+    is_held      a read met a row that must be written first
     """
 
     __slots__ = (
-        "boot", "bytes", "dones", "extras", "first", "heads", "kept", "marks", "needs", "payloads", "places", "stamps",
-        "times", "transaction", "up", "written",
+        "boot", "bytes", "dones", "extras", "first", "heads", "is_held", "kept", "marks", "needs", "payloads", "places",
+        "stamps", "times", "transaction", "up", "written",
     )  # fmt: skip
 
     def __init__(self, transaction: int, first: int, boot: int, up: int) -> None:
@@ -90,6 +91,7 @@ class Block:
         self.needs: set[int] = set()
         self.stamps: list[tuple[int, float]] = []
         self.written = False
+        self.is_held = False
 
     @property
     def last(self) -> int:
@@ -167,7 +169,7 @@ class Block:
 
     def rest(self, now: float, patience: float, lingers: list[float]) -> float:
         """Seconds that the rows which are not settled may still wait, all of them: awaited ones ``patience``, others
-        what ``lingers`` says of their class."""
+        what ``lingers`` says of their class. Awaited ones of QoS 2 may not wait at all."""
         rest = float("inf")
         seen: set[tuple[int, bool]] = set()
         for index, payload in enumerate(self.payloads):
@@ -177,7 +179,10 @@ class Block:
             if (place, is_awaited) in seen:  # the first of its kind has waited longest
                 continue
             seen.add((place, is_awaited))
-            most = patience if is_awaited else lingers[self.heads[place].room]
+            if not is_awaited:
+                most = lingers[self.heads[place].room]
+            else:
+                most = patience if self.heads[place].qos < 2 else 0.0
             rest = min(rest, self.since(index) + most - now)
         return rest
 
@@ -235,7 +240,11 @@ class Block:
         return any(payload is not None for payload in self.payloads[max(0, seq + 1 - self.first) :])
 
     def rows(self, after: int, limit: int, max_bytes: int, at_least: int) -> list[Row]:
-        """Rows with ``seq > after``: at most ``limit`` and about ``max_bytes`` of payload, but ``at_least`` so many."""
+        """Rows with ``seq > after``: at most ``limit`` and about ``max_bytes`` of payload, but ``at_least`` so many.
+
+        What was published with QoS 2 is not read before it is written, nor what is behind it: after a crash its
+        publisher would send it again, and it would be another row.
+        """
         found: list[Row] = []
         room = max_bytes
         for index in range(max(0, after + 1 - self.first), len(self.payloads)):
@@ -246,6 +255,9 @@ class Block:
             if len(found) >= limit or (room < 0 and len(found) >= at_least):
                 break
             head = self.heads[self.places[index]]
+            if head.qos == 2 and not self.written and self.dones[index] is not None:
+                self.is_held = True
+                break
             expires: float | None = None
             props: Properties = ()
             extra = self.extras.get(index)

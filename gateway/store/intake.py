@@ -33,6 +33,9 @@ Announce = Callable[[int, int, float], None]
 AWAITED: Final = -1.0
 """How long a row may wait when its publisher waits for it: as short as the window allows."""
 
+EXACTLY_ONCE: Final = -2.0
+"""The same with QoS 2: no uplink can have it before it is written, see ``Block.rows``."""
+
 
 class Intake:
     """See the module's docstring.
@@ -79,7 +82,10 @@ class Intake:
 
     def add(self, head: Head, payload: bytes, time: float, done: Done | None, size: int) -> Block:
         """A row of ``size`` bytes at the end of the gathering block. Raises GatewayError when it cannot be kept."""
-        within = self.lingers[head.room] if done is None else AWAITED
+        if done is None:
+            within = self.lingers[head.room]
+        else:
+            within = AWAITED if head.qos < 2 else EXACTLY_ONCE
         block = self.block
         if block.transaction != self.database.transaction:
             block = self._begin(size, within)

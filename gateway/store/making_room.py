@@ -62,15 +62,14 @@ class Segment(NamedTuple):
 
 
 class Lost:
-    """What making room has cost: rows by reason, the same by uplink, and rows that are part of others. ``upto``: the
-    last of the rows that are not what they were."""
+    """What making room has cost: rows by reason, the same by uplink, and rows that are part of others."""
 
-    __slots__ = ("drops", "more", "reasons", "thinned", "upto")
+    __slots__ = ("drops", "more", "reasons", "thinned")
 
     def __init__(self) -> None:
         self.reasons: dict[str, int] = {}
         self.drops = Drops()
-        self.thinned = self.upto = 0
+        self.thinned = 0
         self.more = False
 
     def books(self) -> Iterator[tuple[str, int]]:
@@ -165,7 +164,9 @@ class RoomMaker:
         ]
 
     def delete(self, connection: sqlite3.Connection, room: int, segments: Sequence[Segment]) -> None:
-        """Delete segments that lie next to each other."""
+        """Delete segments that lie next to each other, if there are any."""
+        if not segments:
+            return
         connection.execute(SQL["segment_delete"], {"first": segments[0].id, "last": segments[-1].id})
         for segment in segments:
             self._bytes[room, segment.grade] -= segment.size
@@ -183,45 +184,73 @@ class RoomMaker:
 
     # Bounds
 
-    def make_room(self, connection: sqlite3.Connection, cursors: dict[str, int], handed: int) -> Lost:
-        """Keep the bounds of every class. ``handed``: rows up to here are on their way and are not thinned."""
+    def make_room(
+        self, connection: sqlite3.Connection, cursors: dict[str, int], handed: dict[str, int], floor: int
+    ) -> Lost:
+        """Keep the bounds of every class, but for rows that are in memory, from ``floor`` on, or on their way.
+
+        A row is on its way to an uplink between its cursor and what was ``handed`` to it. Counted as lost it might
+        still arrive.
+        """
         lost = Lost()
         if self.damaged:
-            self._drop_damaged(connection, cursors, lost)
+            self._drop_damaged(connection, cursors, floor, lost)
+        ways = [(acked, handed.get(name, 0)) for name, acked in cursors.items()]
         for number, room in enumerate(self.rooms):
             if room.thins and self.bytes_of(number) > NEAR * room.max_bytes:
-                self._thin_oldest(connection, number, room, cursors, handed, lost)
-            self._drop_oldest(connection, number, room, cursors, lost)
+                self._thin_oldest(
+                    connection, number, room, cursors, max((max(way) for way in ways), default=0), floor, lost
+                )
+            self._drop_oldest(connection, number, room, cursors, ways, floor, lost)
         return lost
 
     def _drop_oldest(
-        self, connection: sqlite3.Connection, number: int, room: Room, cursors: dict[str, int], lost: Lost
+        self,
+        connection: sqlite3.Connection,
+        number: int,
+        room: Room,
+        cursors: dict[str, int],
+        ways: list[tuple[int, int]],
+        floor: int,
+        lost: Lost,
     ) -> None:
-        size, rows = self.bytes_of(number), self._rows[number]
-        most_rows = rows if room.max_rows is None else room.max_rows
-        going: list[Segment] = []
+        left, left_rows = self.bytes_of(number), self._rows[number]
+        most_rows = left_rows if room.max_rows is None else room.max_rows
+
+        def why(segment: Segment) -> str | None:
+            if left > room.max_bytes or left_rows > most_rows:
+                return FULL
+            return EXPIRED if (self._boots.age(segment.boot, segment.up) or 0.0) > room.max_age else None
+
         # A first look at one: in most transactions nothing has to go.
-        for limit in (1, DROP_SEGMENTS):
-            going.clear()
-            left, left_rows = size, rows
-            found = self.oldest(connection, number, limit)
-            for segment in found:
-                if left > room.max_bytes or left_rows > most_rows:
-                    reason = FULL
-                elif (self._boots.age(segment.boot, segment.up) or 0.0) > room.max_age:
-                    reason = EXPIRED
-                else:
-                    break
-                if limit > 1:
-                    self._count(connection, segment, reason, cursors, lost)
-                going.append(segment)
-                left -= segment.size
-                left_rows -= segment.n
-            if not going:
-                return
+        if not any(why(segment) for segment in self.oldest(connection, number, 1, upto=floor - 1)):
+            return
+        dropped = 0
+        going: list[Segment] = []
+        for segment in self._from_oldest(connection, number, floor):
+            reason = why(segment)
+            if reason is None:
+                break
+            if dropped == DROP_SEGMENTS:
+                lost.more = True
+                break
+            if any(segment.first <= to and last_of(segment.id) > acked for acked, to in ways):
+                self.delete(connection, number, going)
+                going = []
+                continue
+            self._count(connection, segment, reason, cursors, lost)
+            going.append(segment)
+            dropped += 1
+            left -= segment.size
+            left_rows -= segment.n
         self.delete(connection, number, going)
-        lost.upto = max(lost.upto, last_of(going[-1].id))
-        lost.more = lost.more or len(going) == DROP_SEGMENTS
+
+    def _from_oldest(self, connection: sqlite3.Connection, room: int, floor: int) -> Iterator[Segment]:
+        """Segments of a class that are not in memory."""
+        after = 0
+        while found := self.oldest(connection, room, DROP_SEGMENTS, after, floor - 1):
+            yield from found
+            after = found[-1].id
 
     def _count(
         self, connection: sqlite3.Connection, segment: Segment, reason: str, cursors: dict[str, int], lost: Lost
@@ -232,9 +261,9 @@ class RoomMaker:
             return
         _count_rows(columns, range(len(columns.seqs)), reason, cursors, lost)
 
-    def _drop_damaged(self, connection: sqlite3.Connection, cursors: dict[str, int], lost: Lost) -> None:
-        while self.damaged:
-            key = self.damaged.pop()
+    def _drop_damaged(self, connection: sqlite3.Connection, cursors: dict[str, int], floor: int, lost: Lost) -> None:
+        for key in [key for key in self.damaged if last_of(key) < floor]:
+            self.damaged.discard(key)
             room = next(number for number in reversed(range(len(ROOMS))) if key >= key_of(number, 0))
             for segment in self.oldest(connection, room, 1, key - 1):
                 if segment.id == key:
@@ -244,20 +273,34 @@ class RoomMaker:
     # Thinning
 
     def _thin_oldest(
-        self, connection: sqlite3.Connection, number: int, room: Room, cursors: dict[str, int], handed: int, lost: Lost
+        self,
+        connection: sqlite3.Connection,
+        number: int,
+        room: Room,
+        cursors: dict[str, int],
+        handed: int,
+        floor: int,
+        lost: Lost,
     ) -> None:
         for grade in (0, 1):
             if self._bytes[number, grade] > RAW_SHARE * room.max_bytes:
-                self._thin(connection, number, grade, cursors, handed, lost)
+                self._thin(connection, number, grade, cursors, handed, floor, lost)
                 return
 
     def _thin(
-        self, connection: sqlite3.Connection, number: int, grade: int, cursors: dict[str, int], handed: int, lost: Lost
+        self,
+        connection: sqlite3.Connection,
+        number: int,
+        grade: int,
+        cursors: dict[str, int],
+        handed: int,
+        floor: int,
+        lost: Lost,
     ) -> None:
         span = SPANS[grade + 1]
         after = max((self._thinned_to.get((number, higher), 0) for higher in range(grade + 1, len(SPANS))), default=0)
         after = max(after, key_of(number, handed))
-        there = self.oldest(connection, number, THIN_SEGMENTS, after)
+        there = self.oldest(connection, number, THIN_SEGMENTS, after, floor - 1)
         chosen = _whole_spans([segment for segment in there if segment.first > handed], grade, span)
         if not chosen:
             return
@@ -276,7 +319,6 @@ class RoomMaker:
         if thinned.columns is not None:
             self.add(connection, number, pack(thinned.columns, always=True), chosen[-1].boot, chosen[-1].up, grade + 1)
         self._thinned_to[number, grade + 1] = chosen[-1].id
-        lost.upto = max(lost.upto, last_of(chosen[-1].id))
         lost.more = lost.more or self.bytes_of(number) > NEAR * self.rooms[number].max_bytes
 
 

@@ -39,7 +39,7 @@ from gateway.store.promptness import PATIENCE, Promptness
 from gateway.store.reader import Reader
 from gateway.store.rooms import TELEMETRY, Room
 from gateway.store.routes import needs_of
-from gateway.store.tail import TAIL_BYTES, Tail
+from gateway.store.tail import Tail
 
 LINGER: Final = 1.0
 """Seconds that a message nobody waits for (QoS 0) may wait for others: fewer, larger commits wear a card less."""
@@ -102,14 +102,15 @@ class Outbox(Subscriber):
         loaded = await self._database.commit(partial(self._table.load, uplinks=self._uplinks))
         self._drops = loaded.drops
         self._books.totals = loaded.tallies
+        self._tail.bound(self.rooms)
         self._intake.block = Block(0, loaded.last + 1, boots.number, 0)
-        self._table.handed = max((acked for acked, _ in loaded.cursors.values()), default=0)
         self._take_up(loaded)
 
     async def change(self, uplinks: Collection[str], rooms: Sequence[Room]) -> None:
         """Other settings. Readers of uplinks that stay keep working; others must not be used any more. Topics must be
         asked for anew: ``Broker.forget``."""
         self.rooms = self._table.rooms = rooms
+        self._tail.bound(rooms)
         self._uplinks = tuple(uplinks)
         # Positions not stored yet go first, in the same transaction.
         self._join().must = True
@@ -123,11 +124,8 @@ class Outbox(Subscriber):
         }
         self._bits = {name: 1 << number for number, name in enumerate(self._readers)}
         self._kept = dict(loaded.cursors)
-        self._stored_to = max(self._stored_to, loaded.last)
+        self._stored_to, self._waiting = max(self._stored_to, loaded.last), loaded.waiting
         self._drops.keep_only(self._readers)
-        self._waiting = loaded.waiting
-        # What makes room begins with the oldest, and must not meet what is in memory.
-        self._tail.max_bytes = min(TAIL_BYTES, *(room.max_bytes // 8 for room in self.rooms))
         self._intake.instant = [room.interval is not None for room in self.rooms]
         self._intake.lingers = [self._linger if room.interval is None else room.interval for room in self.rooms]
         self._intake.largest = [room.max_bytes for room in self.rooms]
@@ -203,6 +201,7 @@ class Outbox(Subscriber):
 
         Not when they are so many that they would fill it.
         """
+        changes.floor = self._tail.floor(self._table.boots.up())
         block = changes.block
         if block is None or not 0 < block.kept <= LEAVE_ROWS or block.bytes > LEAVE_BYTES or not self._table.lazy:
             return None
@@ -223,7 +222,9 @@ class Outbox(Subscriber):
         self._batch.join(size, self._within(within), rows)
 
     def _within(self, within: float) -> float | None:
-        return within if within != AWAITED else PATIENCE if self._promptness.is_prompt else None
+        if within == AWAITED and self._promptness.is_prompt:
+            return PATIENCE
+        return within if within >= 0 else None
 
     def _rouse(self) -> None:
         self._intake.block.stamp(self._clock.now())
@@ -254,6 +255,8 @@ class Outbox(Subscriber):
                 self._put_off(changes)
         if block is not None:
             self._tail.written(block)
+            if block.is_held:
+                self._wake_readers()
         self._tail.forget(self._slowest())
         answer(iter(waiters), error)
 
@@ -263,7 +266,6 @@ class Outbox(Subscriber):
         for name, position in changes.cursors.items():
             if name in self._kept:
                 self._kept[name] = position
-        self._tail.drop(applied.upto)
         if applied.drops is not None:
             self._drops.merge(applied.drops)
         for reason, n in applied.lost.items():
@@ -314,7 +316,7 @@ class Outbox(Subscriber):
         """The view of one uplink. Raises KeyError when the settings do not name it."""
         return self._readers[uplink]
 
-    async def read(self, after: int, limit: int, max_bytes: int) -> list[Row]:
+    async def read(self, uplink: str, after: int, limit: int, max_bytes: int) -> list[Row]:
         """As ``OutboxReader.read``; for the readers."""
         while True:
             first = self._tail.first
@@ -323,15 +325,13 @@ class Outbox(Subscriber):
             if first is not None and after + 1 >= min(first, self._stored_to + 1):
                 rows = self._tail.read(after, limit, max_bytes)
                 if rows:
-                    self._table.handed = max(self._table.handed, rows[-1].seq)
+                    self._table.hand(uplink, rows[-1].seq)
                 return rows
             # All rows before ``first`` are committed; what is there of them comes before what is in memory.
-            select = partial(self._table.read, after=after, limit=limit, max_bytes=max_bytes)
+            select = partial(self._table.read, uplink=uplink, after=after, limit=limit, max_bytes=max_bytes)
             rows = await self._database.read(select)
-            if rows:
+            if rows or first is None:
                 return rows
-            if first is None:
-                return []
             after = max(after, first - 1)
 
     def keep_position(self, uplink: str, acked: int, sent: int) -> None:

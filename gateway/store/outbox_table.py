@@ -23,7 +23,7 @@ from gateway.store.drops import Drops, load_drops
 from gateway.store.errors import StoreError
 from gateway.store.making_room import Lost, RoomMaker
 from gateway.store.old_rows import convert
-from gateway.store.rooms import ROOMS, Room, key_range
+from gateway.store.rooms import LAST, ROOMS, Room, key_range
 from gateway.store.segment import MAX_ROWS, Packed, pack_columns, unpack
 from gateway.store.sql import SQL
 from gateway.store.tail import take
@@ -48,14 +48,16 @@ class Changes:
     must     there is something beside rows that must be written
     cursors  (acked, sent) by uplink
     tallies  added to the books
+    floor    rows from here on are in memory, and are not dropped or thinned
     """
 
-    __slots__ = ("block", "cursors", "drops", "must", "tallies")
+    __slots__ = ("block", "cursors", "drops", "floor", "must", "tallies")
 
     def __init__(self, cursors: dict[str, tuple[int, int]], tallies: dict[str, int]) -> None:
         self.block: Block | None = None
         self.must = False
         self.cursors = cursors
+        self.floor = LAST
         self.drops = Drops()
         self.tallies = tallies
 
@@ -74,7 +76,6 @@ class Applied(NamedTuple):
 
     written  False when there was nothing that must be: rows, books and positions are still to be kept
     last     the newest number in the table
-    upto     rows up to here may have been dropped or thinned
     lost     rows by reason that somebody will never get, and ``drops`` the same by uplink
     thinned  rows that became part of others
     more     there is more to delete
@@ -82,7 +83,6 @@ class Applied(NamedTuple):
 
     written: bool
     last: int = 0
-    upto: int = 0
     lost: Mapping[str, int] = MappingProxyType({})
     drops: Drops | None = None
     thinned: int = 0
@@ -103,7 +103,8 @@ class Loaded(NamedTuple):
 class OutboxTable:
     """The tables ``outbox*`` and ``tally``, and the bounds of what they hold. ``rooms``: see ``making_room``.
 
-    handed  rows up to here have been given to an uplink, and must not be thinned; set from both threads, only upwards
+    handed  rows up to here have been given to an uplink: what it has not acknowledged of them is on its way, and is
+            not dropped; set from both threads, only upwards
     lazy    False: whatever there is must be written, the end is near
     stale   set by the loop when a commit has failed: what is remembered of the tables does not hold
     """
@@ -111,7 +112,7 @@ class OutboxTable:
     def __init__(self, boots: Boots, rooms: Sequence[Room]) -> None:
         self.boots = boots
         self.maker = RoomMaker(boots, rooms)
-        self.handed = 0
+        self.handed: dict[str, int] = {}
         self.lazy = True
         self.stale = True
         self._written_at = boots.up()
@@ -142,13 +143,13 @@ class OutboxTable:
         found = connection.execute(SQL["cursor_all"]).fetchall()
         cursors = {uplink: acked for uplink, acked, _ in found if uplink != NOBODY}
         changes.drops.save(connection)
-        lost = self.maker.make_room(connection, cursors, self.handed)
+        lost = self.maker.make_room(connection, cursors, self.handed, changes.floor)
         lost.drops.save(connection)
         more = self._trim(connection, cursors, idle=not kept)
         self._book(connection, changes, block, lost)
         self._written_at = up
         return Applied(
-            True, self._last, lost.upto, lost.reasons, lost.drops, lost.thinned, self._waiting(connection, cursors),
+            True, self._last, lost.reasons, lost.drops, lost.thinned, self._waiting(connection, cursors),
             more or lost.more,
         )  # fmt: skip
 
@@ -232,13 +233,17 @@ class OutboxTable:
         _, _, boot, up = min(firsts, key=lambda one: one[1])
         return Waiting(self.maker.bytes, self.maker.rows, boot, up)
 
-    def read(self, connection: sqlite3.Connection, after: int, limit: int, max_bytes: int) -> list[Row]:
+    def read(self, connection: sqlite3.Connection, uplink: str, after: int, limit: int, max_bytes: int) -> list[Row]:
         """As ``OutboxReader.read``, of what is committed. What is damaged is left out, and dropped by the next
         transaction."""
         rows = look(connection, after, limit, max_bytes, self.maker.damaged)
         if rows:
-            self.handed = max(self.handed, rows[-1].seq)
+            self.hand(uplink, rows[-1].seq)
         return rows
+
+    def hand(self, uplink: str, seq: int) -> None:
+        """Rows up to ``seq`` are given to an uplink."""
+        self.handed[uplink] = max(self.handed.get(uplink, 0), seq)
 
 
 def look(

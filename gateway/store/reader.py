@@ -15,8 +15,8 @@ from gateway.outbound import Row
 class Shelf(Protocol):
     """What a reader needs of the outbox."""
 
-    async def read(self, after: int, limit: int, max_bytes: int) -> list[Row]:
-        """Rows behind ``after``."""
+    async def read(self, uplink: str, after: int, limit: int, max_bytes: int) -> list[Row]:
+        """Rows behind ``after``, which are on their way from then on."""
 
     def keep_position(self, uplink: str, acked: int, sent: int) -> None:
         """Store it with the next commit, within a second."""
@@ -42,7 +42,7 @@ class Reader:
 
     async def read(self, after: int, limit: int, max_bytes: int) -> list[Row]:
         """Rows with ``seq > after``. Raises sqlite3.Error when the database cannot be read."""
-        rows = await self._shelf.read(after, limit, max_bytes)
+        rows = await self._shelf.read(self.name, after, limit, max_bytes)
         if rows:
             self._handed = max(self._handed, rows[-1].seq)
             self._limit = limit

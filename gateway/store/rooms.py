@@ -15,6 +15,9 @@ TELEMETRY: Final = 0
 KEY_BITS: Final = 56
 """A segment's key is its class, then the number of its last row in so many bits."""
 
+LAST: Final = (1 << KEY_BITS) - 1
+"""No row has a higher number."""
+
 SHARES: Final = (None, 1 / 8, 1 / 32, 1 / 32)
 """What a class gets of the whole when the settings do not say; telemetry gets the rest."""
 
@@ -90,4 +93,4 @@ def key_of(room: int, last: int) -> int:
 
 def last_of(key: int) -> int:
     """The number of the last row of the segment with this key."""
-    return key & ((1 << KEY_BITS) - 1)
+    return key & LAST

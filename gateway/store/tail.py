@@ -1,5 +1,7 @@
 """The newest rows in memory: what is not committed yet, and behind it as much as there is room for.
 
+What is here is never dropped or thinned (``Changes.floor``): it leaves memory first.
+
 An uplink that keeps up reads from here only, before a row is on the disk, and what it has acknowledged by then is
 never written. Rows that have left memory are in the table, and everything before the oldest block here is committed.
 """
@@ -7,12 +9,14 @@ never written. Rows that have left memory are in the table, and everything befor
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
+from math import inf
 from typing import Final
 
 from gateway.outbound import Row
 from gateway.store.block import Block
+from gateway.store.rooms import LAST, Room
 
 TAIL_BYTES: Final = 1 << 20
 
@@ -30,14 +34,23 @@ def take(rows: Iterable[Row], limit: int, max_bytes: int) -> list[Row]:
 
 
 class Tail:
-    """Blocks in order; the last one may still be filled. ``max_bytes``: of those that are written."""
+    """Blocks in order; the last one may still be filled. ``max_bytes``, ``max_rows``, ``max_age`` (seconds): of those
+    that are written."""
 
-    __slots__ = ("_blocks", "_bytes", "max_bytes")
+    __slots__ = ("_blocks", "_bytes", "_rows", "max_age", "max_bytes", "max_rows")
 
     def __init__(self, max_bytes: int = TAIL_BYTES) -> None:
         self.max_bytes = max_bytes
+        self.max_rows: float = inf
+        self.max_age: float = inf
         self._blocks: deque[Block] = deque()
-        self._bytes = 0  # of written blocks
+        self._bytes = self._rows = 0  # of written blocks
+
+    def bound(self, rooms: Sequence[Room]) -> None:
+        """Hold so little that it matters to the bounds of no class."""
+        self.max_bytes = min(TAIL_BYTES, *(room.max_bytes // 8 for room in rooms))
+        self.max_rows = min(inf if room.max_rows is None else room.max_rows // 8 for room in rooms)
+        self.max_age = min(room.max_age for room in rooms)
 
     def append(self, block: Block) -> None:
         """A block that begins to gather."""
@@ -47,18 +60,21 @@ class Tail:
         """The block's commit is over: it may be forgotten when there is no room."""
         block.written = True
         self._bytes += block.bytes
-        while self._bytes > self.max_bytes and self._blocks[0].written:
-            self._forget_first()
+        self._rows += block.count
+        self._keep_bounds()
 
     def forget(self, seq: int) -> None:
         """Rows up to ``seq`` have left the table, or nobody needs them any more."""
         while self._blocks and self._blocks[0].written and self._blocks[0].last <= seq:
             self._forget_first()
 
-    def drop(self, seq: int) -> None:
-        """Rows up to ``seq`` are not what they were: where they are is the table."""
-        while self._blocks and self._blocks[0].written and self._blocks[0].first <= seq:
+    def floor(self, up: int) -> int:
+        """From which number on rows are in memory, now that ``up`` seconds have passed since this start: what is
+        older than a class may be has left it."""
+        self._keep_bounds()
+        while self._blocks and self._blocks[0].written and up - self._blocks[0].up > self.max_age:
             self._forget_first()
+        return self._blocks[0].first if self._blocks else LAST
 
     @property
     def first(self) -> int | None:
@@ -89,5 +105,11 @@ class Tail:
                 break
         return found
 
+    def _keep_bounds(self) -> None:
+        while (self._bytes > self.max_bytes or self._rows > self.max_rows) and self._blocks[0].written:
+            self._forget_first()
+
     def _forget_first(self) -> None:
-        self._bytes -= self._blocks.popleft().bytes
+        block = self._blocks.popleft()
+        self._bytes -= block.bytes
+        self._rows -= block.count

@@ -41,6 +41,33 @@ def test_a_row_is_read_before_it_is_committed_and_acknowledged_instead_of_writte
     run(body)
 
 
+def test_exactly_once_is_not_read_before_it_is_written(bench: Bench) -> None:
+    """After kill -9 its publisher sends it again: if an uplink had it, it would have it twice."""
+
+    async def body() -> None:
+        async with bench.outbox("cloud") as (outbox, database):
+            reader = outbox.reader("cloud")
+            wakes: list[int] = []
+            reader.wake(lambda: wakes.append(1))
+            answers: list[Any] = []
+            once = Message("t", b"2", qos=2, source="client:a")
+            for one in (message(1), once, message(3)):
+                assert outbox.deliver(one, answers.append)
+            assert [row.seq for row in await reader.read(0, 10, 1000)] == [1]
+            assert await reader.read(1, 10, 1000) == []
+            reader.acknowledge(1)
+            wakes.clear()
+            await settle(database)
+            assert answers == [None] * 3
+            assert bench.numbers() == [2, 3]
+            assert wakes
+            assert [row.seq for row in await reader.read(1, 10, 1000)] == [2, 3]
+            assert outbox.deliver(once, None)  # a rule's: nobody would send it again
+            assert [row.seq for row in await reader.read(3, 10, 1000)] == [4]
+
+    run(body)
+
+
 def test_without_a_row_to_write_nothing_is_written_but_the_books_once_in_a_while(bench: Bench) -> None:
     async def body() -> None:
         async with bench.outbox("cloud") as (outbox, database):

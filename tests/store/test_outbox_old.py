@@ -82,7 +82,8 @@ def test_a_stop_in_the_middle_loses_nothing(bench: Bench, monkeypatch: pytest.Mo
 
     async def body() -> None:
         async with bench.outbox("cloud") as (outbox, database):
-            first = await database.read(partial(outbox._table.read, after=0, limit=1000, max_bytes=10**6))
+            read = partial(outbox._table.read, uplink="cloud", after=0, limit=1000, max_bytes=10**6)
+            first = await database.read(read)
             assert [row.seq for row in first] == list(range(FIRST, LAST + 1))
 
     run(begun)

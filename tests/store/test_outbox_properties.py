@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.message import Message
@@ -148,6 +148,7 @@ STEP = st.one_of(
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(STEP, max_size=25), st.integers(1, 30))
+@example([("store", 1), ("store", 1), ("commit", 0), ("ack a", 1)], 1)
 def test_every_row_reaches_each_uplink_in_order_or_is_counted_as_lost(steps: list[Any], most: int) -> None:
     """The model: each uplink reads, and acknowledges what it has read, in pieces. Whatever was acknowledged to a
     publisher has been acknowledged by both uplinks, waits for them, or was dropped and counted."""
