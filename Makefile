@@ -11,8 +11,9 @@ ROUNDS ?= 20
 SEED ?= 0
 CUTS ?= 100
 OUTAGE ?= 30
+PROPERTIES = $(shell grep -lrE "@given|stateful" tests --include='test_*.py')
 
-.PHONY: help venv peers demo test check fast lint format types crash powercut diskfull bench offline compiled test-compiled sample clean py313
+.PHONY: help venv peers demo test check fast lint format types search crash powercut diskfull bench offline compiled test-compiled sample clean py313
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -46,6 +47,9 @@ types: $(stamp) ## mypy --strict
 
 peers: $(stamp) ## programs of other people for the slow tests: mosquitto, libmodbus, mqtt.js ...
 	@.ci/peers
+
+search: $(stamp) ## look for counterexamples of properties: other examples each time, and many
+	@HYPOTHESIS_PROFILE=search $(bin)/pytest -q $(PROPERTIES)
 
 crash: peers ## kill -9 the gateway ROUNDS times (20) under every kind of load; SEED repeats a run
 	@PYTHONPATH=tests $(bin)/python -m e2e.crash.rounds --rounds $(ROUNDS) --seed $(SEED)
