@@ -145,7 +145,7 @@ class Broker:
                 keeper.deliver(message, None)
             for receiver in receivers:
                 receiver.deliver(message, None)
-        elif len(receivers) == 1:
+        elif len(receivers) == 1 and keeper is None:
             if not receivers[0].deliver(message, done):
                 done(None)
         else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from gateway.broker.broker import Broker
 from gateway.broker.port import Done, Subscriber
 from gateway.errors import Refused
@@ -70,6 +72,25 @@ def test_first_error_of_a_keeper_reaches_the_publisher() -> None:
     two.waiting[0](error)
     one.waiting[0](None)
     assert answers == [error]
+
+
+@pytest.mark.parametrize("subscribers", [0, 1, 2])
+def test_what_changes_the_retained_goes_to_their_keeper_however_many_subscribers(subscribers: int) -> None:
+    broker = Broker()
+    broker.keeper = retained = Keeper()
+    others = [Keeper() for _ in range(subscribers)]
+    for other in others:
+        broker.subscribe("a", other)
+    answers: list[BaseException | None] = []
+    for payload in (b"x", b""):
+        broker.publish(Message("a", payload, retain=True), answers.append)
+        for keeper in others:
+            keeper.waiting.pop()(None)
+        assert answers == []
+        retained.waiting.pop()(None)
+        assert answers.pop() is None
+    broker.publish(Message("a", b"y"), answers.append)
+    assert [message.payload for message in retained.got] == [b"x", b""]
 
 
 def test_every_subscriber_sees_the_cause_before_the_effect() -> None:
