@@ -16,14 +16,38 @@ def register(subparsers: Any) -> None:
     """Add the command."""
     parser = subparsers.add_parser("status", help="listeners, sessions, devices, rules, queues, outbox, uplinks, drops")
     parser.add_argument("--json", action="store_true", help="everything, as one JSON object")
+    parser.add_argument(
+        "--ready", action="store_true", help="only whether it does its work: exit 1 with the reasons if not"
+    )
     add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
+    """1 with ``--ready`` when something is not as it must be, else 0."""
     status = ask(state_of(args), "status")
+    if args.ready:
+        reasons = not_ready(status)
+        print(json.dumps({"ready": not reasons, "reasons": reasons}) if args.json else "\n".join(reasons) or "ready")
+        return int(bool(reasons))
     print(json.dumps(status, indent=2) if args.json else "\n".join(lines(status)))
     return 0
+
+
+def not_ready(status: dict[str, Any]) -> list[str]:
+    """Why clients do not get what they come for: a listener is not up, or nothing can be stored. A device or a cloud
+    that is away is no reason: the gateway is there for that."""
+    reasons = [
+        f"listener {name} is {listener['state']}{_why(listener)}"
+        for name, listener in status["listeners"].items()
+        if listener["state"] != "up"
+    ]
+    disk = status["store"]["disk"]
+    if disk["low"]:
+        reasons.append(f"the disk is full: {_mib(disk['free'])} free, the floor is {_mib(disk['floor'])}")
+    if disk["trouble"]:
+        reasons.append(f"the store cannot write: {disk['trouble']}")
+    return reasons
 
 
 def lines(status: dict[str, Any]) -> list[str]:

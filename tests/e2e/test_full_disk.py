@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import resource
 import sqlite3
@@ -63,6 +64,11 @@ def fill(path: Path) -> None:
 
 def alarms(gateway: GatewayProcess) -> list[str]:
     return [one["alarm"] for one in gateway.status()["alarms"]]
+
+
+def ready(gateway: GatewayProcess, ends: int = 0) -> Any:
+    """Why it says that it is not ready (regression 26)."""
+    return json.loads(gateway.command("status", "--ready", "--json", ends=ends))["reasons"]
 
 
 def outbox(state: Path) -> set[bytes]:
@@ -140,12 +146,14 @@ def test_a_limit_on_files_refuses_publishers_and_it_recovers(tmp_path: Path, clo
     store: Any = gateway.status()["store"]
     assert store["failed"] > 0
     assert store["disk"]["trouble"] == "disk I/O error"
+    assert ready(gateway, 1) == ["the store cannot write: disk I/O error"]
     client.tell("other/a", b"still")
     reader.wait_for("other/a", 5)
 
     limit(gateway, resource.RLIM_INFINITY)
     client.until_taken(b"after")
     wait_until(lambda: not alarms(gateway), 25, "the alarm is over")
+    assert ready(gateway) == []
     client.publish(TOPIC, b"last")
     wait_until(lambda: b"last" in client.acknowledged, 5, "it goes on")
     gateway.kill()

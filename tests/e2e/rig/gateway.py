@@ -115,10 +115,10 @@ class GatewayProcess:
         """Send it a signal."""
         os.kill(self.pid, number)
 
-    def command(self, *arguments: str) -> str:
-        """Output of ``gateway ARGUMENTS --state DIR``; it must succeed."""
+    def command(self, *arguments: str, ends: int = 0) -> str:
+        """Output of ``gateway ARGUMENTS --state DIR``, which must end with the exit code ``ends``."""
         done = run_command(*arguments, "--state", str(self.state))
-        assert done.returncode == 0, f"gateway {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}"
+        assert done.returncode == ends, f"gateway {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
 
     def status(self) -> Any:
