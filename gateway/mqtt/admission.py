@@ -29,6 +29,7 @@ from gateway.mqtt.reasons import (
     CLIENT_IDENTIFIER_NOT_VALID,
     NOT_AUTHORIZED,
     QUOTA_EXCEEDED,
+    SERVER_UNAVAILABLE,
 )
 from gateway.mqtt.subscribing import send_due, subscribe_to
 
@@ -116,6 +117,8 @@ def let_in(connection: Connection, connect: Connect, who: Identity, proof: Prope
     refusal = access.admit(who, server.clock.now, server.clock.time)
     if refusal is None and connect.will is not None:
         refusal = _will_refusal(connection, who, connect.will.topic)
+    if server.is_stopping:
+        refusal = Refused("the gateway is stopping", SERVER_UNAVAILABLE)
     if refusal is None and client_id not in server.sessions and len(server.sessions) >= server.limits.max_sessions:
         refusal = Refused("too many sessions", QUOTA_EXCEEDED)
     if refusal is not None:

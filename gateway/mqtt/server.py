@@ -43,6 +43,7 @@ class MqttServer:
     extras   what the settings switch on beside the protocol
     archive  mirrors what must outlive the process; None when nothing does
     queues   set by the shell: where ``$queue/``, ``$stream/`` and ``$dlq/`` lead
+    is_stopping  nobody is let in any more
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class MqttServer:
         self.metrics = metrics
         self.make_id = make_id
         self.express = True
+        self.is_stopping = False
         self.alarm: Alarm | None = None
         self._changes = 0
         self.clock = Turn()
@@ -206,10 +208,12 @@ class MqttServer:
             self.tracer.tick()
 
     def shutdown(self) -> None:
-        """The gateway stops: tell version 5 clients so; what becomes of their wills is in ``wills.py``.
+        """The gateway stops: tell version 5 clients so, and let nobody in; what becomes of their wills is in
+        ``wills.py``.
 
         Who has a will goes first, so that the others still see one that is sent.
         """
+        self.is_stopping = True
         self.wills.stop()
         for connection in sorted(self.connections, key=lambda one: one.will is None):
             connection.end(SERVER_SHUTTING_DOWN, "server shutting down")

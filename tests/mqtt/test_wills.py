@@ -14,7 +14,7 @@ from gateway.mqtt.properties import (
     SESSION_EXPIRY_INTERVAL,
     WILL_DELAY_INTERVAL,
 )
-from mqtt.pair import Keeper, World, publishes
+from mqtt.pair import Client, Keeper, World, publishes
 
 
 def test_will_is_sent_when_the_connection_breaks_3_1_2_8() -> None:
@@ -84,6 +84,16 @@ def test_shutdown_tells_v5_clients() -> None:
     world.server.shutdown()
     assert client.received() == [Disconnect(0x8B)]
     assert client.closed
+
+
+@pytest.mark.parametrize(("level", "code"), [(4, 3), (5, 0x88)])
+def test_nobody_is_let_in_while_it_stops(level: int, code: int) -> None:
+    world = World()
+    world.server.shutdown()
+    client = Client(world)
+    assert client.connect("late", level).reason == code
+    assert client.closed
+    assert world.server.sessions == {}
 
 
 def test_a_stop_of_the_server_publishes_every_will_3_1_2_8() -> None:
