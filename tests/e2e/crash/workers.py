@@ -47,6 +47,9 @@ class Book:
     entries: dict[int, Entry] = field(default_factory=dict)
     dead: dict[int, list[str]] = field(default_factory=dict)
     _front: dict[str, int] = field(default_factory=dict)
+    _passed: list[tuple[int, Series, int]] = field(default_factory=list)
+    """Offsets that no worker has ended when the next of their key came. Each must be a dead letter: the deliveries that
+    a kill has swallowed count too, and only the gateway knows them."""
     _out: dict[str, tuple[int, Worker]] = field(default_factory=dict)
 
     def delivered(self, worker: Worker, offset: int, series: Series, number: int, deliveries: int) -> None:
@@ -59,8 +62,8 @@ class Book:
             if before is not None:
                 if before.number >= number:
                     self.ledger.problem(f"{key} {number} came after {before.number}", series, number)
-                if not before.told and before.deliveries < MAX_DELIVERIES:
-                    self.ledger.problem(f"{key} {number} came before {before.number} was settled", series, number)
+                if not before.told:
+                    self._passed.append((self._front[key], series, number))
             self._front[key] = offset
         if (entry.series, entry.number) != (series, number):
             self.ledger.problem(f"offset {offset} was {entry.series.name} {entry.number}", series, number)
@@ -118,6 +121,9 @@ class Book:
                 self.ledger.problem("its reject was confirmed and it is no dead letter", series, number)
             elif not entry.told and not causes:
                 self.ledger.problem(f"delivered {entry.deliveries} times, not settled, not dead", series, number)
+        for offset, series, number in self._passed:
+            if self.dead.get(offset) != ["max_deliveries"]:
+                self.ledger.problem(f"came before offset {offset} was settled", series, number)
         for series, number in self.unsettled():
             self.ledger.problem("acknowledged, and no worker got it", series, number)
 
