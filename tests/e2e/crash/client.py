@@ -212,6 +212,8 @@ class Client:
             self.ledger.problem(f"{self.client_id}: DISCONNECT 0x{packet.reason:02X}")
 
     def _on_connack(self, packet: ConnAck) -> None:
+        if packet.reason == 0x88:  # server unavailable: it stops
+            return
         if packet.reason:
             self.ledger.problem(f"{self.client_id}: CONNACK 0x{packet.reason:02X}")
             return
