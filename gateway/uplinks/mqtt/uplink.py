@@ -36,8 +36,19 @@ from gateway.uplinks.base import OutboxReader, Row
 from gateway.uplinks.mqtt.answers import Answers
 from gateway.uplinks.mqtt.client import CloudClient, Welcome
 from gateway.uplinks.mqtt.config import MqttUplink
-from gateway.uplinks.mqtt.mapping import Received, Topics, incoming_message, is_loop, outgoing_properties
-from gateway.uplinks.mqtt.window import Slot, Window, packet_id
+from gateway.uplinks.mqtt.mapping import (
+    Received,
+    Topics,
+    incoming_message,
+    is_loop,
+    outgoing_properties,
+    with_expiry,
+)
+from gateway.uplinks.mqtt.window import Run, Slot, Window
+from gateway.uplinks.parcel import Parcel, single
+
+LAST: Final = (1 << 56) - 1
+"""No row has a higher number."""
 
 READ_ROWS: Final = 256
 READ_BYTES: Final = 256 * 1024
@@ -89,8 +100,8 @@ class MqttUplinkRunner:
         self._resume_at = 0.0
         # Set by the first run: before it, the store may not be open.
         self._window: Window | None = None
+        self._run = Run(0, 0)
         self._queue: deque[Row] = deque()
-        self._read_to = 0
         self._more = True
         self._commits = 0
         self._possibly_sent = 0
@@ -132,7 +143,7 @@ class MqttUplinkRunner:
             "state": self._state,
             "reason": self._reason(),
             "in_flight": window.in_flight if window is not None else 0,
-            "cursor": window.cursor if window is not None else self._reader.cursor,
+            "cursor": self._run.cursor if window is not None else self._reader.cursor,
             "sent": self._sent,
             "acked": self._acked,
             "refused": self._refused,
@@ -149,7 +160,7 @@ class MqttUplinkRunner:
             return "paused"
         if not len(window) and not self._queue and not self._more:
             return "caught_up"
-        if self._queue and not window.has_room(self._queue[0]):
+        if self._queue and not window.has_room(self._queue[0].seq, len(self._queue[0].payload)):
             return "window_full"
         return "moving"
 
@@ -157,8 +168,8 @@ class MqttUplinkRunner:
 
     def _begin(self) -> Window:
         if self._window is None:
-            self._window = Window(self._reader.cursor, self._config.window)
-            self._read_to = self._reader.cursor
+            self._window = Window(self._config.window)
+            self._run = Run(self._reader.cursor, LAST)
             self._possibly_sent = self._reader.possibly_sent
             self._reader.wake(self._on_rows)
         return self._window
@@ -214,11 +225,11 @@ class MqttUplinkRunner:
 
     async def _read(self) -> None:
         commits = self._commits
-        rows = await self._reader.read(self._read_to, READ_ROWS, READ_BYTES)
+        rows = await self._reader.read(self._run.read_to, READ_ROWS, READ_BYTES)
         # A commit while the read was under way may have added what it did not see.
         self._more = bool(rows) or self._commits != commits
         if rows:
-            self._read_to = rows[-1].seq
+            self._run.read_to = rows[-1].seq
             self._queue.extend(rows)
 
     def _on_rows(self) -> None:
@@ -233,40 +244,43 @@ class MqttUplinkRunner:
             self._send(client, window, slot)
 
     def _send_new(self, client: CloudClient, window: Window) -> None:
-        queue = self._queue
+        queue, run = self._queue, self._run
         while queue:
             row = queue[0]
-            if row.source == self._source or self._up_topic(row.topic) is None:
-                if window.skip(row.seq):
-                    self._reader.acknowledge(window.cursor)
-            elif window.has_room(row):
-                self._send(client, window, window.take(row, row.seq <= self._possibly_sent))
+            topic = None if row.source == self._source else self._up_topic(row.topic)
+            if topic is None:
+                if window.skip(run, row.seq):
+                    self._reader.acknowledge(run.cursor)
+            elif window.has_room(row.seq, len(row.payload)):
+                parcel = single(row, topic, outgoing_properties(row, self._gateway))
+                self._send(client, window, window.take(run, parcel, row.seq <= self._possibly_sent))
             else:
                 return
             queue.popleft()
 
     def _send(self, client: CloudClient, window: Window, slot: Slot) -> None:
-        row = slot.row
-        assert row is not None, "a settled row is never sent"
-        topic = self._up_topic(row.topic)
-        assert topic is not None, "a row without a topic at the cloud never enters the window"
-        time = self._clock.time()
-        if row.expires is not None and row.expires <= time:
-            self._give_up(window, slot, "expired")
-            return
-        props = outgoing_properties(row, self._gateway, time)
+        parcel = slot.parcel
+        assert parcel is not None, "a settled parcel is never sent"
+        props = parcel.props
+        expires = parcel.expires
+        if expires is not None:
+            left = expires - self._clock.time()
+            if left <= 0:
+                self._give_up(window, slot, "expired")
+                return
+            props = with_expiry(props, left)
         try:
-            size = client.publish(packet_id(row.seq), topic, row.payload, row.retain, props, slot.sent)
+            size = client.publish(slot.id, parcel.topic, parcel.payload, parcel.retain, props, slot.sent)
         except Refused as refused:
-            self._note(row, str(refused))
+            self._note(parcel, str(refused))
             self._give_up(window, slot, "too_large")
             return
         except ValueError as error:
-            self._note(row, f"it cannot be written as MQTT: {error}")
+            self._note(parcel, f"it cannot be written as MQTT: {error}")
             self._give_up(window, slot, "malformed")
             return
         window.start(slot)
-        self._sent += 1
+        self._sent += len(parcel.rows)
         self._bytes += size
         self._metrics.count("uplink_messages_out")
         self._metrics.count("uplink_bytes_out", size)
@@ -274,19 +288,19 @@ class MqttUplinkRunner:
     def _on_answer(self, identifier: int, reason: int) -> None:
         window = self._window
         slot = window.answered(identifier) if window is not None else None
-        if window is None or slot is None or slot.row is None:
+        if window is None or slot is None or slot.parcel is None:
             return
         if reason < 0x80:
-            self._acked += 1
+            self._acked += len(slot.parcel.rows)
             self._settle(window, slot)
         else:
-            self._on_refusal(window, slot, slot.row, reason)
+            self._on_refusal(window, slot, slot.parcel, reason)
         self._moved.set()
 
-    def _on_refusal(self, window: Window, slot: Slot, row: Row, reason: int) -> None:
+    def _on_refusal(self, window: Window, slot: Slot, parcel: Parcel, reason: int) -> None:
         self._refused += 1
         self._metrics.count("uplink_refused")
-        self._note(row, f"the broker refused it: {reason_text(reason)}")
+        self._note(parcel, f"the broker refused it: {reason_text(reason)}")
         window.wait(slot)
         if reason in PASSING and slot.tries < TRIES:
             pause = self._pauses[min(slot.tries, len(self._pauses)) - 1]
@@ -296,15 +310,17 @@ class MqttUplinkRunner:
             self._give_up(window, slot, "refused_" + name.replace(" ", "_"))
 
     def _give_up(self, window: Window, slot: Slot, reason: str) -> None:
-        if slot.row is not None:
-            self._reader.drop(slot.row, reason)
+        if slot.parcel is not None:
+            for row in slot.parcel.rows:
+                self._reader.drop(row, reason)
         self._settle(window, slot)
 
     def _settle(self, window: Window, slot: Slot) -> None:
         if window.settle(slot):
-            self._reader.acknowledge(window.cursor)
+            self._reader.acknowledge(slot.run.cursor)
 
-    def _note(self, row: Row, text: str) -> None:
+    def _note(self, parcel: Parcel, text: str) -> None:
+        row = parcel.rows[0]
         self._last_error = f"message {row.message_id} on {row.topic!r}: {text}"
 
     # Down.
