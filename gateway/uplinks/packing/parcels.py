@@ -38,8 +38,10 @@ class Packer:
         self._overhead = len(self.topic.encode()) + len(pack_properties(self.props, PUBLISH)) + _ADDED_LATER
 
     def parcels(self, entries: Sequence[Entry], maximum_packet: int) -> Iterator[Parcel]:
-        """At least one entry in parcels for a broker that takes packets of ``maximum_packet`` bytes at most. A row that is
-        larger alone comes alone: it is refused where messages that are not packed are."""
+        """At least one entry in parcels for a broker that takes packets of ``maximum_packet`` bytes at most.
+
+        A row that is larger alone comes alone: it is refused where messages that are not packed are.
+        """
         limit = max(maximum_packet - self._overhead, 1)
         for packed in pack(entries, self._batch.format, self._batch.compress, limit):
             rows = tuple([entry.row for entry in packed.entries])
