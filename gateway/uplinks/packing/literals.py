@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 import struct
 from array import array
-from calendar import timegm
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
@@ -33,6 +32,8 @@ _MOST_DIGITS: Final = 18
 
 _MANY_DECIMALS: Final = 6
 """With more of them, floats may be shorter than their digits."""
+
+_EPOCH: Final = datetime(1970, 1, 1)
 
 _WHOLE: Final = re.compile(rb"(?:-?[1-9]\d{0,17}|0)(?:,(?:-?[1-9]\d{0,17}|0))*")
 _SHORTEST: Final = re.compile(rb"-?(?:[1-9]\d*|0)\.(?:\d*[1-9]|0)(?:,-?(?:[1-9]\d*|0)\.(?:\d*[1-9]|0))*")
@@ -136,7 +137,7 @@ def _put_time(body: Body, literals: Sequence[bytes], times: Sequence[int]) -> bo
 def _seconds(text: bytes) -> int | None:
     """Seconds since 1970 of ``2026-11-21T05:29:06``; None for what is no time or written in another way."""
     try:
-        moment = datetime.strptime(text.decode(), "%Y-%m-%dT%H:%M:%S")
+        moment = datetime.fromisoformat(text.decode())
     except ValueError:
         return None
-    return timegm(moment.timetuple()) if moment.isoformat().encode() == text else None
+    return int((moment - _EPOCH).total_seconds()) if moment.isoformat().encode() == text else None

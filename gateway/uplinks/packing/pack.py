@@ -23,8 +23,9 @@ from gateway.uplinks.packing.lines import pack_lines
 Format = Literal["lines", "columns"]
 Compress = Literal["zlib", "none"]
 
-LEVEL: Final = 6
-"""Of zlib; see docs/packing.md for what others save and cost."""
+LEVEL_OF_LINES: Final = 6
+LEVEL_OF_COLUMNS: Final = 9
+"""Of zlib. Columns are few bytes, so that the best costs little; docs/packing.md has what each level saves."""
 
 MAGIC: Final = b"EGC\x01"
 
@@ -54,6 +55,6 @@ def pack(entries: Sequence[Entry], form: Format, compress: Compress, limit: int)
 def _payload(entries: Sequence[Entry], form: Format, compress: Compress) -> bytes:
     if form == "lines":
         lines = pack_lines(entries)
-        return zlib.compress(lines, LEVEL) if compress == "zlib" else lines
+        return zlib.compress(lines, LEVEL_OF_LINES) if compress == "zlib" else lines
     columns = pack_columns(entries)
-    return MAGIC + (b"\1" + zlib.compress(columns, LEVEL) if compress == "zlib" else b"\0" + columns)
+    return MAGIC + (b"\1" + zlib.compress(columns, LEVEL_OF_COLUMNS) if compress == "zlib" else b"\0" + columns)
