@@ -32,7 +32,6 @@ _EARLIEST, _LATEST = -62_135_596_800_000, 253_402_300_799_999  # milliseconds: y
 _ROW_COSTS = 512  # bytes of memory that a row takes beside topic and payload, at most
 _LITERAL_COSTS = 64  # and a literal, until its payload is put together
 _LONGEST_HEAD = 1 << 20  # bytes of a JSON line in front of the payload
-_FED_AT_ONCE = 1 << 16  # compressed bytes
 
 _PROPERTIES = {1: "payload-format", 3: "content-type", 8: "response-topic", 9: "correlation-data", 38: "user"}
 _NAMES = frozenset(_PROPERTIES.values())
@@ -132,7 +131,7 @@ def _inflate(data: bytes, at: int, budget: _Budget) -> tuple[bytes, int]:
     pieces: list[bytes] = []
     try:
         while not stream.eof:
-            fed = data[at : at + _FED_AT_ONCE]
+            fed = data[at : at + 65_536]
             if not fed:
                 raise UnpackError("the compressed data are cut off")
             at += len(fed)
@@ -223,15 +222,14 @@ class _Reader:
         return self.data[at : at + size]
 
     def number(self, most: int = 1 << 64) -> int:
-        value = 0
-        for shift in range(0, 70, 7):
+        value, byte, shift = 0, 0x80, 0
+        while byte > 0x7F and shift < 70:
             byte = self.data[self.skip(1)]
             value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                break
-        if byte < 0x80 and value <= most:
-            return value
-        raise UnpackError(f"a number above {most}")
+            shift += 7
+        if byte > 0x7F or value > most:
+            raise UnpackError(f"a number above {most}")
+        return value
 
     def signed(self) -> int:
         value = self.number()
@@ -241,9 +239,6 @@ class _Reader:
         size = self.number()
         self.budget.take(size)
         return self.take(size)
-
-    def text(self) -> str:
-        return self.binary().decode()
 
 
 class _Columns:
@@ -266,7 +261,7 @@ class _Columns:
         head, integers = self._head, self._integers
         count = head.number()
         self._budget.take_rows(count)
-        topics = [head.text() for _ in range(head.number(count))]
+        topics = self._topics(head.number(count))
         templates = [self._template() for _ in range(head.number(count))]
         order = integers(count, 0, count - 1)
         topic_of = integers(max(order) + 1, 0, len(topics) - 1)
@@ -290,6 +285,14 @@ class _Columns:
             for stream, payload, time, boot, seq, flag, end, kept in rows
         ]
 
+    def _topics(self, count: int) -> list[str]:
+        found, last = [], b""
+        for _ in range(count):
+            last = last[: self._head.number(len(last))] + self._head.binary()
+            self._budget.take(len(last))
+            found.append(last.decode())
+        return found
+
     def _template(self) -> tuple[bytes, bytes]:
         """A text with ``%b`` where its literals go, and their marks."""
         size = self._head.number()
@@ -307,8 +310,8 @@ class _Columns:
             kind = head.take(1)[0]
             if kind not in _PROPERTIES:
                 raise UnpackError("a property that does not exist")
-            value = head.number() if kind == 1 else head.binary() if kind == 9 else head.text()
-            found.append((_PROPERTIES[kind], (value, head.text()) if kind == 38 else value))
+            value = head.number() if kind == 1 else head.binary() if kind == 9 else head.binary().decode()
+            found.append((_PROPERTIES[kind], (value, head.binary().decode()) if kind == 38 else value))
         return tuple(found)
 
     def _integers(self, count: int, low: int | None = None, high: int | None = None) -> list[int]:

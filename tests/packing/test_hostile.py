@@ -88,6 +88,7 @@ def columns(rows: int, template: bytes, rest: bytes = b"") -> bytes:
     head = Body()
     head.number(rows)
     head.number(1)
+    head.number(0)
     head.text(b"t")
     head.number(1)
     head.number(len(template) << 1)
