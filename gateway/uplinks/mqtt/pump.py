@@ -33,8 +33,10 @@ from gateway.uplinks.base import OutboxReader
 from gateway.uplinks.mqtt.client import CloudClient, Welcome
 from gateway.uplinks.mqtt.config import MqttUplink
 from gateway.uplinks.mqtt.lanes import Lane, Share, split
-from gateway.uplinks.mqtt.mapping import Topics, outgoing_properties, with_expiry
+from gateway.uplinks.mqtt.mapping import Topics, outgoing_properties, own_properties, with_expiry
+from gateway.uplinks.mqtt.packed import let_share
 from gateway.uplinks.mqtt.window import Run, Slot, Window
+from gateway.uplinks.packing.filling import Filling
 from gateway.uplinks.parcel import Parcel, single
 
 READ_ROWS: Final = 512
@@ -111,6 +113,7 @@ class Pump:
         self._begins = reader.newest
         lanes = split(reader.acked, window, self._begins, backlog.order == "in_order", now)
         self._lanes = tuple([lane for lane in lanes if lane is not None])
+        let_share(self._lanes, self._config, self._gateway, welcome.maximum_packet)
         self._share = Share(backlog.share, backlog.rate, now)
         self._resume_at = 0.0
         self.last_error = ""
@@ -157,20 +160,25 @@ class Pump:
 
     def _send_new(self, client: CloudClient, now: float) -> tuple[Lane, Run] | float:
         """Send what there is room for. What must be read to go on, or the seconds after which to try again."""
+        soonest = FOREVER
         for lane in self._lanes:
             lane.rate.observe(lane.load.settled, now)
             for room in BY_URGENCY:
-                queue = lane.queues[room]
-                if queue:
+                queue, filling = lane.queues[room], lane.fillings[room]
+                if filling is not None:
+                    soonest = min(soonest, self._fill(client, lane, room, filling, now))
+                    if filling.ready:
+                        return soonest
+                elif queue:
                     rest = self._send_from(client, lane, lane.runs[room][0], queue, now)
                     if queue:
-                        return rest
+                        return min(soonest, rest)
                 if lane.more[room]:
                     run = self._next_run(lane, room)
                     if run is not None:
                         return lane, run
                     lane.more[room] = False
-        return FOREVER
+        return soonest
 
     def _send_from(self, client: CloudClient, lane: Lane, run: Run, queue: deque[Row], now: float) -> float:
         """Send what there is room for of one class; the seconds after which to try again."""
@@ -184,21 +192,60 @@ class Pump:
                 queue.popleft()
                 self._skip(run, row.seq)
                 continue
-            size = len(row.payload)
-            if not window.has_room(row.seq, size):
-                return FOREVER
-            if is_backlog:
-                if not self._share.has_room(lane, window.limit, size, now):
-                    return FOREVER
-                rest = self._share.take(1, now)
-                if rest:
-                    return rest
+            rest = self._room_for(lane, row.seq, len(row.payload), 1, now)
+            if rest:
+                return rest
             queue.popleft()
             parcel = single(row, prefix + topic, outgoing_properties(row, self._gateway, is_marked))
             self._send(client, window.take(run, parcel, row.seq in maybe_sent))
         if not is_backlog:
             self._share.live(now)
         return 0.0
+
+    def _room_for(self, lane: Lane, seq: int, size: int, rows: int, now: float) -> float:
+        """0 when a parcel that begins with row ``seq`` may go now, or the seconds after which to try again."""
+        if not self._window.has_room(seq, size):
+            return FOREVER
+        if not lane.is_backlog:
+            return 0.0
+        if not self._share.has_room(lane, self._window.limit, size, now):
+            return FOREVER
+        return self._share.take(rows, now)
+
+    def _fill(self, client: CloudClient, lane: Lane, room: int, filling: Filling, now: float) -> float:
+        """Pack rows of one class and send what is due and has room; the seconds after which to try again."""
+        queue, runs = lane.queues[room], lane.runs[room]
+        while runs:
+            run = runs[0]
+            while filling.ready:
+                parcel = filling.ready[0]
+                rest = self._room_for(lane, parcel.first, len(parcel.payload), len(parcel.rows), now)
+                if rest:
+                    return rest
+                filling.ready.popleft()
+                self._send(client, self._window.take(run, parcel, parcel.first in self._possibly_sent[room]))
+            while queue and not filling.ready:
+                self._put(filling, queue.popleft(), now)
+                if not lane.is_backlog:
+                    self._share.live(now)
+            if filling.passed and filling.first is None:
+                self._skip(run, filling.passed)
+                filling.passed = 0
+            is_end = not queue and run.upto != LAST and not self._reader.has(room, run.read_to)
+            rest = 0.0 if filling.ready else filling.close(now, is_end)
+            if rest:
+                return rest
+        return FOREVER
+
+    def _put(self, filling: Filling, row: Row, now: float) -> None:
+        topic = None if row.source == self._source else self._topic(row.topic)
+        if topic is None:
+            filling.passed = row.seq
+        elif row.expires is not None and row.expires <= self._clock.time():
+            self._reader.drop(row, "expired")
+            filling.passed = row.seq
+        else:
+            filling.add(row, topic, own_properties(row), now)
 
     def _next_run(self, lane: Lane, room: int) -> Run | None:
         """What is to be read next of a class whose queue is empty, when there may be something."""
@@ -328,6 +375,8 @@ class Pump:
             return "paused"
         if lane.is_at_rest:
             return "caught_up"
+        if lane.is_gathering:
+            return "gathering"
         row = lane.next_row()
         if row is not None:
             if not window.has_room(row.seq, len(row.payload)):

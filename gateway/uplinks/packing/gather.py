@@ -5,6 +5,7 @@ Pure: time is passed in, and ``due`` says when to ask again.
 
 from __future__ import annotations
 
+from gateway.outbound import Row
 from gateway.uplinks.packing.batch import Batch
 from gateway.uplinks.packing.entry import Entry
 
@@ -20,8 +21,10 @@ class Gathering:
         self._bytes = 0
         self._since = 0.0
 
-    def __len__(self) -> int:
-        return len(self._entries)
+    @property
+    def first(self) -> Row | None:
+        """The row that waits for longest."""
+        return self._entries[0].row if self._entries else None
 
     def has_room(self, size: int) -> bool:
         """Whether a row of ``size`` bytes (topic and payload) belongs to these, or must wait until they are taken. The

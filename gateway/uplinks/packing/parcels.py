@@ -25,14 +25,24 @@ _ADDED_LATER: Final = 64
 """Bytes kept free for what a publish gets when it is sent: fixed header, packet identifier, expiry, alias, a mark."""
 
 
+def default_topic(gateway: str) -> str:
+    """Where parcels are published when nothing else is set: a name may hold what a topic may not."""
+    return gateway.replace("+", "-").replace("#", "-") + "/batch"
+
+
 class Packer:
-    """Parcels of one uplink. ``gateway``: its name; ``marks``: further properties of each parcel."""
+    """Parcels of one lane of an uplink.
+
+    gateway  its name
+    marks    further properties of each parcel
+    prefix   put in front of its topic
+    """
 
     __slots__ = ("_batch", "_overhead", "props", "topic")
 
-    def __init__(self, batch: Batch, gateway: str, marks: Properties = ()) -> None:
+    def __init__(self, batch: Batch, gateway: str, marks: Properties = (), prefix: str = "") -> None:
         self._batch = batch
-        self.topic = batch.topic or f"{gateway}/batch"
+        self.topic = prefix + (batch.topic or default_topic(gateway))
         encoding = () if batch.compress == "none" else ((USER_PROPERTY, (ENCODING, batch.compress)),)
         self.props: Properties = ((CONTENT_TYPE, CONTENT_TYPES[batch.format]), *encoding, *marks)
         self._overhead = len(self.topic.encode()) + len(pack_properties(self.props, PUBLISH)) + _ADDED_LATER
