@@ -176,3 +176,20 @@ class Share:
         if not rest:
             allowance.take(rows)
         return rest
+
+
+def why_at_rest(lane: Lane, window: Window, share: Share, now: float) -> str:
+    """Why nothing of a lane goes on a line that is up, or ``moving``."""
+    if lane.is_at_rest:
+        return "caught_up"
+    if lane.is_gathering:
+        return "gathering"
+    row = lane.next_row()
+    if row is not None:
+        if not window.has_room(row.seq, len(row.payload)):
+            return "window_full"
+        if lane.is_backlog and not share.has_room(lane, window.limit, len(row.payload), now):
+            return "share_full"
+        if lane.is_backlog and share.wait(now):
+            return "rate"
+    return "moving"
