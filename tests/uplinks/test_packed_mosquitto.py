@@ -19,7 +19,7 @@ from uplinks.test_mosquitto import Watcher, cloud
 
 pytestmark = pytest.mark.slow
 
-ROWS = 2000
+ROWS = 800
 TIME = 1_795_238_946.0
 
 
@@ -34,6 +34,11 @@ def reading(seq: int, chance: random.Random) -> Row:
 
 def arrived(watcher: Watcher) -> list[Record]:
     return [record for arrival in watcher.arrivals for record in unpack(arrival.payload)]
+
+
+def seen(watcher: Watcher) -> int:
+    """How many different rows have arrived."""
+    return len({record.id for record in arrived(watcher)})
 
 
 def check(rows: list[Row], records: list[Record]) -> int:
@@ -76,9 +81,9 @@ def test_what_arrives_is_what_was_published_once_each(tmp_path: Path, form: Form
                 await bench.settled(ROWS)
 
             await bench.during(work())
-            await until(lambda: len(arrived(watcher)) >= ROWS)
+            await until(lambda: seen(watcher) == ROWS)
             assert check(rows, arrived(watcher)) == 0
-            assert len(watcher.arrivals) < ROWS / 20
+            assert len(watcher.arrivals) < ROWS / 10
 
     play(main())
 
@@ -116,7 +121,8 @@ def test_cut_again_and_again(tmp_path: Path) -> None:
                     for task in tasks:
                         task.cancel()
                     await asyncio.wait(tasks)
-                await until(lambda: len({record.id for record in arrived(watcher)}) == ROWS)
+                # The cloud has acknowledged them all; the watcher gets them a moment later.
+                await until(lambda: seen(watcher) == ROWS)
                 check(rows, arrived(watcher))
                 assert bench.ups > 5
 
