@@ -23,6 +23,7 @@ COMMANDS: Final = (
     "session",
     "delayed",
     "outbox",
+    "unpack",
     "queue",
     "stream",
     "dlq",

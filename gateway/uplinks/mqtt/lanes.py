@@ -17,6 +17,7 @@ from typing import Final
 from gateway.outbound import BY_URGENCY, CLASSES, LAST, Row
 from gateway.ranges import Ranges, Span
 from gateway.uplinks.mqtt.window import MAX_BYTES, Load, Run, Window
+from gateway.uplinks.packing.filling import Filling
 
 MOST_STRETCHES: Final = 8
 """Acknowledged stretches of a class that a connection may begin with and still send live rows first."""
@@ -76,14 +77,16 @@ class Lane:
     runs        by class: what is to be read, the first one now
     queues      by class: rows of the first run that were read and are not in the window
     more        by class: whether there may be something to read
+    fillings    by class: rows on their way into parcels; None: they go one by one
     load        what it has in the window
     rate        rows that were settled
     """
 
-    __slots__ = ("is_backlog", "load", "more", "queues", "rate", "runs")
+    __slots__ = ("fillings", "is_backlog", "load", "more", "queues", "rate", "runs")
 
     def __init__(self, spans: Iterable[list[Span]], is_backlog: bool, now: float) -> None:
         self.is_backlog = is_backlog
+        self.fillings: list[Filling | None] = [None] * len(CLASSES)
         self.load = Load()
         self.rate = Rate(now)
         self.runs = [
@@ -100,9 +103,19 @@ class Lane:
     def next_row(self) -> Row | None:
         """The first row that waits in front of the window."""
         for room in BY_URGENCY:
+            filling = self.fillings[room]
+            row = filling.first if filling is not None else None
+            if row is not None:
+                return row
             if self.queues[room]:
                 return self.queues[room][0]
         return None
+
+    @property
+    def is_gathering(self) -> bool:
+        """All that waits in front of the window waits for others to share a parcel with."""
+        held = [filling for filling in self.fillings if filling is not None and filling.first is not None]
+        return bool(held) and not any(filling.ready for filling in held) and not any(self.queues)
 
     @property
     def is_at_rest(self) -> bool:
@@ -167,3 +180,20 @@ class Share:
         if not rest:
             allowance.take(rows)
         return rest
+
+
+def why_at_rest(lane: Lane, window: Window, share: Share, now: float) -> str:
+    """Why nothing of a lane goes on a line that is up, or ``moving``."""
+    if lane.is_at_rest:
+        return "caught_up"
+    if lane.is_gathering:
+        return "gathering"
+    row = lane.next_row()
+    if row is not None:
+        if not window.has_room(row.seq, len(row.payload)):
+            return "window_full"
+        if lane.is_backlog and not share.has_room(lane, window.limit, len(row.payload), now):
+            return "share_full"
+        if lane.is_backlog and share.wait(now):
+            return "rate"
+    return "moving"

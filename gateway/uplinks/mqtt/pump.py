@@ -32,9 +32,11 @@ from gateway.ranges import NOTHING, Ranges
 from gateway.uplinks.base import OutboxReader
 from gateway.uplinks.mqtt.client import CloudClient, Welcome
 from gateway.uplinks.mqtt.config import MqttUplink
-from gateway.uplinks.mqtt.lanes import Lane, Share, split
+from gateway.uplinks.mqtt.lanes import Lane, Share, split, why_at_rest
 from gateway.uplinks.mqtt.mapping import Topics, outgoing_properties, with_expiry
+from gateway.uplinks.mqtt.packed import Packing
 from gateway.uplinks.mqtt.window import Run, Slot, Window
+from gateway.uplinks.packing.filling import Filling
 from gateway.uplinks.parcel import Parcel, single
 
 READ_ROWS: Final = 512
@@ -84,7 +86,8 @@ class Pump:
         self._gateway = gateway_name
         self._random = random
         self._pauses = pauses
-        self._topic = Topics(config.forward)
+        self._topics = Topics(config.forward)
+        self._packing = Packing(config, gateway_name, self._topic, reader, clock)
         self._window = Window(config.window)
         self._lanes: tuple[Lane, ...] = ()
         self._share = Share(1.0, None, 0.0)
@@ -113,6 +116,7 @@ class Pump:
         self._begins = reader.newest
         lanes = split(reader.acked, window, self._begins, backlog.order == "in_order", now)
         self._lanes = tuple([lane for lane in lanes if lane is not None])
+        self._packing.begin(self._lanes, welcome.maximum_packet)
         self._share = Share(backlog.share, backlog.rate, now)
         self._resume_at = 0.0
         self.last_error = ""
@@ -169,20 +173,25 @@ class Pump:
 
     def _send_new(self, client: CloudClient, now: float) -> tuple[Lane, Run] | float:
         """Send what there is room for. What must be read to go on, or the seconds after which to try again."""
+        soonest = FOREVER
         for lane in self._lanes:
             lane.rate.observe(lane.load.settled, now)
             for room in BY_URGENCY:
-                queue = lane.queues[room]
-                if queue:
+                queue, filling = lane.queues[room], lane.fillings[room]
+                if filling is not None:
+                    soonest = min(soonest, self._fill(client, lane, room, filling, now))
+                    if filling.ready:
+                        return soonest
+                elif queue:
                     rest = self._send_from(client, lane, lane.runs[room][0], queue, now)
                     if queue:
-                        return rest
+                        return min(soonest, rest)
                 if lane.more[room]:
                     run = self._next_run(lane, room)
                     if run is not None:
                         return lane, run
                     lane.more[room] = False
-        return FOREVER
+        return soonest
 
     def _send_from(self, client: CloudClient, lane: Lane, run: Run, queue: deque[Row], now: float) -> float:
         """Send what there is room for of one class; the seconds after which to try again."""
@@ -191,26 +200,55 @@ class Pump:
         maybe_sent = self._possibly_sent[run.room]
         while queue:
             row = queue[0]
-            topic = None if row.source == self._source else self._topic(row.topic)
+            topic = self._topic(row)
             if topic is None:
                 queue.popleft()
                 self._skip(run, row.seq)
                 continue
-            size = len(row.payload)
-            if not window.has_room(row.seq, size):
-                return FOREVER
-            if is_backlog:
-                if not self._share.has_room(lane, window.limit, size, now):
-                    return FOREVER
-                rest = self._share.take(1, now)
-                if rest:
-                    return rest
+            rest = self._room_for(lane, row.seq, len(row.payload), 1, now)
+            if rest:
+                return rest
             queue.popleft()
             parcel = single(row, prefix + topic, outgoing_properties(row, self._gateway, is_marked))
             self._send(client, window.take(run, parcel, row.seq in maybe_sent))
         if not is_backlog:
             self._share.live(now)
         return 0.0
+
+    def _topic(self, row: Row) -> str | None:
+        """Where a row goes at the cloud; None when it does not go there."""
+        return None if row.source == self._source else self._topics(row.topic)
+
+    def _room_for(self, lane: Lane, seq: int, size: int, rows: int, now: float) -> float:
+        """0 when a parcel that begins with row ``seq`` may go now, or the seconds after which to try again."""
+        window, share = self._window, self._share
+        if not window.has_room(seq, size) or (lane.is_backlog and not share.has_room(lane, window.limit, size, now)):
+            return FOREVER
+        return share.take(rows, now) if lane.is_backlog else 0.0
+
+    def _fill(self, client: CloudClient, lane: Lane, room: int, filling: Filling, now: float) -> float:
+        """Pack rows of one class and send what is due and has room; the seconds after which to try again."""
+        queue, runs = lane.queues[room], lane.runs[room]
+        while runs:
+            run = runs[0]
+            while filling.ready:
+                parcel = filling.ready[0]
+                rest = self._room_for(lane, parcel.first, len(parcel.payload), len(parcel.rows), now)
+                if rest:
+                    return rest
+                filling.ready.popleft()
+                self._send(client, self._window.take(run, parcel, parcel.first in self._possibly_sent[room]))
+            if queue and not lane.is_backlog:
+                self._share.live(now)
+            self._packing.feed(filling, queue, now)
+            if filling.passed and filling.first is None:
+                self._skip(run, filling.passed)
+                filling.passed = 0
+            is_end = not queue and run.upto != LAST and not self._reader.has(room, run.read_to)
+            rest = 0.0 if filling.ready else filling.close(now, is_end)
+            if rest:
+                return rest
+        return FOREVER
 
     def _next_run(self, lane: Lane, room: int) -> Run | None:
         """What is to be read next of a class whose queue is empty, when there may be something."""
@@ -342,22 +380,10 @@ class Pump:
 
     def _reason_of(self, lane: Lane) -> str:
         """Why a lane does not move, or ``moving``."""
-        window, now = self._window, self._clock.now()
         if not self._is_up:
             return "offline"
-        if now < self._resume_at:
-            return "paused"
-        if lane.is_at_rest:
-            return "caught_up"
-        row = lane.next_row()
-        if row is not None:
-            if not window.has_room(row.seq, len(row.payload)):
-                return "window_full"
-            if lane.is_backlog and not self._share.has_room(lane, window.limit, len(row.payload), now):
-                return "share_full"
-            if lane.is_backlog and self._share.wait(now):
-                return "rate"
-        return "moving"
+        now = self._clock.now()
+        return "paused" if now < self._resume_at else why_at_rest(lane, self._window, self._share, now)
 
     def _lane_status(self, lane: Lane) -> dict[str, Any]:
         """Rows that wait, the age of the oldest in seconds, rows a second, and why it does not move."""
