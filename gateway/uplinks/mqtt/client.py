@@ -33,7 +33,8 @@ from gateway.mqtt.reasons import PACKET_TOO_LARGE, REASONS, UNSPECIFIED_ERROR
 from gateway.mqtt.wire import MAX_VARINT
 from gateway.uplinks.mqtt import explain
 from gateway.uplinks.mqtt.answers import Answer, Answers
-from gateway.uplinks.mqtt.config import MqttUplink
+from gateway.uplinks.mqtt.config import Endpoint, MqttUplink
+from gateway.uplinks.mqtt.line import Line
 from gateway.uplinks.mqtt.link import Link
 from gateway.uplinks.mqtt.mapping import Received
 from gateway.uplinks.mqtt.window import SUBSCRIBE_ID
@@ -68,7 +69,8 @@ class CloudClient:
     on_message  called with each message and, for QoS 1 and 2, ``done``: the cloud gets its PUBACK or PUBREC
                 only after ``done(None)``. ``done`` with Refused passes its reason on; with any other error
                 the connection is given up, and the cloud sends the message again on the next one
-    on_lost     called once when the connection ends, except by ``close``; ``check`` raises why
+    on_lost     called when the connection ends, except by ``close``; ``check`` raises why
+    line        what outlives the connections: the hosts, and the bytes
     """
 
     def __init__(
@@ -79,21 +81,40 @@ class CloudClient:
         on_answer: Callable[[int, int], None],
         on_message: Callable[[Received, Done | None], None],
         on_lost: Callable[[], None],
+        line: Line,
     ) -> None:
         self._config = config
+        self._client_id = client_id
+        self._line = line
         self._answers = answers
         self._on_answer = on_answer
         self._on_message = on_message
         self._on_lost = on_lost
-        self._link = Link(config, client_id, self._take, self._lost)
+        self._link = self._new_link(line.hosts.current)
         self._welcome: Welcome | None = None
         self._subscribed: asyncio.Future[tuple[int, ...]] | None = None
 
     async def connect(self) -> Welcome:
-        """Connect and wait for the broker's welcome. Raises Retry with what failed and what may help."""
-        await self._link.open()
-        assert self._welcome is not None, "the link opens with the welcome"
-        return self._welcome
+        """Connect to the first host that takes us and wait for its welcome. Raises Retry with what failed at each and
+        what may help."""
+        hosts, now = self._line.hosts, self._line.now
+        failures: list[str] = []
+        for endpoint in hosts.round(now()):
+            self._link = self._new_link(endpoint)
+            try:
+                await self._link.open()
+            except Retry as error:
+                hosts.failed(endpoint, now())
+                failures.append(str(error))
+                await self._link.close()
+            else:
+                assert self._welcome is not None, "the link opens with the welcome"
+                hosts.connected(endpoint, now())
+                return self._welcome
+        raise Retry(" / ".join(failures))
+
+    def _new_link(self, endpoint: Endpoint) -> Link:
+        return Link(self._config, endpoint, self._client_id, self._line.meter, self._take, self._lost)
 
     def check(self) -> None:
         """Raise Retry when the connection has ended, or the exception of a callback that ended it."""
@@ -101,6 +122,7 @@ class CloudClient:
 
     async def close(self) -> None:
         """Say goodbye and close; no task, timer or socket is left."""
+        self._line.hosts.ended(self._line.now())
         self._answers.disconnected()
         await self._link.close()
 

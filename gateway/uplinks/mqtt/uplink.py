@@ -19,6 +19,7 @@ from gateway.uplinks.base import OutboxReader
 from gateway.uplinks.mqtt.answers import Answers
 from gateway.uplinks.mqtt.client import CloudClient, Welcome
 from gateway.uplinks.mqtt.config import MqttUplink
+from gateway.uplinks.mqtt.line import Line
 from gateway.uplinks.mqtt.mapping import Received, Topics, incoming_message, is_loop
 from gateway.uplinks.mqtt.pump import PAUSES, Pump
 
@@ -51,6 +52,7 @@ class MqttUplinkRunner:
         self._client_id = f"gw-{gateway_name}" if config.client_id is None else config.client_id
         self._down_topic = Topics(config.receive)
         self._answers = Answers()
+        self._line = Line(config.endpoints, clock.now)
         self._pump = Pump(self._source, config, reader, clock, metrics, gateway_name, random, pauses)
         self._state = "down"
         self._last_error = ""
@@ -60,7 +62,13 @@ class MqttUplinkRunner:
         """The life of one connection. Raises Retry when it cannot be had or has ended."""
         pump = self._pump
         client = CloudClient(
-            self._config, self._client_id, self._answers, pump.answered, self._on_message, pump.moved.set
+            self._config,
+            self._client_id,
+            self._answers,
+            pump.answered,
+            self._on_message,
+            pump.moved.set,
+            self._line,
         )
         self._state = "connecting"
         try:
@@ -81,12 +89,17 @@ class MqttUplinkRunner:
     def status(self) -> dict[str, Any]:
         """What a person wants to see. ``reason`` says why nothing moves, or ``moving``.
 
-        ``bytes`` counts PUBLISH packets as sent, without TLS and TCP.
+        ``bytes`` counts PUBLISH packets as sent, ``wire_out`` and ``wire_in`` all that crossed the network, with
+        TLS, TCP and IP.
         """
+        wire_out, wire_in = self._line.meter.read()
         since = self._connected_since
         return {
             "state": self._state,
             **self._pump.status(),
+            "wire_out": wire_out,
+            "wire_in": wire_in,
+            "host": str(self._line.hosts.current),
             "last_error": self._pump.last_error or self._last_error,
             "connected_since": None if since is None else iso_time(since),
         }
