@@ -25,6 +25,7 @@ from gateway.errors import ConfigError, GatewayError
 from gateway.mqtt.session_desk import SessionDesk
 from gateway.parts import Parts
 from gateway.store.boots import begin_boot
+from gateway.store.dead_desk import DeadDesk
 from gateway.store.outbox_desk import OutboxDesk
 from gateway.store.wear import wear
 from gateway.supervise import Health, Supervised, share_of
@@ -157,6 +158,7 @@ class App:
             **SessionDesk(self.parts.server).commands(),
             **parts.delayed_commands.commands(),
             **OutboxDesk(parts.outbox, parts.database).commands(),
+            **DeadDesk(parts.dead, parts.outbox, self.clock, parts.forwards).commands(),
             **parts.queue_commands.commands(),
         }
         control = ControlServer(self.state, commands, {"trace": self.parts.server.tracer.begin})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from gateway.broker.retained import Retained
 from gateway.clock import Clock
 from gateway.config.find import rule_files
 from gateway.config.load import Loaded
-from gateway.config.settings import Settings
+from gateway.config.settings import Forward, Settings
 from gateway.config.store import Store
 from gateway.connectors.base import Connector
 from gateway.connectors.commands import Desk
@@ -39,6 +39,7 @@ from gateway.rules.engine import RuleEngine
 from gateway.rules.load import load as load_rules
 from gateway.store.boots import EARLIEST, Boots
 from gateway.store.db import Database
+from gateway.store.dead import DeadStore
 from gateway.store.dedup import load_dedup
 from gateway.store.delayed import load_delayed
 from gateway.store.delayed_commands import DelayedCommands
@@ -101,6 +102,8 @@ class Parts:
             self.metrics,
             linger=settings.store.linger,
         )
+        bounds = {name: uplink.dead_letter for name, uplink in settings.uplink.items()}
+        self.dead = DeadStore(self.database, clock, bounds, self.metrics)
         self.sessions = Sessions(self.database, clock)
         self.retained = RetainedStore(self.database, clock, self.metrics)
         self.broker.keeper = self.retained
@@ -172,6 +175,11 @@ class Parts:
         )
         self.broker.subscribe(f"{topic}/+/set", desk)
 
+    @property
+    def forwards(self) -> dict[str, Sequence[Forward]]:
+        """What each uplink sends."""
+        return {name: uplink.forward for name, uplink in self.settings.uplink.items()}
+
     async def open_delayed(self, boots: Boots) -> None:
         """Take up the delayed messages as the last stop left them; those that are late go out with the first tick."""
         shelf, entries, last = await load_delayed(self.database, boots)
@@ -207,9 +215,9 @@ class Parts:
                 self.metrics,
                 self.name,
                 self.random,
+                dead=self.dead.of(name),
             )
-        forwards = {name: uplink.forward for name, uplink in self.settings.uplink.items()}
-        for pattern, routes in routes_of(forwards).items():
+        for pattern, routes in routes_of(self.forwards).items():
             self.broker.subscribe(pattern, self.outbox, routes)
 
     async def recall(self, boots: Boots) -> None:

@@ -229,6 +229,15 @@ class Forward(Protocol):
     def class_(self) -> str: ...
 
 
+class DeadLetters(Protocol):
+    """How many refused rows an uplink keeps."""
+
+    @property
+    def max_count(self) -> int: ...
+    @property
+    def max_bytes(self) -> int: ...
+
+
 class Uplink(Protocol):
     """What every kind of uplink declares."""
 
@@ -236,6 +245,8 @@ class Uplink(Protocol):
     def url(self) -> str | tuple[str, ...]: ...
     @property
     def reconnect_spread(self) -> float: ...
+    @property
+    def dead_letter(self) -> DeadLetters: ...
     @property
     def forward(self) -> Sequence[Forward]: ...
 

@@ -30,6 +30,7 @@ from gateway.mqtt.packets import (
 )
 from gateway.outbound import CLASSES, Batch, Row
 from gateway.ranges import NOTHING, Ranges
+from gateway.uplinks.dead import DeadLetters
 from gateway.uplinks.mqtt.config import Forward, MqttUplink
 from gateway.uplinks.mqtt.uplink import MqttUplinkRunner
 
@@ -316,6 +317,7 @@ class Bench:
         reader: ListReader | None = None,
         publisher: ListPublisher | None = None,
         clock: Clock | None = None,
+        dead: DeadLetters | None = None,
         **settings: Any,
     ) -> None:
         given: dict[str, Any] = {
@@ -340,6 +342,7 @@ class Bench:
             "gw1",
             lambda: 0.5,
             pauses=(0.01, 0.02),
+            dead=dead,
         )
 
     async def run(self) -> None:

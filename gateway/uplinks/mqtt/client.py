@@ -71,6 +71,8 @@ class CloudClient:
                 the connection is given up, and the cloud sends the message again on the next one
     on_lost     called when the connection ends, except by ``close``; ``check`` raises why
     line        what outlives the connections: the hosts, and the bytes
+
+    ``farewell`` is the reason of the broker's DISCONNECT, None when it sent none.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class CloudClient:
         self._link = self._new_link(line.hosts.current)
         self._welcome: Welcome | None = None
         self._subscribed: asyncio.Future[tuple[int, ...]] | None = None
+        self.farewell: int | None = None
 
     async def connect(self) -> Welcome:
         """Connect to the first host that takes us and wait for its welcome. Raises Retry with what failed at each and
@@ -119,6 +122,11 @@ class CloudClient:
     def check(self) -> None:
         """Raise Retry when the connection has ended, or the exception of a callback that ended it."""
         self._link.check()
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the broker has closed or reset the connection, or ended it with DISCONNECT."""
+        return self._link.is_cut or self.farewell is not None
 
     async def close(self) -> None:
         """Say goodbye and close; no task, timer or socket is left."""
@@ -188,6 +196,7 @@ class CloudClient:
             case SubAck() if self._subscribed is not None and not self._subscribed.done():
                 self._subscribed.set_result(packet.reasons)
             case Disconnect():
+                self.farewell = packet.reason
                 self._link.lose(explain.disconnect(packet.reason, prop.get(packet.props, prop.REASON_STRING, "")))
             case PingResp():
                 pass

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from gateway.config.declare import Duration, File, Secret, between, not_empty, setting, topic_filter
 from gateway.topic import Rewrite, overlaps
+from gateway.uplinks.sections import DeadLetters
 
 
 class Endpoint(NamedTuple):
@@ -171,6 +172,7 @@ class MqttUplink:
         "which its name decides.",
         check=between(0, 3600),
     )
+    dead_letter: DeadLetters = setting(factory=DeadLetters, text="")
     forward: tuple[Forward, ...] = setting((), text="What goes to the cloud.")
     receive: tuple[Receive, ...] = setting((), text="What comes from the cloud.")
     backlog: Backlog = setting(factory=Backlog, text="")

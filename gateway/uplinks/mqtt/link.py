@@ -58,7 +58,8 @@ class Link:
     """One connection, used once: ``open``, ``welcomed``, ``write``, ``close``.
 
     on_packet  called with each packet of the broker; what it raises ends the link and comes out of ``check``
-    on_lost    called once when the link ends, except by ``close``; ``problem`` says why
+    on_lost    called once when the link ends, except by ``close``; ``problem`` says why, ``is_cut`` whether it was
+               the broker that closed or reset the connection
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Link:
         on_lost: Callable[[], None],
     ) -> None:
         self.problem: str | None = None
+        self.is_cut = False
         self.version = V5 if config.version == "5" else V311
         self.endpoint = endpoint
         self._config = config
@@ -163,6 +165,7 @@ class Link:
         if first == _CONNECTION_LOST and not body and self._connection.is_closing():
             closed = self._connection._protocol.closed
             error = closed.exception() if closed.done() else None
+            self.is_cut = not isinstance(error, TimeoutError)
             self.lose(explain.loss(error, self.endpoint, self._welcomed))
             return
         try:
@@ -231,6 +234,8 @@ class Link:
         error = task.exception()
         if not isinstance(error, OSError):
             self._bug = error
+        if self.problem is None:
+            self.is_cut = error is None or isinstance(error, ConnectionError)
         self.lose(explain.loss(error, self.endpoint, self._welcomed))
 
     def _connect_properties(self) -> dict[str, int]:

@@ -6,7 +6,7 @@ its packet identifier and its message id.
 
 A row leaves the window when the cloud has acknowledged it, or when it can never arrive: expired, too large, or
 refused. A refusal that may pass stops the line for a while and is tried again; after ``TRIES`` the row is
-dropped and counted, and the line moves on: one bad row must not hold up those behind it.
+counted and goes to the dead letters, and the line moves on: one bad row must not hold up those behind it.
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ from gateway.mqtt.reasons import (
 from gateway.outbound import BY_URGENCY, CLASSES, LAST, Row
 from gateway.ranges import NOTHING, Ranges
 from gateway.uplinks.base import OutboxReader
+from gateway.uplinks.dead import DeadLetters
 from gateway.uplinks.mqtt.client import CloudClient, Welcome
 from gateway.uplinks.mqtt.config import MqttUplink
 from gateway.uplinks.mqtt.lanes import Lane, Share, split
 from gateway.uplinks.mqtt.mapping import Topics, outgoing_properties, with_expiry
+from gateway.uplinks.mqtt.poison import STRIKES, Poison
 from gateway.uplinks.mqtt.window import Run, Slot, Window
 from gateway.uplinks.parcel import Parcel, single
 
@@ -59,6 +61,7 @@ class Pump:
 
     source      how rows are marked that came from this uplink: they do not go back
     random      0 to 1, spreads the pauses
+    dead        where rows go that the cloud will not take
     moved       set when there is something to do
     last_error  what was last refused or given up on this connection
     """
@@ -73,6 +76,7 @@ class Pump:
         gateway_name: str,
         random: Callable[[], float],
         pauses: tuple[float, ...],
+        dead: DeadLetters,
     ) -> None:
         self.moved = asyncio.Event()
         self.last_error = ""
@@ -84,6 +88,11 @@ class Pump:
         self._gateway = gateway_name
         self._random = random
         self._pauses = pauses
+        self._dead = dead
+        self._poison = Poison()
+        self._limit = config.window
+        self._sent_at = 0.0
+        self._is_answered = False
         self._topic = Topics(config.forward)
         self._window = Window(config.window)
         self._lanes: tuple[Lane, ...] = ()
@@ -109,7 +118,9 @@ class Pump:
         if not welcome.session_present:
             window.new_session()
             self._possibly_sent = [NOTHING] * len(CLASSES)
-        window.limit = min(self._config.window, welcome.receive_maximum)
+        self._limit = min(self._config.window, welcome.receive_maximum)
+        window.limit = 1 if self._poison.alone else self._limit
+        self._is_answered = False
         self._begins = reader.newest
         lanes = split(reader.acked, window, self._begins, backlog.order == "in_order", now)
         self._lanes = tuple([lane for lane in lanes if lane is not None])
@@ -117,6 +128,19 @@ class Pump:
         self._resume_at = 0.0
         self.last_error = ""
         self._is_up = True
+
+    def ended(self, client: CloudClient, text: str) -> None:
+        """The connection has ended, ``text`` says how: was it a parcel that ended it?"""
+        if self._is_answered:
+            return
+        slots = self._window.live()
+        since = self._clock.now() - self._sent_at
+        number = self._poison.ended([slot.last for slot in slots], since, client.is_cut, client.farewell)
+        if number is not None:
+            (slot,) = slots
+            self._window.wait(slot)
+            slot.tries = STRIKES
+            self._give_up(slot, "poison", f"{STRIKES} times the connection ended with it: {text}")
 
     def disconnected(self) -> None:
         """The connection is gone."""
@@ -257,13 +281,15 @@ class Pump:
             size = client.publish(slot.id, parcel.topic, parcel.payload, parcel.retain, props, slot.sent)
         except Refused as refused:
             self._note(parcel, str(refused))
-            self._give_up(slot, "too_large")
+            self._give_up(slot, "too_large", str(refused))
             return
         except ValueError as error:
-            self._note(parcel, f"it cannot be written as MQTT: {error}")
-            self._give_up(slot, "malformed")
+            text = f"it cannot be written as MQTT: {error}"
+            self._note(parcel, text)
+            self._give_up(slot, "malformed", text)
             return
         self._window.start(slot)
+        self._sent_at = self._clock.now()
         self._sent += len(parcel.rows)
         self._messages += 1
         self._bytes += size
@@ -273,6 +299,9 @@ class Pump:
         slot = self._window.answered(identifier)
         if slot is None or slot.parcel is None:
             return
+        self._is_answered = True
+        if self._poison.answered():
+            self._window.limit = self._limit
         if reason < 0x80:
             self._acked += len(slot.parcel.rows)
             self._settle(slot)
@@ -283,19 +312,23 @@ class Pump:
     def _on_refusal(self, slot: Slot, parcel: Parcel, reason: int) -> None:
         self._refused += 1
         self._metrics.count("uplink_refused")
-        self._note(parcel, f"the broker refused it: {reason_text(reason)}")
+        text = f"the broker refused it: {reason_text(reason)}"
+        self._note(parcel, text)
         self._window.wait(slot)
         if reason in PASSING and slot.tries < TRIES:
             pause = self._pauses[min(slot.tries, len(self._pauses)) - 1]
             self._resume_at = self._clock.now() + pause * (0.5 + self._random())
         else:
             name = REASONS[reason][0] if reason in REASONS else "unknown"
-            self._give_up(slot, "refused_" + name.replace(" ", "_"))
+            self._give_up(slot, "refused_" + name.replace(" ", "_"), text)
 
-    def _give_up(self, slot: Slot, reason: str) -> None:
+    def _give_up(self, slot: Slot, reason: str, error: str = "") -> None:
+        """``error``: what to keep its rows with among the dead letters; without one they are not kept."""
         if slot.parcel is not None:
             for row in slot.parcel.rows:
                 self._reader.drop(row, reason)
+                if error:
+                    self._dead.add(row, reason, error, slot.tries)
         self._settle(slot)
 
     def _settle(self, slot: Slot) -> None:

@@ -16,6 +16,7 @@ from gateway.metrics import Metrics
 from gateway.mqtt.reasons import TOPIC_NAME_INVALID, reason_text
 from gateway.topic import name_problem
 from gateway.uplinks.base import OutboxReader
+from gateway.uplinks.dead import DeadLetters, NoDeadLetters
 from gateway.uplinks.mqtt.answers import Answers
 from gateway.uplinks.mqtt.client import CloudClient, Welcome
 from gateway.uplinks.mqtt.config import MqttUplink
@@ -29,6 +30,7 @@ class MqttUplinkRunner:
 
     random  0 to 1, spreads the pauses
     pauses  see ``pump.PAUSES``
+    dead    where rows go that the cloud will not take
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class MqttUplinkRunner:
         gateway_name: str,
         random: Callable[[], float],
         pauses: tuple[float, ...] = PAUSES,
+        dead: DeadLetters | None = None,
     ) -> None:
         self._source = f"uplink:{name}"
         self._config = config
@@ -53,7 +56,8 @@ class MqttUplinkRunner:
         self._down_topic = Topics(config.receive)
         self._answers = Answers()
         self._line = Line(config.endpoints, clock.now)
-        self._pump = Pump(self._source, config, reader, clock, metrics, gateway_name, random, pauses)
+        letters = NoDeadLetters() if dead is None else dead
+        self._pump = Pump(self._source, config, reader, clock, metrics, gateway_name, random, pauses, letters)
         self._state = "down"
         self._last_error = ""
         self._connected_since: float | None = None
@@ -78,6 +82,7 @@ class MqttUplinkRunner:
             await self._subscribe(client)
             await pump.run(client)
         except Retry as retry:
+            pump.ended(client, str(retry))
             self._last_error, pump.last_error = str(retry), ""
             raise
         finally:
