@@ -133,6 +133,7 @@ class App:
             self.parts.queues.alarm = loop.call_later
             self.parts.load_rules()
             self.parts.build_uplinks()
+            await self.parts.open_accounts()
             await self.parts.recall(boots)
             await self.parts.open_delayed(boots)
             await self.parts.open_dedup(boots)
@@ -159,6 +160,7 @@ class App:
             **parts.delayed_commands.commands(),
             **OutboxDesk(parts.outbox, parts.database).commands(),
             **DeadDesk(parts.dead, parts.outbox, self.clock, parts.forwards).commands(),
+            **parts.reports.commands(),
             **parts.queue_commands.commands(),
         }
         control = ControlServer(self.state, commands, {"trace": self.parts.server.tracer.begin})
@@ -182,6 +184,8 @@ class App:
             await _end(fronts)
             await self._finish_commands()
             await _end(outer)
+            self.parts.accounts.count()
+            self.parts.accounts.keep()
             await _end(inner)
             await self._finish_delayed()
 
@@ -232,6 +236,8 @@ class App:
             self.parts.queues.tick()
             self.parts.sys_topics.tick()
             self.parts.queue_topics.tick()
+            self.parts.accounts.tick()
+            self.parts.reports.tick()
             self.parts.database.look_after()
             self.parts.alarms.update(self.parts.database.health.alarms())
             interval = self._notifier.watchdog_interval

@@ -54,6 +54,10 @@ from gateway.store.retained import RetainedStore
 from gateway.store.rooms import ROOMS, Room, share_out
 from gateway.store.routes import routes_of
 from gateway.store.sessions import Sessions
+from gateway.store.usage import UsageStore, Used
+from gateway.uplinks.accounts import Accounts
+from gateway.uplinks.budget import Usage
+from gateway.uplinks.report import Reports
 
 
 class Parts:
@@ -104,6 +108,7 @@ class Parts:
         )
         bounds = {name: uplink.dead_letter for name, uplink in settings.uplink.items()}
         self.dead = DeadStore(self.database, clock, bounds, self.metrics)
+        self.usage = UsageStore(self.database)
         self.sessions = Sessions(self.database, clock)
         self.retained = RetainedStore(self.database, clock, self.metrics)
         self.broker.keeper = self.retained
@@ -201,6 +206,29 @@ class Parts:
         settings = self.settings
         stored = await self.queue_store.load(boots, bounds_of(settings.queue, settings.stream))
         self.queues.open(self.queue_store.shelf, stored, self.broker)
+
+    async def open_accounts(self) -> None:
+        """Take up what the uplinks have used of their budgets, and begin to report on them."""
+        known: dict[tuple[str, str], list[Usage]] = {}
+        for used in await self.usage.load():
+            usage = Usage(used.begin, used.bytes, used.seen, used.level)
+            known.setdefault((used.uplink, used.period), []).append(usage)
+        self.accounts = Accounts(
+            self.uplinks,
+            {name: uplink.budget for name, uplink in self.settings.uplink.items()},
+            known,
+            lambda uplink, period, usage: self.usage.keep(Used(uplink, period, *usage)),
+            self.alarms.update,
+            self.clock,
+        )
+        interval = self.settings.mqtt.sys.interval
+        self.reports = Reports(self.uplinks, self._waiting_for, self.accounts.status, self.broker, self.clock, interval)
+
+    def _waiting_for(self, uplink: str) -> dict[str, Any]:
+        """Rows that wait for one uplink, and the age in seconds of the oldest row that waits for any."""
+        status = self.outbox.status()
+        depth, age = status["uplinks"][uplink]["depth"], status["oldest_age"]
+        return {"depth": depth, "oldest_age": round(age) if depth and age is not None else None}
 
     def build_uplinks(self) -> None:
         """The uplinks, once the outbox knows where each of them is."""

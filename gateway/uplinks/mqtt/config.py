@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from gateway.config.declare import Duration, File, Secret, between, not_empty, setting, topic_filter
 from gateway.topic import Rewrite, overlaps
+from gateway.uplinks.budget import check as check_budget
 from gateway.uplinks.sections import DeadLetters
 
 
@@ -171,6 +172,13 @@ class MqttUplink:
         text="Gateways that lose their broker in one moment come back spread over this time, each at its own moment, "
         "which its name decides.",
         check=between(0, 3600),
+    )
+    budget: str | None = setting(
+        None,
+        text="Bytes that this uplink may cost: a size and /day, /week or /month of the calendar in UTC. Before it is "
+        "used up, the uplink saves: longer batches, then thinned telemetry, then only alarms, commands and results.",
+        check=check_budget,
+        example='"200MB/month"',
     )
     dead_letter: DeadLetters = setting(factory=DeadLetters, text="")
     forward: tuple[Forward, ...] = setting((), text="What goes to the cloud.")

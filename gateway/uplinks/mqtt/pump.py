@@ -80,6 +80,7 @@ class Pump:
     ) -> None:
         self.moved = asyncio.Event()
         self.last_error = ""
+        self.pressure = 0
         self._source = source
         self._config = config
         self._reader = reader
@@ -128,6 +129,11 @@ class Pump:
         self._resume_at = 0.0
         self.last_error = ""
         self._is_up = True
+
+    def press(self, level: int) -> None:
+        """Save bytes, see ``uplinks.budget``."""
+        self.pressure = level
+        self.moved.set()
 
     def ended(self, client: CloudClient, text: str) -> None:
         """The connection has ended, ``text`` says how: was it a parcel that ended it?"""

@@ -91,6 +91,14 @@ class MqttUplinkRunner:
             pump.disconnected()
             await client.close()
 
+    def traffic(self) -> tuple[int, int]:
+        """Bytes sent and received since the start: MQTT, TLS, TCP and IP."""
+        return self._line.meter.read()
+
+    def press(self, level: int) -> None:
+        """Save bytes, see ``uplinks.budget``."""
+        self._pump.press(level)
+
     def status(self) -> dict[str, Any]:
         """What a person wants to see. ``reason`` says why nothing moves, or ``moving``.
 
