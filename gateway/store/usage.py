@@ -14,7 +14,7 @@ from gateway.store.sql import SQL
 
 log = logging.getLogger("gateway.store")
 
-WITHIN: Final = 20.0
+WITHIN: Final = 15.0
 """Seconds that a count may wait for a transaction that comes anyway; who counts asks every half a minute."""
 
 
