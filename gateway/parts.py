@@ -209,6 +209,7 @@ class Parts:
 
     async def open_accounts(self) -> None:
         """Take up what the uplinks have used of their budgets, and begin to report on them."""
+        await self.dead.load()
         known: dict[tuple[str, str], list[Usage]] = {}
         for used in await self.usage.load():
             usage = Usage(used.begin, used.bytes, used.seen, used.level)
@@ -225,10 +226,14 @@ class Parts:
         self.reports = Reports(self.uplinks, self._waiting_for, self.accounts.status, self.broker, self.clock, interval)
 
     def _waiting_for(self, uplink: str) -> dict[str, Any]:
-        """Rows that wait for one uplink, and the age in seconds of the oldest row that waits for any."""
+        """Rows that wait for one uplink, the age in seconds of the oldest row that waits for any, dead letters."""
         status = self.outbox.status()
         depth, age = status["uplinks"][uplink]["depth"], status["oldest_age"]
-        return {"depth": depth, "oldest_age": round(age) if depth and age is not None else None}
+        return {
+            "depth": depth,
+            "oldest_age": round(age) if depth and age is not None else None,
+            "dead": self.dead.counts[uplink],
+        }
 
     def build_uplinks(self) -> None:
         """The uplinks, once the outbox knows where each of them is."""

@@ -59,16 +59,28 @@ class Changes:
         self.removed: list[int] = []
 
 
+class Applied(NamedTuple):
+    """What a transaction did: letters that had to leave, and how many each uplink has."""
+
+    cut: int
+    counts: dict[str, int]
+
+
 class DeadStore:
-    """The table ``dead_letter``. ``bounds``: of each uplink."""
+    """The table ``dead_letter``. ``bounds``: of each uplink. ``counts``: letters of each, after ``load``."""
 
     def __init__(self, database: Database, clock: Clock, bounds: Mapping[str, Bounds], metrics: Metrics) -> None:
         self.bounds = bounds
         self.database = database
         self._clock = clock
         self._metrics = metrics
-        self._batch: Batch[Changes, int] = Batch(database, Changes, self._apply, self._committed)
+        self.counts = dict.fromkeys(bounds, 0)
+        self._batch: Batch[Changes, Applied] = Batch(database, Changes, self._apply, self._committed)
         self._waiting: deque[tuple[str, Letter]] = deque()
+
+    async def load(self) -> None:
+        """Count what is there. Raises what ``Database.read`` raises."""
+        self.counts |= await self.database.read(_count)
 
     def of(self, uplink: str) -> Shelf:
         """The letters of one uplink, for its runner."""
@@ -93,10 +105,11 @@ class DeadStore:
             changes.added += self._waiting
             self._waiting.clear()
 
-    def _apply(self, connection: sqlite3.Connection, changes: Changes) -> int:
+    def _apply(self, connection: sqlite3.Connection, changes: Changes) -> Applied:
         connection.executemany(SQL["dead_add"], [_values(uplink, letter) for uplink, letter in changes.added])
         connection.executemany(SQL["dead_delete"], [(id,) for id in changes.removed])
-        return sum(self._cut(connection, uplink) for uplink in {uplink for uplink, _ in changes.added})
+        cut = sum(self._cut(connection, uplink) for uplink in {uplink for uplink, _ in changes.added})
+        return Applied(cut, _count(connection))
 
     def _cut(self, connection: sqlite3.Connection, uplink: str) -> int:
         """Keep the newest that fit; how many did not."""
@@ -110,9 +123,11 @@ class DeadStore:
                 return len(sizes) - index
         return 0
 
-    def _committed(self, changes: Changes, cut: int | None, error: BaseException | None) -> None:
-        if cut:
-            self._metrics.count("dead_letters_pushed_out", cut)
+    def _committed(self, changes: Changes, applied: Applied | None, error: BaseException | None) -> None:
+        if applied is not None:
+            self.counts = dict.fromkeys(self.bounds, 0) | applied.counts
+            if applied.cut:
+                self._metrics.count("dead_letters_pushed_out", applied.cut)
         if error is not None:
             self._waiting.extendleft(reversed(changes.added[-MOST_WAITING:]))
             # A letter that could not be deleted is sent or shown again: it is there until it has gone.
@@ -135,6 +150,10 @@ class Shelf:
 def read_totals(connection: sqlite3.Connection) -> list[Any]:
     """(uplink, letters, bytes, time of the oldest, of the newest)."""
     return connection.execute(SQL["dead_totals"]).fetchall()
+
+
+def _count(connection: sqlite3.Connection) -> dict[str, int]:
+    return dict(connection.execute(SQL["dead_count"]).fetchall())
 
 
 def read_page(connection: sqlite3.Connection, uplink: str, after: int, limit: int) -> list[Letter]:

@@ -38,7 +38,7 @@ class Reporting(Protocol):
 class Reports:
     """See the module's docstring. ``tick`` it about once a second.
 
-    waiting   depth and oldest_age of what waits for an uplink
+    waiting   depth and oldest_age of what waits for an uplink, and its dead letters
     budget    see ``Accounts.status``
     interval  seconds between two messages; 0 publishes nothing
     """

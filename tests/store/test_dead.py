@@ -84,6 +84,10 @@ def test_the_oldest_leave_when_there_is_no_room(bench: Bench) -> None:
                 store.add("cloud", row(seq), "poison", "", 3)
             await rest(database)
             assert [seq for seq, _ in kept(bench)] == [3, 4, 5]
+            assert store.counts == {"cloud": 3}
+            again = DeadStore(database, bench.clock, {"cloud": DeadLetters()}, bench.metrics)
+            await again.load()
+            assert again.counts == {"cloud": 3}
             assert bench.metrics.counts["dead_letters_pushed_out"] == 2
 
     run(body)

@@ -20,6 +20,10 @@ DELETE FROM dead_letter WHERE id = ?;
 -- What each uplink has.
 SELECT uplink, count(*), sum(bytes), min(failed), max(failed) FROM dead_letter GROUP BY uplink ORDER BY uplink;
 
+-- name: dead_count
+-- Letters of each uplink that has any.
+SELECT uplink, count(*) FROM dead_letter GROUP BY uplink;
+
 -- name: dead_page
 -- Letters of an uplink behind an id, oldest first.
 SELECT id, seq, boot, topic, qos, retain, time, expires, source, props, payload, reason, error, tries, failed
