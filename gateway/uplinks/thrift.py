@@ -1,7 +1,8 @@
 """What an uplink does to save bytes when its budget asks for it (``budget.py``). It touches telemetry only.
 
     1  telemetry goes in bursts, one in ``GATHER`` seconds: headers of TCP and TLS, and answers, are shared by many
-    2  of each topic and minute only the last row goes, when the minute is over; in bursts too
+    2  of each topic and minute only the last row goes, when the minute is over; in bursts too. Rows that expire are
+       not held for it
     3  no telemetry goes; it stays in the outbox, which thins it when it fills
 
 Where rows are packed into batches, a batch may wait ``WAIT_FACTORS[level]`` times as long.
@@ -30,7 +31,6 @@ WAIT_FACTORS: Final = (1, 5, 20, 20)
 """By level: how many times as long a batch may wait for more rows."""
 
 AHEAD_ROWS: Final = 8192
-AHEAD_BYTES: Final = 1 << 20
 """Rows of telemetry to read ahead on level 2: only what has been read can take the place of an earlier row."""
 
 
@@ -48,11 +48,13 @@ class Thrift:
     @property
     def thins(self) -> bool:
         """Whether to read far ahead, and to ``note`` each row."""
-        return self.level >= 2
+        return self.level == 2
 
     def note(self, row: Row) -> None:
-        """A row of telemetry was read; in order, each once."""
-        self._last[row.topic, _minute(row)] = row.seq
+        """A row of telemetry was read that is for this uplink."""
+        if row.expires is None:
+            key = row.topic, _minute(row)
+            self._last[key] = max(row.seq, self._last.get(key, 0))
 
     def forget(self) -> None:
         """What was noted will be read again."""
@@ -65,7 +67,7 @@ class Thrift:
         if self.level >= 3:
             return MINUTE
         begin = _minute(row)
-        if self.level == 2:
+        if self.level == 2 and row.expires is None:
             last = self._last.get((row.topic, begin), row.seq)
             if last != row.seq:
                 return None

@@ -97,12 +97,14 @@ class Lane:
         for room, runs in enumerate(self.runs):
             self.more[room] = bool(runs)
 
+    def next_room(self) -> int | None:
+        """The class of the first row that waits in front of the window."""
+        return next((room for room in BY_URGENCY if self.queues[room]), None)
+
     def next_row(self) -> Row | None:
-        """The first row that waits in front of the window."""
-        for room in BY_URGENCY:
-            if self.queues[room]:
-                return self.queues[room][0]
-        return None
+        """That row."""
+        room = self.next_room()
+        return None if room is None else self.queues[room][0]
 
     @property
     def is_at_rest(self) -> bool:

@@ -36,6 +36,7 @@ from gateway.uplinks.mqtt.config import MqttUplink
 from gateway.uplinks.mqtt.lanes import Lane, Share, split
 from gateway.uplinks.mqtt.mapping import Topics, outgoing_properties, with_expiry
 from gateway.uplinks.mqtt.poison import STRIKES, Poison
+from gateway.uplinks.mqtt.saver import TELEMETRY, Saver
 from gateway.uplinks.mqtt.window import Run, Slot, Window
 from gateway.uplinks.parcel import Parcel, single
 
@@ -80,7 +81,7 @@ class Pump:
     ) -> None:
         self.moved = asyncio.Event()
         self.last_error = ""
-        self.pressure = 0
+        self._saver = Saver(reader, clock, self._skip, lambda row: self._topic_of(row) is not None)
         self._source = source
         self._config = config
         self._reader = reader
@@ -91,9 +92,7 @@ class Pump:
         self._pauses = pauses
         self._dead = dead
         self._poison = Poison()
-        self._limit = config.window
-        self._sent_at = 0.0
-        self._is_answered = False
+        self._limit, self._sent_at, self._is_answered = config.window, 0.0, False
         self._topic = Topics(config.forward)
         self._window = Window(config.window)
         self._lanes: tuple[Lane, ...] = ()
@@ -123,6 +122,7 @@ class Pump:
         window.limit = 1 if self._poison.alone else self._limit
         self._is_answered = False
         self._begins = reader.newest
+        self._saver.begin()
         lanes = split(reader.acked, window, self._begins, backlog.order == "in_order", now)
         self._lanes = tuple([lane for lane in lanes if lane is not None])
         self._share = Share(backlog.share, backlog.rate, now)
@@ -132,14 +132,12 @@ class Pump:
 
     def press(self, level: int) -> None:
         """Save bytes, see ``uplinks.budget``."""
-        self.pressure = level
+        self._saver.press(level)
         self.moved.set()
 
     def ended(self, client: CloudClient, text: str) -> None:
         """The connection has ended, ``text`` says how: was it a parcel that ended it?"""
-        if self._is_answered:
-            return
-        slots = self._window.live()
+        slots = self._window.live() if not self._is_answered else []
         since = self._clock.now() - self._sent_at
         number = self._poison.ended([slot.last for slot in slots], since, client.is_cut, client.farewell)
         if number is not None:
@@ -199,29 +197,35 @@ class Pump:
 
     def _send_new(self, client: CloudClient, now: float) -> tuple[Lane, Run] | float:
         """Send what there is room for. What must be read to go on, or the seconds after which to try again."""
+        held, saver = FOREVER, self._saver
         for lane in self._lanes:
             lane.rate.observe(lane.load.settled, now)
             for room in BY_URGENCY:
                 queue = lane.queues[room]
                 if queue:
                     rest = self._send_from(client, lane, lane.runs[room][0], queue, now)
-                    if queue:
+                    if queue and not saver.holds(room):
                         return rest
-                if lane.more[room]:
-                    run = self._next_run(lane, room)
+                    held = min(held, rest) if queue else held
+                if lane.more[room] and (not queue or saver.reads_ahead(room, queue)):
+                    run = saver.ahead(lane) if queue else self._next_run(lane, room)
                     if run is not None:
                         return lane, run
                     lane.more[room] = False
-        return FOREVER
+        return held
 
     def _send_from(self, client: CloudClient, lane: Lane, run: Run, queue: deque[Row], now: float) -> float:
         """Send what there is room for of one class; the seconds after which to try again."""
         window, is_backlog = self._window, lane.is_backlog
         is_marked, prefix = is_backlog and self._config.backlog.mark, self._config.backlog.prefix if is_backlog else ""
-        maybe_sent = self._possibly_sent[run.room]
+        maybe_sent, is_held = self._possibly_sent[run.room], self._saver.holds(run.room)
         while queue:
+            if is_held:
+                rest = self._saver.rest(run, queue, now)
+                if rest or not queue:
+                    return rest
             row = queue[0]
-            topic = None if row.source == self._source else self._topic(row.topic)
+            topic = self._topic_of(row)
             if topic is None:
                 queue.popleft()
                 self._skip(run, row.seq)
@@ -242,6 +246,9 @@ class Pump:
             self._share.live(now)
         return 0.0
 
+    def _topic_of(self, row: Row) -> str | None:
+        return None if row.source == self._source else self._topic(row.topic)
+
     def _next_run(self, lane: Lane, room: int) -> Run | None:
         """What is to be read next of a class whose queue is empty, when there may be something."""
         runs = lane.runs[room]
@@ -261,6 +268,7 @@ class Pump:
         batch = await self._reader.read(run.room, read_to, run.upto, READ_ROWS, READ_BYTES)
         run.read_to = max(read_to, batch.reached)
         lane.queues[run.room].extend(batch.rows)
+        self._saver.took(run.room, batch.rows)
         # A commit while the read was under way may have added what it did not see.
         lane.more[run.room] = run.read_to > read_to or self._wakes != wakes
 
@@ -286,13 +294,10 @@ class Pump:
         try:
             size = client.publish(slot.id, parcel.topic, parcel.payload, parcel.retain, props, slot.sent)
         except Refused as refused:
-            self._note(parcel, str(refused))
             self._give_up(slot, "too_large", str(refused))
             return
         except ValueError as error:
-            text = f"it cannot be written as MQTT: {error}"
-            self._note(parcel, text)
-            self._give_up(slot, "malformed", text)
+            self._give_up(slot, "malformed", f"it cannot be written as MQTT: {error}")
             return
         self._window.start(slot)
         self._sent_at = self._clock.now()
@@ -331,6 +336,8 @@ class Pump:
     def _give_up(self, slot: Slot, reason: str, error: str = "") -> None:
         """``error``: what to keep its rows with among the dead letters; without one they are not kept."""
         if slot.parcel is not None:
+            if error:
+                self._note(slot.parcel, error)
             for row in slot.parcel.rows:
                 self._reader.drop(row, reason)
                 if error:
@@ -390,6 +397,8 @@ class Pump:
             return "caught_up"
         row = lane.next_row()
         if row is not None:
+            if lane.next_room() == TELEMETRY and self._saver.holds(TELEMETRY):
+                return "saving"
             if not window.has_room(row.seq, len(row.payload)):
                 return "window_full"
             if lane.is_backlog and not self._share.has_room(lane, window.limit, len(row.payload), now):
