@@ -137,21 +137,34 @@ class CloudClient:
     # What goes up.
 
     def publish(
-        self, packet_id: int, topic: str, payload: bytes, retain: bool, props: Properties, duplicate: bool
+        self,
+        packet_id: int,
+        topic: str,
+        payload: bytes,
+        retain: bool,
+        props: Properties,
+        duplicate: bool,
+        qos: int = 1,
     ) -> int:
-        """Send one message with QoS 1; the bytes it takes. Its end is told to ``on_answer``.
+        """Send one message with QoS 1 or 0; the bytes it takes. With QoS 1 its end is told to ``on_answer``.
 
         Raises Refused (0x95) when it is larger than the broker takes, and ValueError when it cannot be written.
         """
         welcome = self._welcome
         assert welcome is not None, "connect first"
         retained = retain and welcome.retain
-        frame = encode(Publish(topic, payload, 1, retained, duplicate, packet_id, props), self._link.version)
+        if not qos:
+            duplicate, packet_id = False, 0
+        frame = encode(Publish(topic, payload, qos, retained, duplicate, packet_id, props), self._link.version)
         if len(frame) > welcome.maximum_packet:
             text = f"{len(frame)} bytes are more than the {welcome.maximum_packet} that the broker takes"
             raise Refused(text, PACKET_TOO_LARGE)
         self._link.write(frame)
         return len(frame)
+
+    async def drained(self) -> None:
+        """Wait until the socket has taken enough of what was sent; what has no answer would fill the memory else."""
+        await self._link.drained()
 
     async def subscribe(self, wanted: Sequence[tuple[str, int]]) -> list[int]:
         """Subscribe to filters with their QoS; the broker's code for each, 0x80 and above for a refusal.

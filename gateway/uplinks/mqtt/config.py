@@ -84,6 +84,12 @@ class Forward:
     class_: Literal["telemetry", "alarm", "command", "result"] = setting(
         "telemetry", text="Class of the messages: each has room of its own in the outbox, see [store]."
     )
+    qos: Literal[0, 1] = setting(
+        1,
+        text="QoS at the cloud. 1: kept here until the cloud has it. 0: cheaper, and gone from here when it is sent; "
+        "what is on the line when it is cut is lost.",
+    )
+    retain: bool = setting(True, text="Whether messages that are retained here are retained there.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,6 +138,14 @@ class Link:
         if frames and not self._connection.is_closing():
             self._connection.send_package(b"".join(frames))
 
+    async def drained(self) -> None:
+        """Wait while more waits for the socket than asyncio's high-water mark, or until the link has ended."""
+        try:
+            await self._connection._protocol._drain_helper()
+        except ConnectionError:
+            # The end is told by ``check``.
+            return
+
     def hold_back(self) -> None:
         """Read nothing more from the socket, until ``go_on``; what was read already still comes, 256 KiB at most."""
         if self.problem is None:

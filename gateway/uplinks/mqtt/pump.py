@@ -19,14 +19,7 @@ from typing import Any, Final
 from gateway.clock import Clock
 from gateway.errors import Refused
 from gateway.metrics import Metrics
-from gateway.mqtt.reasons import (
-    IMPLEMENTATION_SPECIFIC_ERROR,
-    PACKET_IDENTIFIER_IN_USE,
-    QUOTA_EXCEEDED,
-    REASONS,
-    UNSPECIFIED_ERROR,
-    reason_text,
-)
+from gateway.mqtt.reasons import reason_text
 from gateway.outbound import BY_URGENCY, CLASSES, LAST, Row
 from gateway.ranges import NOTHING, Ranges
 from gateway.uplinks.base import OutboxReader
@@ -36,25 +29,15 @@ from gateway.uplinks.mqtt.config import MqttUplink
 from gateway.uplinks.mqtt.lanes import Lane, Share, split
 from gateway.uplinks.mqtt.mapping import Topics, outgoing_properties, with_expiry
 from gateway.uplinks.mqtt.poison import STRIKES, Poison
+from gateway.uplinks.mqtt.refusals import PASSING, TRIES, word
 from gateway.uplinks.mqtt.saver import TELEMETRY, Saver
+from gateway.uplinks.mqtt.waiting import FOREVER, wait_for
 from gateway.uplinks.mqtt.window import Run, Slot, Window
 from gateway.uplinks.parcel import Parcel, single
 
 READ_ROWS: Final = 512
 READ_BYTES: Final = 256 * 1024
 """One batch from the outbox: what waits in memory in front of the window, of a lane and a class."""
-
-FOREVER: Final = float("inf")
-"""Until something happens."""
-
-TRIES: Final = 3
-"""How often a parcel is sent to a cloud that refuses it."""
-
-PAUSES: Final = (1.0, 5.0)
-"""Seconds the line rests after the first and the second refusal of a parcel that may pass."""
-
-PASSING: Final = frozenset((UNSPECIFIED_ERROR, IMPLEMENTATION_SPECIFIC_ERROR, PACKET_IDENTIFIER_IN_USE, QUOTA_EXCEEDED))
-"""Refusals that say nothing against the parcel itself."""
 
 
 class Pump:
@@ -156,6 +139,7 @@ class Pump:
         """Keep the window full until the connection ends. Raises what ``client.check`` raises."""
         while True:
             client.check()
+            await client.drained()
             self.moved.clear()
             now = self._clock.now()
             rest = self._resume_at - now
@@ -167,7 +151,7 @@ class Pump:
                     await self._read(*missing)
                     continue
                 rest = missing
-            await self._wait(rest)
+            await wait_for(self.moved, rest)
 
     def _count(self) -> None:
         """Bring the metrics up to date: not for each parcel, because that is felt."""
@@ -176,17 +160,6 @@ class Pump:
             self._metrics.count("uplink_messages_out", self._messages - messages)
             self._metrics.count("uplink_bytes_out", self._bytes - size)
             self._counted = (self._messages, self._bytes)
-
-    async def _wait(self, seconds: float) -> None:
-        """Until something happens; ``seconds`` at most."""
-        if seconds == FOREVER:
-            await self.moved.wait()
-            return
-        try:
-            async with asyncio.timeout(seconds):
-                await self.moved.wait()
-        except TimeoutError:
-            pass
 
     def _send_waiting(self, client: CloudClient) -> None:
         window = self._window
@@ -241,6 +214,8 @@ class Pump:
                     return rest
             queue.popleft()
             parcel = single(row, prefix + topic, outgoing_properties(row, self._gateway, is_marked))
+            if row.retain and not self._topic.keeps_retain(row.topic):
+                parcel = parcel._replace(retain=False)
             self._send(client, window.take(run, parcel, row.seq in maybe_sent))
         if not is_backlog:
             self._share.live(now)
@@ -292,7 +267,8 @@ class Pump:
                 return
             props = with_expiry(props, left)
         try:
-            size = client.publish(slot.id, parcel.topic, parcel.payload, parcel.retain, props, slot.sent)
+            qos = self._topic.qos(parcel.rows[0].topic)
+            size = client.publish(slot.id, parcel.topic, parcel.payload, parcel.retain, props, slot.sent, qos)
         except Refused as refused:
             self._give_up(slot, "too_large", str(refused))
             return
@@ -304,6 +280,8 @@ class Pump:
         self._sent += len(parcel.rows)
         self._messages += 1
         self._bytes += size
+        if not qos:
+            self._settle(slot)  # nobody will say whether it has arrived
 
     def answered(self, identifier: int, reason: int) -> None:
         """The cloud has answered for a packet identifier."""
@@ -330,8 +308,7 @@ class Pump:
             pause = self._pauses[min(slot.tries, len(self._pauses)) - 1]
             self._resume_at = self._clock.now() + pause * (0.5 + self._random())
         else:
-            name = REASONS[reason][0] if reason in REASONS else "unknown"
-            self._give_up(slot, "refused_" + name.replace(" ", "_"), text)
+            self._give_up(slot, word(reason), text)
 
     def _give_up(self, slot: Slot, reason: str, error: str = "") -> None:
         """``error``: what to keep its rows with among the dead letters; without one they are not kept."""

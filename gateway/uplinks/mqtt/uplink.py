@@ -22,14 +22,15 @@ from gateway.uplinks.mqtt.client import CloudClient, Welcome
 from gateway.uplinks.mqtt.config import MqttUplink
 from gateway.uplinks.mqtt.line import Line
 from gateway.uplinks.mqtt.mapping import Received, Topics, incoming_message, is_loop
-from gateway.uplinks.mqtt.pump import PAUSES, Pump
+from gateway.uplinks.mqtt.pump import Pump
+from gateway.uplinks.mqtt.refusals import PAUSES
 
 
 class MqttUplinkRunner:
     """One uplink. The constructor does no I/O; ``run`` is called again for each connection, never twice at once.
 
     random  0 to 1, spreads the pauses
-    pauses  see ``pump.PAUSES``
+    pauses  see ``refusals.PAUSES``
     dead    where rows go that the cloud will not take
     """
 
