@@ -62,6 +62,7 @@ bench: $(stamp) ## numbers of this machine; writes nothing
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.start
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.broker
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.neighbours
+	@PYTHONPATH=tests $(bin)/python -m benchmarks.packing --socket
 
 offline: $(stamp) ## 7 days without the cloud in virtual time: quota, memory, coverage, alarms (minutes)
 	@$(bin)/python -m benchmarks.offline

@@ -24,6 +24,7 @@ COMMANDS: Final = (
     "delayed",
     "outbox",
     "uplink",
+    "unpack",
     "queue",
     "stream",
     "dlq",

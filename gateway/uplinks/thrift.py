@@ -60,9 +60,10 @@ class Thrift:
         """What was noted will be read again."""
         self._last.clear()
 
-    def wait(self, row: Row, time: float, now: float) -> float | None:
+    def wait(self, row: Row, time: float, now: float, bursts: bool = True) -> float | None:
         """Seconds until the next row of telemetry may go, 0 for at once; None when it is not needed: a later one of its
-        topic and minute is behind it. ``time`` is the wall clock, ``now`` the monotonic one.
+        topic and minute is behind it. ``time`` is the wall clock, ``now`` the monotonic one. Without ``bursts``: rows
+        are packed into batches, which wait instead.
         """
         if self.level >= 3:
             return MINUTE
@@ -74,7 +75,7 @@ class Thrift:
             # After a step of the clock the minute of a row may be far ahead: it is not waited for.
             if begin <= time < begin + MINUTE:
                 return begin + MINUTE - time
-        if self.level and now >= self._open_until:
+        if bursts and self.level and now >= self._open_until:
             if now < self._opens_at:
                 return self._opens_at - now
             self._open_until, self._opens_at = now + BURST, now + GATHER

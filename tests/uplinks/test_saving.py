@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
 from gateway.clock import FixedClock
 from gateway.outbound import CLASSES, Row
-from gateway.uplinks.thrift import GATHER
+from gateway.unpack import unpack
+from gateway.uplinks.packing.batch import Batch
+from gateway.uplinks.thrift import GATHER, WAIT_FACTORS
 from uplinks.bench import Bench, Cloud, ListReader, play, row, until
 
 MINUTE = 1_800_000_000.0
+HOUR = 3600.0
 ALARM = CLASSES.index("alarm")
 
 
@@ -27,10 +31,10 @@ def payloads(cloud: Cloud) -> list[int]:
 class Line:
     """An uplink at work that saves, and a clock that is moved by hand."""
 
-    def __init__(self, cloud: Cloud, rows: Iterable[Row] = ()) -> None:
+    def __init__(self, cloud: Cloud, rows: Iterable[Row] = (), **settings: Any) -> None:
         self.clock = FixedClock(MINUTE)
         self.reader = reader(rows)
-        self.bench = Bench(cloud.port, reader=self.reader, clock=self.clock)
+        self.bench = Bench(cloud.port, reader=self.reader, clock=self.clock, **settings)
 
     def pass_time(self, seconds: float) -> None:
         self.clock.advance(seconds)
@@ -162,5 +166,85 @@ def test_a_cut_loses_nothing_that_was_to_go(level: int) -> None:
             lost = {seq for seq, _ in line.reader.dropped}
             assert lost | there == set(range(1, 181))
             assert not lost or level == 2
+
+    play(main())
+
+
+def parcels(cloud: Cloud) -> list[list[int]]:
+    """The rows in each parcel."""
+    return [[int(record.id.partition(":")[2]) for record in unpack(packet.payload)] for packet in cloud.publishes()]
+
+
+def test_batches_wait_longer_and_telemetry_in_them_is_thinned() -> None:
+    async def main() -> None:
+        async with Cloud() as cloud:
+            line = Line(cloud, batch=Batch(wait=4.0, rows=100))
+
+            async def work() -> None:
+                await until(lambda: line.bench.uplink.status()["reason"] == "caught_up")
+                line.bench.uplink.press(1)
+                line.reader.add(row(1, time=MINUTE), row(2, time=MINUTE))
+                await line.rest()
+                line.pass_time(4.0 * WAIT_FACTORS[1] - 1)
+                await line.rest()
+                assert parcels(cloud) == []
+                line.pass_time(1.0)
+                await line.bench.settled(2)
+                assert parcels(cloud) == [[1, 2]]
+
+                line.bench.uplink.press(2)
+                last = line.clock.time()
+                line.reader.add(*[row(seq, f"plant/{seq % 2}", time=last + seq / 10) for seq in range(3, 23)])
+                await line.rest()
+                line.pass_time(61)
+                await line.rest()
+                line.pass_time(4.0 * WAIT_FACTORS[2])
+                await line.bench.settled(22)
+                assert parcels(cloud) == [[1, 2], [21, 22]]
+                assert [seq for seq, _ in line.reader.dropped] == [*range(3, 21)]
+
+                line.bench.uplink.press(3)
+                line.reader.add(row(23, time=line.clock.time()))
+                await line.rest()
+                line.pass_time(1000)
+                await line.rest()
+                assert parcels(cloud) == [[1, 2], [21, 22]]
+                line.bench.uplink.press(0)
+                await line.rest()
+                line.pass_time(4)
+                await line.bench.settled(23)
+                assert parcels(cloud) == [[1, 2], [21, 22], [23]]
+
+            await line.bench.during(work())
+
+    play(main())
+
+
+def test_a_row_that_is_thinned_behind_one_that_gathers_is_passed_by_and_not_before_it() -> None:
+    """The row that gathers has another topic, and a cut comes before it has gone: it is not taken for sent."""
+
+    async def main() -> None:
+        async with Cloud() as cloud:
+            rows = [
+                row(1, "plant/a", time=MINUTE - 61),
+                row(2, "plant/b", time=MINUTE - 58),
+                row(3, "plant/b", time=MINUTE - 1),
+            ]
+            line = Line(cloud, batch=Batch(wait=HOUR))
+            line.bench.uplink.press(2)
+
+            async def work() -> None:
+                await until(lambda: line.bench.uplink.status()["reason"] == "caught_up")
+                line.reader.add(*rows)
+                await until(lambda: line.reader.dropped)
+                await line.rest()
+                assert cloud.publishes() == []
+                assert line.reader.cursor == 0
+
+            await line.bench.during(work())
+            line.bench.uplink.press(0)
+            line.clock.advance(HOUR)
+            await line.bench.during(until(lambda: cloud.publishes()))
+            assert 1 in parcels(cloud)[0]
 
     play(main())

@@ -32,6 +32,7 @@ from gateway.mqtt.packets import (
 from gateway.mqtt.reasons import PACKET_TOO_LARGE, REASONS, UNSPECIFIED_ERROR
 from gateway.mqtt.wire import MAX_VARINT
 from gateway.uplinks.mqtt import explain
+from gateway.uplinks.mqtt.aliases import Aliases
 from gateway.uplinks.mqtt.answers import Answer, Answers
 from gateway.uplinks.mqtt.config import Endpoint, MqttUplink
 from gateway.uplinks.mqtt.line import Line
@@ -94,6 +95,7 @@ class CloudClient:
         self._on_lost = on_lost
         self._link = self._new_link(line.hosts.current)
         self._welcome: Welcome | None = None
+        self._aliases = Aliases(0)
         self._subscribed: asyncio.Future[tuple[int, ...]] | None = None
         self.farewell: int | None = None
 
@@ -155,11 +157,15 @@ class CloudClient:
         retained = retain and welcome.retain
         if not qos:
             duplicate, packet_id = False, 0
-        frame = encode(Publish(topic, payload, qos, retained, duplicate, packet_id, props), self._link.version)
+        name, alias = self._aliases.choose(topic)
+        if alias:
+            props = (*props, (prop.TOPIC_ALIAS, alias))
+        frame = encode(Publish(name, payload, qos, retained, duplicate, packet_id, props), self._link.version)
         if len(frame) > welcome.maximum_packet:
             text = f"{len(frame)} bytes are more than the {welcome.maximum_packet} that the broker takes"
             raise Refused(text, PACKET_TOO_LARGE)
         self._link.write(frame)
+        self._aliases.sent(topic, alias)
         return len(frame)
 
     async def drained(self) -> None:
@@ -229,6 +235,7 @@ class CloudClient:
             get(props, prop.MAXIMUM_QOS, 2),
             bool(get(props, prop.RETAIN_AVAILABLE, 1)),
         )
+        self._aliases = Aliases(get(props, prop.TOPIC_ALIAS_MAXIMUM, 0))
         self._answers.connected(packet.session_present, self._answer)
         # A broker that switches its keep-alive off (0) does not switch ours off: it finds dead lines.
         self._link.welcomed(get(props, prop.SERVER_KEEP_ALIVE, 0))

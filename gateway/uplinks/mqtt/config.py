@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from gateway.config.declare import Duration, File, Secret, between, not_empty, setting, topic_filter
 from gateway.topic import Rewrite, overlaps
 from gateway.uplinks.budget import check as check_budget
+from gateway.uplinks.packing.batch import Batch
 from gateway.uplinks.sections import DeadLetters
 
 
@@ -190,6 +191,7 @@ class MqttUplink:
     forward: tuple[Forward, ...] = setting((), text="What goes to the cloud.")
     receive: tuple[Receive, ...] = setting((), text="What comes from the cloud.")
     backlog: Backlog = setting(factory=Backlog, text="")
+    batch: Batch | None = setting(None, text="", example='{ wait = "30s", rows = 10000, format = "columns" }')
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -240,11 +242,16 @@ class MqttUplink:
         if self.version == "5":
             return
         for number, entry in enumerate(self.receive):
-            for index, other in enumerate(self.forward):
-                target = other.filter if other.to is None else other.to
+            targets = [
+                (other.filter if other.to is None else other.to, f"forward[{index}]")
+                for index, other in enumerate(self.forward)
+            ]
+            if self.batch is not None and self.batch.topic is not None:
+                targets.append((self.batch.topic, "batch"))
+            for target, publisher in targets:
                 if overlaps(entry.filter, target):
                     text = (
-                        f"must not overlap {target!r}, where forward[{index}] publishes: "
+                        f"must not overlap {target!r}, where {publisher} publishes: "
                         'with version = "3.1.1" the broker sends every such message back'
                     )
                     yield f"receive[{number}].filter", text

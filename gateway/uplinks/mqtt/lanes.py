@@ -14,9 +14,11 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from gateway.clock import Clock
 from gateway.outbound import BY_URGENCY, CLASSES, LAST, Row
 from gateway.ranges import Ranges, Span
 from gateway.uplinks.mqtt.window import MAX_BYTES, Load, Run, Window
+from gateway.uplinks.packing.filling import Filling
 
 MOST_STRETCHES: Final = 8
 """Acknowledged stretches of a class that a connection may begin with and still send live rows first."""
@@ -76,14 +78,16 @@ class Lane:
     runs        by class: what is to be read, the first one now
     queues      by class: rows of the first run that were read and are not in the window
     more        by class: whether there may be something to read
+    fillings    by class: rows on their way into parcels; None: they go one by one
     load        what it has in the window
     rate        rows that were settled
     """
 
-    __slots__ = ("is_backlog", "load", "more", "queues", "rate", "runs")
+    __slots__ = ("fillings", "is_backlog", "load", "more", "queues", "rate", "runs")
 
     def __init__(self, spans: Iterable[list[Span]], is_backlog: bool, now: float) -> None:
         self.is_backlog = is_backlog
+        self.fillings: list[Filling | None] = [None] * len(CLASSES)
         self.load = Load()
         self.rate = Rate(now)
         self.runs = [
@@ -99,12 +103,24 @@ class Lane:
 
     def next_room(self) -> int | None:
         """The class of the first row that waits in front of the window."""
-        return next((room for room in BY_URGENCY if self.queues[room]), None)
+        row_of = self._first
+        return next((room for room in BY_URGENCY if row_of(room) is not None), None)
 
     def next_row(self) -> Row | None:
         """That row."""
         room = self.next_room()
-        return None if room is None else self.queues[room][0]
+        return None if room is None else self._first(room)
+
+    def _first(self, room: int) -> Row | None:
+        filling, queue = self.fillings[room], self.queues[room]
+        row = filling.first if filling is not None else None
+        return row if row is not None or not queue else queue[0]
+
+    @property
+    def is_gathering(self) -> bool:
+        """All that waits in front of the window waits for others to share a parcel with."""
+        held = [filling for filling in self.fillings if filling is not None and filling.first is not None]
+        return bool(held) and not any(filling.ready for filling in held) and not any(self.queues)
 
     @property
     def is_at_rest(self) -> bool:
@@ -165,3 +181,30 @@ class Share:
         if not rest:
             allowance.take(rows)
         return rest
+
+
+def why_at_rest(lane: Lane, window: Window, share: Share, now: float) -> str:
+    """Why nothing of a lane goes on a line that is up, or ``moving``."""
+    if lane.is_at_rest:
+        return "caught_up"
+    if lane.is_gathering:
+        return "gathering"
+    row = lane.next_row()
+    if row is not None:
+        if not window.has_room(row.seq, len(row.payload)):
+            return "window_full"
+        if lane.is_backlog and not share.has_room(lane, window.limit, len(row.payload), now):
+            return "share_full"
+        if lane.is_backlog and share.wait(now):
+            return "rate"
+    return "moving"
+
+
+def status_of(lane: Lane, window: Window, clock: Clock) -> dict[str, float | None]:
+    """The age in seconds of the oldest row that waits or is under way, and rows a second."""
+    slot = window.oldest(lane.load)
+    row = slot.parcel.rows[0] if slot is not None and slot.parcel is not None else lane.next_row()
+    return {
+        "oldest_age": None if row is None else max(0.0, round(clock.time() - row.time, 3)),
+        "rate": round(lane.rate.per_second(lane.load.settled, clock.now()), 1),
+    }

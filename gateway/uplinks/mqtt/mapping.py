@@ -86,13 +86,18 @@ class Topics:
         return None
 
 
+def own_properties(row: Row) -> Properties:
+    """Those of a row's properties that belong to the message."""
+    return tuple([item for item in row.props if item[0] in _PASSED_ON]) if row.props else ()
+
+
 def outgoing_properties(row: Row, gateway: str, replay: bool = False) -> Properties:
     """What goes up with a row, whenever it goes: its own properties, the mark of a backlog, its identity, our name."""
     identity = (USER_PROPERTY, (MESSAGE_ID, f"{row.boot}:{row.seq}")), (USER_PROPERTY, (VIA, gateway))
     if not row.props and not replay:
         return identity
     mark = (REPLAYED,) if replay else ()
-    return *[item for item in row.props if item[0] in _PASSED_ON], *mark, *identity
+    return *own_properties(row), *mark, *identity
 
 
 def with_expiry(props: Properties, left: float) -> Properties:

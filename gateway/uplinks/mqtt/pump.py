@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from gateway.clock import Clock
@@ -26,13 +27,16 @@ from gateway.uplinks.base import OutboxReader
 from gateway.uplinks.dead import DeadLetters
 from gateway.uplinks.mqtt.client import CloudClient, Welcome
 from gateway.uplinks.mqtt.config import MqttUplink
-from gateway.uplinks.mqtt.lanes import Lane, Share, split
+from gateway.uplinks.mqtt.lanes import Lane, Share, split, status_of, why_at_rest
 from gateway.uplinks.mqtt.mapping import Topics, outgoing_properties, with_expiry
+from gateway.uplinks.mqtt.packed import Packing
 from gateway.uplinks.mqtt.poison import STRIKES, Poison
 from gateway.uplinks.mqtt.refusals import PASSING, TRIES, word
 from gateway.uplinks.mqtt.saver import TELEMETRY, Saver
+from gateway.uplinks.mqtt.totals import Totals
 from gateway.uplinks.mqtt.waiting import FOREVER, wait_for
 from gateway.uplinks.mqtt.window import Run, Slot, Window
+from gateway.uplinks.packing.filling import Filling
 from gateway.uplinks.parcel import Parcel, single
 
 READ_ROWS: Final = 512
@@ -64,7 +68,7 @@ class Pump:
     ) -> None:
         self.moved = asyncio.Event()
         self.last_error = ""
-        self._saver = Saver(reader, clock, self._skip, lambda row: self._topic_of(row) is not None)
+        self._saver = Saver(reader, clock, lambda row: self._topic(row) is not None)
         self._source = source
         self._config = config
         self._reader = reader
@@ -76,7 +80,8 @@ class Pump:
         self._dead = dead
         self._poison = Poison()
         self._limit, self._sent_at, self._is_answered = config.window, 0.0, False
-        self._topic = Topics(config.forward)
+        self._topics = Topics(config.forward)
+        self._packing = Packing(config, gateway_name, self._topic, reader, clock)
         self._window = Window(config.window)
         self._lanes: tuple[Lane, ...] = ()
         self._share = Share(1.0, None, 0.0)
@@ -87,10 +92,7 @@ class Pump:
         self._moved_runs: set[Run] = set()
         # Set by the first connection: before it, the store may not be open.
         self._possibly_sent: list[Ranges] = []
-        self._sent = self._acked = self._refused = self._messages = self._bytes = 0
-        self._counted = (0, 0)
-
-    # A connection.
+        self._totals = Totals()
 
     def connected(self, welcome: Welcome) -> None:
         """A connection begins: what is in the outbox is the backlog from here on, and what comes is live."""
@@ -108,6 +110,7 @@ class Pump:
         self._saver.begin()
         lanes = split(reader.acked, window, self._begins, backlog.order == "in_order", now)
         self._lanes = tuple([lane for lane in lanes if lane is not None])
+        self._packing.begin(self._lanes, welcome.maximum_packet)
         self._share = Share(backlog.share, backlog.rate, now)
         self._resume_at = 0.0
         self.last_error = ""
@@ -146,20 +149,12 @@ class Pump:
             if rest <= 0:
                 self._send_waiting(client)
                 missing = self._send_new(client, now)
-                self._count()
+                self._totals.count(self._metrics)
                 if isinstance(missing, tuple):
                     await self._read(*missing)
                     continue
                 rest = missing
             await wait_for(self.moved, rest)
-
-    def _count(self) -> None:
-        """Bring the metrics up to date: not for each parcel, because that is felt."""
-        messages, size = self._counted
-        if self._messages > messages:
-            self._metrics.count("uplink_messages_out", self._messages - messages)
-            self._metrics.count("uplink_bytes_out", self._bytes - size)
-            self._counted = (self._messages, self._bytes)
 
     def _send_waiting(self, client: CloudClient) -> None:
         window = self._window
@@ -170,22 +165,26 @@ class Pump:
 
     def _send_new(self, client: CloudClient, now: float) -> tuple[Lane, Run] | float:
         """Send what there is room for. What must be read to go on, or the seconds after which to try again."""
-        held, saver = FOREVER, self._saver
+        soonest, saver = FOREVER, self._saver
         for lane in self._lanes:
             lane.rate.observe(lane.load.settled, now)
             for room in BY_URGENCY:
-                queue = lane.queues[room]
-                if queue:
+                queue, filling = lane.queues[room], lane.fillings[room]
+                if filling is not None:
+                    soonest = min(soonest, self._fill(client, lane, room, filling, now))
+                    if filling.ready:
+                        return soonest
+                elif queue:
                     rest = self._send_from(client, lane, lane.runs[room][0], queue, now)
                     if queue and not saver.holds(room):
-                        return rest
-                    held = min(held, rest) if queue else held
+                        return min(soonest, rest)
+                    soonest = min(soonest, rest) if queue else soonest
                 if lane.more[room] and (not queue or saver.reads_ahead(room, queue)):
                     run = saver.ahead(lane) if queue else self._next_run(lane, room)
                     if run is not None:
                         return lane, run
                     lane.more[room] = False
-        return held
+        return soonest
 
     def _send_from(self, client: CloudClient, lane: Lane, run: Run, queue: deque[Row], now: float) -> float:
         """Send what there is room for of one class; the seconds after which to try again."""
@@ -194,35 +193,61 @@ class Pump:
         maybe_sent, is_held = self._possibly_sent[run.room], self._saver.holds(run.room)
         while queue:
             if is_held:
-                rest = self._saver.rest(run, queue, now)
+                rest = self._saver.rest(queue, now, partial(self._skip, run))
                 if rest or not queue:
                     return rest
             row = queue[0]
-            topic = self._topic_of(row)
+            topic = self._topic(row)
             if topic is None:
                 queue.popleft()
                 self._skip(run, row.seq)
                 continue
-            size = len(row.payload)
-            if not window.has_room(row.seq, size):
-                return FOREVER
-            if is_backlog:
-                if not self._share.has_room(lane, window.limit, size, now):
-                    return FOREVER
-                rest = self._share.take(1, now)
-                if rest:
-                    return rest
+            rest = self._room_for(lane, row.seq, len(row.payload), 1, now)
+            if rest:
+                return rest
             queue.popleft()
             parcel = single(row, prefix + topic, outgoing_properties(row, self._gateway, is_marked))
-            if row.retain and not self._topic.keeps_retain(row.topic):
+            if row.retain and not self._topics.keeps_retain(row.topic):
                 parcel = parcel._replace(retain=False)
             self._send(client, window.take(run, parcel, row.seq in maybe_sent))
         if not is_backlog:
             self._share.live(now)
         return 0.0
 
-    def _topic_of(self, row: Row) -> str | None:
-        return None if row.source == self._source else self._topic(row.topic)
+    def _topic(self, row: Row) -> str | None:
+        """Where a row goes at the cloud; None when it does not go there."""
+        return None if row.source == self._source else self._topics(row.topic)
+
+    def _room_for(self, lane: Lane, seq: int, size: int, rows: int, now: float) -> float:
+        """0 when a parcel that begins with row ``seq`` may go now, or the seconds after which to try again."""
+        window, share = self._window, self._share
+        if not window.has_room(seq, size) or (lane.is_backlog and not share.has_room(lane, window.limit, size, now)):
+            return FOREVER
+        return share.take(rows, now) if lane.is_backlog else 0.0
+
+    def _fill(self, client: CloudClient, lane: Lane, room: int, filling: Filling, now: float) -> float:
+        """Pack rows of one class and send what is due and has room; the seconds after which to try again."""
+        queue, runs = lane.queues[room], lane.runs[room]
+        while runs:
+            run = runs[0]
+            while filling.ready:
+                parcel = filling.ready[0]
+                rest = self._room_for(lane, parcel.first, len(parcel.payload), len(parcel.rows), now)
+                if rest:
+                    return rest
+                filling.ready.popleft()
+                self._send(client, self._window.take(run, parcel, parcel.first in self._possibly_sent[room]))
+            if queue and not lane.is_backlog:
+                self._share.live(now)
+            held = self._packing.feed(filling, queue, now, self._saver if self._saver.holds(room) else None)
+            if filling.passed and filling.first is None:
+                self._skip(run, filling.passed)
+                filling.passed = 0
+            is_end = not queue and run.upto != LAST and not self._reader.has(room, run.read_to)
+            rest = 0.0 if filling.ready else filling.close(now, is_end, self._saver.wait_factor(room))
+            if rest:
+                return min(rest, held)
+        return FOREVER
 
     def _next_run(self, lane: Lane, room: int) -> Run | None:
         """What is to be read next of a class whose queue is empty, when there may be something."""
@@ -267,7 +292,7 @@ class Pump:
                 return
             props = with_expiry(props, left)
         try:
-            qos = self._topic.qos(parcel.rows[0].topic)
+            qos = self._topics.qos(parcel.rows[0].topic)
             size = client.publish(slot.id, parcel.topic, parcel.payload, parcel.retain, props, slot.sent, qos)
         except Refused as refused:
             self._give_up(slot, "too_large", str(refused))
@@ -277,9 +302,7 @@ class Pump:
             return
         self._window.start(slot)
         self._sent_at = self._clock.now()
-        self._sent += len(parcel.rows)
-        self._messages += 1
-        self._bytes += size
+        self._totals.publish(len(parcel.rows), size)
         if not qos:
             self._settle(slot)  # nobody will say whether it has arrived
 
@@ -292,14 +315,14 @@ class Pump:
         if self._poison.answered():
             self._window.limit = self._limit
         if reason < 0x80:
-            self._acked += len(slot.parcel.rows)
+            self._totals.acked += len(slot.parcel.rows)
             self._settle(slot)
         else:
             self._on_refusal(slot, slot.parcel, reason)
         self.moved.set()
 
     def _on_refusal(self, slot: Slot, parcel: Parcel, reason: int) -> None:
-        self._refused += 1
+        self._totals.refused += 1
         self._metrics.count("uplink_refused")
         text = f"the broker refused it: {reason_text(reason)}"
         self._note(parcel, text)
@@ -344,18 +367,13 @@ class Pump:
         row = parcel.rows[0]
         self.last_error = f"message {row.message_id} on {row.topic!r}: {text}"
 
-    # Status.
-
     def status(self) -> dict[str, Any]:
         """What a person wants to see of it, a part of the uplink's."""
         return {
             "reason": self._reason(),
             "in_flight": self._window.in_flight,
             "cursor": self._reader.cursor,
-            "sent": self._sent,
-            "acked": self._acked,
-            "refused": self._refused,
-            "bytes": self._bytes,
+            **self._totals.status(),
             "lanes": {"backlog" if lane.is_backlog else "live": self._lane_status(lane) for lane in self._lanes},
         }
 
@@ -365,33 +383,16 @@ class Pump:
 
     def _reason_of(self, lane: Lane) -> str:
         """Why a lane does not move, or ``moving``."""
-        window, now = self._window, self._clock.now()
         if not self._is_up:
             return "offline"
+        now = self._clock.now()
         if now < self._resume_at:
             return "paused"
-        if lane.is_at_rest:
-            return "caught_up"
-        row = lane.next_row()
-        if row is not None:
-            if lane.next_room() == TELEMETRY and self._saver.holds(TELEMETRY):
-                return "saving"
-            if not window.has_room(row.seq, len(row.payload)):
-                return "window_full"
-            if lane.is_backlog and not self._share.has_room(lane, window.limit, len(row.payload), now):
-                return "share_full"
-            if lane.is_backlog and self._share.wait(now):
-                return "rate"
-        return "moving"
+        if lane.next_room() == TELEMETRY and self._saver.holds(TELEMETRY):
+            return "saving"
+        return why_at_rest(lane, self._window, self._share, now)
 
     def _lane_status(self, lane: Lane) -> dict[str, Any]:
-        """Rows that wait, the age of the oldest in seconds, rows a second, and why it does not move."""
-        slot = self._window.oldest(lane.load)
-        row = slot.parcel.rows[0] if slot is not None and slot.parcel is not None else lane.next_row()
         begins = self._begins if len(self._lanes) > 1 else 0
-        return {
-            "depth": self._reader.depth(*((0, begins) if lane.is_backlog else (begins, LAST))),
-            "oldest_age": None if row is None else max(0.0, round(self._clock.time() - row.time, 3)),
-            "rate": round(lane.rate.per_second(lane.load.settled, self._clock.now()), 1),
-            "reason": self._reason_of(lane),
-        }
+        depth = self._reader.depth(*((0, begins) if lane.is_backlog else (begins, LAST)))
+        return {**status_of(lane, self._window, self._clock), "depth": depth, "reason": self._reason_of(lane)}

@@ -11,7 +11,7 @@ from gateway.outbound import CLASSES, Row
 from gateway.uplinks.base import OutboxReader
 from gateway.uplinks.mqtt.lanes import Lane
 from gateway.uplinks.mqtt.window import Run
-from gateway.uplinks.thrift import AHEAD_ROWS, Thrift
+from gateway.uplinks.thrift import AHEAD_ROWS, WAIT_FACTORS, Thrift
 
 TELEMETRY: Final = CLASSES.index("telemetry")
 
@@ -22,16 +22,12 @@ THINNED: Final = "budget_thinned"
 class Saver:
     """See the module's docstring.
 
-    skip   moves a run past a row that is not sent
     is_up  whether a row goes up at all
     """
 
-    def __init__(
-        self, reader: OutboxReader, clock: Clock, skip: Callable[[Run, int], None], is_up: Callable[[Row], bool]
-    ) -> None:
+    def __init__(self, reader: OutboxReader, clock: Clock, is_up: Callable[[Row], bool]) -> None:
         self._reader = reader
         self._clock = clock
-        self._skip = skip
         self._is_up = is_up
         self._thrift = Thrift()
 
@@ -55,21 +51,25 @@ class Saver:
                 if self._is_up(row):
                     self._thrift.note(row)
 
-    def rest(self, run: Run, queue: deque[Row], now: float) -> float:
+    def rest(self, queue: deque[Row], now: float, skip: Callable[[int], None], bursts: bool = True) -> float:
         """Skip what is not needed at the head of a queue of telemetry; seconds until the next row may go, 0 when it may
         or there is none."""
         time = self._clock.time()
         while queue:
             row = queue[0]
-            rest = self._thrift.wait(row, time, now)
+            rest = self._thrift.wait(row, time, now, bursts)
             if rest is not None:
                 if not rest:
                     self._thrift.gone(row)
                 return rest
             queue.popleft()
             self._reader.drop(row, THINNED)
-            self._skip(run, row.seq)
+            skip(row.seq)
         return 0.0
+
+    def wait_factor(self, room: int) -> float:
+        """How many times as long a batch of a class may wait for more rows."""
+        return WAIT_FACTORS[self._thrift.level] if room == TELEMETRY else 1
 
     def reads_ahead(self, room: int, queue: deque[Row]) -> bool:
         """Whether more of a class should be read although some waits: only what was read can stand for another."""
