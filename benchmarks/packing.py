@@ -79,9 +79,11 @@ def gathered(rows: Sequence[Row], wait: float) -> Iterator[list[Entry]]:
     for row in rows:
         entry = Entry(row, row.topic, ())
         due = gathering.due()
-        if (due is not None and due <= row.time) or not gathering.has_room(entry.size):
+        if due is not None and due <= row.time:
             yield gathering.take()
-        gathering.add(entry, row.time)
+        if not gathering.add(entry, row.time):
+            yield gathering.take()
+            gathering.add(entry, row.time)
     yield gathering.take()
 
 

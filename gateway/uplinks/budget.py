@@ -34,7 +34,7 @@ STEPS: Final = 200
 moments of a plant, short enough to do something about it."""
 
 WHOLE: Final = 86_400.0
-"""Seconds that the rate is taken over: plants have days and nights."""
+"""Seconds that the rate is taken over: plants have days and nights. An eighth of a shorter period."""
 
 HASTY: Final = 1.7
 """Until a whole day was seen on a level, the forecast must be so many budgets to go higher."""
@@ -45,7 +45,7 @@ STALE: Final = 20
 COMFORT: Final = 0.95
 """Share of the budget that the forecast of a lower level must stay within: up and down must not follow each other."""
 
-RESERVED: Final = 0.95
+RESERVED: Final = 0.92
 """Share of the budget beyond which the rest is for alarms, commands and results."""
 
 ALARM: Final = 0.8
@@ -137,7 +137,7 @@ class Budget:
             self.begin = newest.begin
         self._mark: float | None = None
         self._part = 0
-        self._parts: deque[float] = deque(maxlen=max(1, round(WHOLE / self._span(self.begin))))
+        self._parts: deque[float] = deque(maxlen=max(1, round(min(WHOLE / self._span(self.begin), STEPS / 8))))
         self._rates: dict[int, tuple[float, int]] = {}
         self._turn(time, uptime)
 
@@ -199,14 +199,16 @@ class Budget:
         if self._mark is None:
             self._mark = now
         self._part += count
-        if self.share >= RESERVED:
+        # What the last level was seen to cost is kept back for the rest of the period, if it is more than the reserve.
+        kept = 1.1 * self._rates[LEVELS][0] * self._left(time) if LEVELS in self._rates else 0.0
+        if self.used >= min(self.allowance.bytes * RESERVED, self.allowance.bytes - kept):
             self._go(LEVELS, now)
             return
         if now - self._mark < self._span(self.begin):
             return
         self._parts.append(self._part / (now - self._mark))
         self._mark, self._part = now, 0
-        rates = {level: (rate, age + 1) for level, (rate, age) in self._rates.items() if age < STALE}
+        rates = {level: (rate, age + 1) for level, (rate, age) in self._rates.items() if age < STALE or level == LEVELS}
         rates[self.level] = sum(self._parts) / len(self._parts), 0
         self._rates = rates
         left = self._left(time)

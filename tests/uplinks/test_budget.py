@@ -177,5 +177,5 @@ def test_the_forecast() -> None:
 
 def test_beyond_the_reserve_only_alarms_go_at_once() -> None:
     one = budget("2026-11-01")
-    one.add(191_000_000, at("2026-11-02"), 0, 0)
+    one.add(185_000_000, at("2026-11-02"), 0, 0)
     assert one.level == 3

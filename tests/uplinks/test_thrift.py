@@ -7,6 +7,7 @@ from collections import deque
 import pytest
 
 from gateway.outbound import Row
+from gateway.uplinks.budget import Allowance, Budget
 from gateway.uplinks.thrift import BURST, GATHER, MINUTE, Thrift
 from uplinks.bench import row
 
@@ -94,3 +95,50 @@ def test_a_plant_of_ten_topics_is_thinned_to_a_row_a_minute(step: float) -> None
     assert [one.seq for one, _ in whole] == sorted(one.seq for one, _ in whole)
     assert all(at - one.time <= MINUTE + GATHER + step for one, at in whole)
     assert all((one.time + step) // MINUTE > one.time // MINUTE for one, _ in whole), "the last of its minute"
+
+
+@pytest.mark.parametrize(("budget", "most"), [(8_000_000, 0), (4_000_000, 1), (1_800_000, 2), (1_000_000, 3)])
+def test_two_days_with_a_budget(budget: int, most: int) -> None:
+    """Budget and thrift together, in virtual time: no day is over its budget, and every alarm goes at once.
+
+    A row costs 100 bytes; a segment with what it carries and the answer to it 200 more, of which a burst needs one for
+    ten rows. There are eight topics, a row of each in ten seconds: 6.9 MB for rows and 0.4 MB for keep-alive a day.
+    """
+    spent = Budget(Allowance(budget, "day"), [], DAY - DAY % 86_400)
+    saving = Thrift()
+    queue: deque[Row] = deque()
+    alarms = seq = 0
+    days: dict[float, int] = {}
+    levels: set[int] = set()
+    begin = DAY - DAY % 86_400
+    for now in range(0, 2 * 86_400, 10):
+        time = begin + now
+        used = 47  # keep-alive
+        if now % 3600 == 0:
+            alarms += 1
+            used += 300
+        for topic in range(8):
+            seq += 1
+            queue.append(row(seq, f"plant/{topic}", time=time))
+            if saving.thins:
+                saving.note(queue[-1])
+        rows = 0
+        while queue:
+            wait = saving.wait(queue[0], time, now)
+            if wait:
+                break
+            saving.gone(queue.popleft())
+            rows += wait is not None
+        if saving.level >= 3:
+            queue.clear()  # what waits in the outbox is thinned there
+        used += rows * 100 + (200 * -(-rows // 10) if saving.level else 0)
+        spent.add(used, time, now, now)
+        days[spent.begin] = spent.used
+        levels.add(spent.level)
+        if spent.level != saving.level:
+            saving.level = spent.level
+            saving.forget()
+    assert len(days) == 2
+    assert max(days.values()) <= budget
+    assert max(levels) >= most
+    assert alarms == 2 * 24

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from os.path import commonprefix
 from typing import Final
 
 from gateway.uplinks.packing.entry import Entry
@@ -32,8 +31,6 @@ _LITERAL: Final = re.compile(rb'([-0-9](?<=[":,\[ ].)[-+0-9T:.eEZ]*(?=[,\]} "]))
 
 _BARE: Final = re.compile(rb"-?\d[-+0-9T:.eEZ]*")
 """A payload that is one literal."""
-
-_FIRSTS: Final = frozenset(b"%c" % character for character in b"-0123456789")
 
 _LONGEST: Final = 4096
 """Bytes of a payload in which literals are looked for."""
@@ -144,7 +141,11 @@ def _put_topics(body: Body, topics: Collection[str]) -> None:
     last = b""
     for topic in topics:
         name = topic.encode()
-        shared = len(commonprefix((last, name)))
+        shared = 0
+        for one, other in zip(last, name, strict=False):
+            if one != other:
+                break
+            shared += 1
         body.number(shared)
         body.text(name[shared:])
         last = name
@@ -154,9 +155,8 @@ def _parts(payload: bytes) -> list[bytes]:
     """Text, literal, text ... text; the payload alone when no literal is looked for in it."""
     if len(payload) > _LONGEST:
         return [payload]
-    if payload[:1] in _FIRSTS and _BARE.fullmatch(payload):
-        return [b"", payload, b""]
-    return _LITERAL.split(payload)
+    parts = _LITERAL.split(payload)
+    return [b"", payload, b""] if len(parts) == 1 and _BARE.fullmatch(payload) else parts
 
 
 def _put_templates(body: Body, templates: Sequence[_Template], all_parts: Sequence[list[bytes]]) -> None:

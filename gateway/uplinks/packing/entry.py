@@ -19,8 +19,3 @@ class Entry(NamedTuple):
     row: Row
     topic: str
     props: Properties
-
-    @property
-    def size(self) -> int:
-        """Bytes of topic and payload: what counts for the bounds of a parcel."""
-        return len(self.topic) + len(self.row.payload)

@@ -40,9 +40,9 @@ class Filling:
     def add(self, row: Row, topic: str, props: Properties, now: float) -> None:
         """The next row; ``props``: those of the message, without its id. What it has no room beside is made ready."""
         entry = Entry(row, topic, props)
-        if not self._gathering.has_room(entry.size):
+        if not self._gathering.add(entry, now):
             self._pack()
-        self._gathering.add(entry, now)
+            self._gathering.add(entry, now)
         self.passed = 0
 
     def pass_by(self, seq: int) -> None:

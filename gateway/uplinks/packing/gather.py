@@ -26,18 +26,18 @@ class Gathering:
         """The row that waits for longest."""
         return self._entries[0].row if self._entries else None
 
-    def has_room(self, size: int) -> bool:
-        """Whether a row of ``size`` bytes (topic and payload) belongs to these, or must wait until they are taken. The
-        first always has room."""
-        batch = self._batch
-        return not self._entries or (len(self._entries) < batch.rows and self._bytes + size <= batch.bytes)
-
-    def add(self, entry: Entry, now: float) -> None:
-        """The next row. ``now``: monotonic, seconds."""
-        if not self._entries:
+    def add(self, entry: Entry, now: float) -> bool:
+        """The next row, at ``now`` (monotonic clock); False when it has no room beside these and must wait until they
+        are taken. The first always has room."""
+        entries, batch = self._entries, self._batch
+        size = self._bytes + len(entry.topic) + len(entry.row.payload)
+        if not entries:
             self._since = now
-        self._entries.append(entry)
-        self._bytes += entry.size
+        elif len(entries) >= batch.rows or size > batch.bytes:
+            return False
+        entries.append(entry)
+        self._bytes = size
+        return True
 
     def due(self, factor: float = 1) -> float | None:
         """When the rows must be taken (monotonic clock), even if there is room for more; None while there is none."""
