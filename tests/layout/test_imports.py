@@ -153,10 +153,7 @@ def test_io_layers_do_not_import_each_other() -> None:
     ("family", "shared"),
     [
         ("connectors", {"base", "points", "polling"}),
-        [
-            ("connectors", {"base", "points", "polling"}),
-            ("uplinks", {"base", "batch", "budget", "dead", "packing", "parcel", "sections", "thrift"}),
-        ],
+        ("uplinks", {"base", "budget", "dead", "packing", "parcel", "sections", "thrift"}),
     ],
 )
 def test_a_kind_sees_the_settings_its_family_and_itself(family: str, shared: set[str]) -> None:
