@@ -23,6 +23,7 @@ COMMANDS: Final = (
     "session",
     "delayed",
     "outbox",
+    "uplink",
     "unpack",
     "queue",
     "stream",

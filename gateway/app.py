@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, Final
 
 from gateway import __version__, kinds
 from gateway.clock import Clock
+from gateway.config.find import credentials_folder
 from gateway.config.load import Loaded, read
 from gateway.config.settings import Settings
 from gateway.control import ControlServer
@@ -23,9 +25,10 @@ from gateway.errors import ConfigError, GatewayError
 from gateway.mqtt.session_desk import SessionDesk
 from gateway.parts import Parts
 from gateway.store.boots import begin_boot
+from gateway.store.dead_desk import DeadDesk
 from gateway.store.outbox_desk import OutboxDesk
 from gateway.store.wear import wear
-from gateway.supervise import Health, Supervised
+from gateway.supervise import Health, Supervised, share_of
 from gateway.systemd import Notifier
 from gateway.watchdog import Watchdog
 
@@ -92,7 +95,9 @@ class App:
 
         Raises ConfigError when anything in them is wrong; nothing is changed then.
         """
-        found = self.parts.front_desk.reload(read(self.loaded.source.path, Settings, kinds))
+        credentials = credentials_folder(os.environ)
+        loaded = read(self.loaded.source.path, Settings, kinds, credentials=credentials)
+        found = self.parts.front_desk.reload(loaded)
         self.parts.read_clocks()
         self.parts.server.enforcer.recheck()
         log.info("access reloaded", extra=found)
@@ -128,6 +133,7 @@ class App:
             self.parts.queues.alarm = loop.call_later
             self.parts.load_rules()
             self.parts.build_uplinks()
+            await self.parts.open_accounts()
             await self.parts.recall(boots)
             await self.parts.open_delayed(boots)
             await self.parts.open_dedup(boots)
@@ -153,13 +159,18 @@ class App:
             **SessionDesk(self.parts.server).commands(),
             **parts.delayed_commands.commands(),
             **OutboxDesk(parts.outbox, parts.database).commands(),
+            **DeadDesk(parts.dead, parts.outbox, self.clock, parts.forwards).commands(),
+            **parts.reports.commands(),
             **parts.queue_commands.commands(),
         }
         control = ControlServer(self.state, commands, {"trace": self.parts.server.tracer.begin})
         async with asyncio.TaskGroup() as group:
             inner = [self._keep(group, "desk", name, _life(desk.run)) for name, desk in parts.desks.items()]
             outer = [self._keep(group, "device", name, device.run) for name, device in parts.devices.items()]
-            outer += [self._keep(group, "uplink", name, uplink.run) for name, uplink in parts.uplinks.items()]
+            outer += [
+                self._keep(group, "uplink", name, uplink.run, self._offset(name))
+                for name, uplink in parts.uplinks.items()
+            ]
             fronts = [self._keep(group, "listener", name, listener.run) for name, listener in parts.listeners.items()]
             fronts.append(self._keep(group, "control", "socket", control.run))
             ticking = group.create_task(self._tick())
@@ -173,11 +184,23 @@ class App:
             await _end(fronts)
             await self._finish_commands()
             await _end(outer)
+            self.parts.accounts.count()
+            self.parts.accounts.keep()
             await _end(inner)
             await self._finish_delayed()
 
+    def _offset(self, uplink: str) -> float:
+        """Seconds that this gateway lets pass before it comes back to a broker that a whole fleet has lost."""
+        spread: float = self.loaded.value.uplink[uplink].reconnect_spread
+        return spread * share_of(self.name)
+
     def _keep(
-        self, group: asyncio.TaskGroup, kind: str, name: str, run: Callable[[Callable[[], None]], Awaitable[None]]
+        self,
+        group: asyncio.TaskGroup,
+        kind: str,
+        name: str,
+        run: Callable[[Callable[[], None]], Awaitable[None]],
+        offset: float = 0.0,
     ) -> asyncio.Task[None]:
         supervised = Supervised(
             kind,
@@ -187,6 +210,7 @@ class App:
             metrics=self.parts.metrics,
             now=self.clock.now,
             on_change=self._say_status,
+            offset=offset,
         )
         self._supervised.setdefault(kind, {})[name] = supervised
         return group.create_task(supervised.supervise(), name=f"{kind}:{name}")
@@ -212,6 +236,8 @@ class App:
             self.parts.queues.tick()
             self.parts.sys_topics.tick()
             self.parts.queue_topics.tick()
+            self.parts.accounts.tick()
+            self.parts.reports.tick()
             self.parts.database.look_after()
             self.parts.alarms.update(self.parts.database.health.alarms())
             interval = self._notifier.watchdog_interval

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from gateway.broker.retained import Retained
 from gateway.clock import Clock
 from gateway.config.find import rule_files
 from gateway.config.load import Loaded
-from gateway.config.settings import Settings
+from gateway.config.settings import Forward, Settings
 from gateway.config.store import Store
 from gateway.connectors.base import Connector
 from gateway.connectors.commands import Desk
@@ -39,6 +39,7 @@ from gateway.rules.engine import RuleEngine
 from gateway.rules.load import load as load_rules
 from gateway.store.boots import EARLIEST, Boots
 from gateway.store.db import Database
+from gateway.store.dead import DeadStore
 from gateway.store.dedup import load_dedup
 from gateway.store.delayed import load_delayed
 from gateway.store.delayed_commands import DelayedCommands
@@ -53,6 +54,10 @@ from gateway.store.retained import RetainedStore
 from gateway.store.rooms import ROOMS, Room, share_out
 from gateway.store.routes import routes_of
 from gateway.store.sessions import Sessions
+from gateway.store.usage import UsageStore, Used
+from gateway.uplinks.accounts import Accounts
+from gateway.uplinks.budget import Usage
+from gateway.uplinks.report import Reports
 
 
 class Parts:
@@ -101,6 +106,9 @@ class Parts:
             self.metrics,
             linger=settings.store.linger,
         )
+        bounds = {name: uplink.dead_letter for name, uplink in settings.uplink.items()}
+        self.dead = DeadStore(self.database, clock, bounds, self.metrics)
+        self.usage = UsageStore(self.database)
         self.sessions = Sessions(self.database, clock)
         self.retained = RetainedStore(self.database, clock, self.metrics)
         self.broker.keeper = self.retained
@@ -172,6 +180,11 @@ class Parts:
         )
         self.broker.subscribe(f"{topic}/+/set", desk)
 
+    @property
+    def forwards(self) -> dict[str, Sequence[Forward]]:
+        """What each uplink sends."""
+        return {name: uplink.forward for name, uplink in self.settings.uplink.items()}
+
     async def open_delayed(self, boots: Boots) -> None:
         """Take up the delayed messages as the last stop left them; those that are late go out with the first tick."""
         shelf, entries, last = await load_delayed(self.database, boots)
@@ -194,6 +207,34 @@ class Parts:
         stored = await self.queue_store.load(boots, bounds_of(settings.queue, settings.stream))
         self.queues.open(self.queue_store.shelf, stored, self.broker)
 
+    async def open_accounts(self) -> None:
+        """Take up what the uplinks have used of their budgets, and begin to report on them."""
+        await self.dead.load()
+        known: dict[tuple[str, str], list[Usage]] = {}
+        for used in await self.usage.load():
+            usage = Usage(used.begin, used.bytes, used.seen, used.level)
+            known.setdefault((used.uplink, used.period), []).append(usage)
+        self.accounts = Accounts(
+            self.uplinks,
+            {name: uplink.budget for name, uplink in self.settings.uplink.items()},
+            known,
+            lambda uplink, period, usage: self.usage.keep(Used(uplink, period, *usage)),
+            self.alarms.update,
+            self.clock,
+        )
+        interval = self.settings.mqtt.sys.interval
+        self.reports = Reports(self.uplinks, self._waiting_for, self.accounts.status, self.broker, self.clock, interval)
+
+    def _waiting_for(self, uplink: str) -> dict[str, Any]:
+        """Rows that wait for one uplink, the age in seconds of the oldest row that waits for any, dead letters."""
+        status = self.outbox.status()
+        depth, age = status["uplinks"][uplink]["depth"], status["oldest_age"]
+        return {
+            "depth": depth,
+            "oldest_age": round(age) if depth and age is not None else None,
+            "dead": self.dead.counts[uplink],
+        }
+
     def build_uplinks(self) -> None:
         """The uplinks, once the outbox knows where each of them is."""
         for name, config in self.settings.uplink.items():
@@ -207,9 +248,9 @@ class Parts:
                 self.metrics,
                 self.name,
                 self.random,
+                dead=self.dead.of(name),
             )
-        forwards = {name: uplink.forward for name, uplink in self.settings.uplink.items()}
-        for pattern, routes in routes_of(forwards).items():
+        for pattern, routes in routes_of(self.forwards).items():
             self.broker.subscribe(pattern, self.outbox, routes)
 
     async def recall(self, boots: Boots) -> None:

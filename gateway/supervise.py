@@ -8,6 +8,7 @@ field has nobody to restart it. This is the only broad ``except`` of the project
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import traceback
 from collections.abc import Awaitable, Callable
@@ -36,23 +37,36 @@ class Health(StrEnum):
 
 
 class Backoff:
-    """Delays of 0.5 s doubling to 60 s, each spread over its upper half by ``random`` (0 to 1)."""
+    """Delays of 0.5 s doubling to 60 s, each spread over its upper half by ``random`` (0 to 1).
 
-    __slots__ = ("_next", "_random")
+    offset  seconds added to the first delay after something has worked: what many lose in one moment is not asked
+            for by all of them in the next one
+    """
 
-    def __init__(self, random: Callable[[], float]) -> None:
+    __slots__ = ("_extra", "_next", "_offset", "_random")
+
+    def __init__(self, random: Callable[[], float], offset: float = 0.0) -> None:
         self._random = random
         self._next = FIRST_DELAY
+        self._offset = offset
+        self._extra = 0.0
 
     def delay(self) -> float:
         """The next delay in seconds."""
-        delay = self._next * (0.5 + 0.5 * self._random())
+        delay = self._next * (0.5 + 0.5 * self._random()) + self._extra
         self._next = min(self._next * 2, LONGEST_DELAY)
+        self._extra = 0.0
         return delay
 
     def reset(self) -> None:
         """It worked: begin at the shortest delay again."""
         self._next = FIRST_DELAY
+        self._extra = self._offset
+
+
+def share_of(name: str) -> float:
+    """0 <= x < 1, the same for a name on every machine and at every start, and far apart for names that are alike."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest()) / 2**64
 
 
 class Supervised:
@@ -60,6 +74,7 @@ class Supervised:
 
     kind, name  for logs and status, as ("device", "boiler")
     run         the life of one attempt; it calls ``up()`` when it works
+    offset      see Backoff
     """
 
     def __init__(
@@ -73,6 +88,7 @@ class Supervised:
         now: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         on_change: Callable[[], None] = lambda: None,
+        offset: float = 0.0,
     ) -> None:
         self.kind = kind
         self.name = name
@@ -80,7 +96,7 @@ class Supervised:
         self.last_error = ""
         self.restarts = 0
         self._run = run
-        self._backoff = Backoff(random)
+        self._backoff = Backoff(random, offset)
         self._metrics = metrics
         self._now = now
         self._sleep = sleep

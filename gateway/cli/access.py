@@ -16,7 +16,7 @@ from gateway.broker.bans import KINDS, Ban, ban_problem
 from gateway.broker.identity import ANONYMOUS, LOCAL, USERS, Identity
 from gateway.cli.user import tell_gateway
 from gateway.cli.where import add_options, state_of
-from gateway.config.find import find_settings
+from gateway.config.find import credentials_folder, find_settings
 from gateway.config.load import read
 from gateway.config.settings import Settings
 from gateway.config.types import WrongValue, read_duration
@@ -102,7 +102,7 @@ def _groups_of(args: argparse.Namespace) -> frozenset[str]:
 
 
 def _access(args: argparse.Namespace) -> Access:
-    loaded = read(find_settings(args.config, os.environ), Settings, kinds)
+    loaded = read(find_settings(args.config, os.environ), Settings, kinds, credentials=credentials_folder(os.environ))
     return Access(rules=rule_set(loaded.value.access, loaded.source))
 
 

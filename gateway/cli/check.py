@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway import kinds
 from gateway.check import cross_check, summary
-from gateway.config.find import EMBEDDED, find_settings
+from gateway.config.find import EMBEDDED, credentials_folder, find_settings
 from gateway.config.load import read
 from gateway.config.settings import Settings
 from gateway.errors import ConfigError
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     """0 when the settings are good, 78 (EX_CONFIG) when they are not."""
     path = find_settings(args.config, os.environ)
     try:
-        loaded = read(path, Settings, kinds)
+        loaded = read(path, Settings, kinds, credentials=credentials_folder(os.environ))
         problems = cross_check(loaded)
     except ConfigError as error:
         problems = error.problems

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from gateway.cli import dead
 from gateway.cli.progress import Progress
 from gateway.cli.session import table
 from gateway.cli.sure import add_yes, is_sure
@@ -25,7 +26,7 @@ PATIENCE: Final = 60.0
 
 
 def register(subparsers: Any) -> None:
-    """Add the command and its five words."""
+    """Add the command and its words."""
     parser = subparsers.add_parser("outbox", help="list, show, export and purge what waits for the uplinks")
     words = parser.add_subparsers(metavar="WORD", required=True)
 
@@ -49,6 +50,8 @@ def register(subparsers: Any) -> None:
     purge.add_argument("uplink", metavar="UPLINK")
     add_yes(purge)
     _finish(purge, run_purge)
+
+    dead.register(words)
 
 
 def _finish(parser: argparse.ArgumentParser, run: Any) -> None:

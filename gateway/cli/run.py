@@ -23,14 +23,14 @@ def register(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     from gateway import kinds, log
     from gateway.check import cross_check
-    from gateway.config.find import find_settings
+    from gateway.config.find import credentials_folder, find_settings
     from gateway.config.load import read
     from gateway.config.settings import Settings
     from gateway.errors import ConfigError
     from gateway.loop import EventLoop
     from gateway.state import make_folder, state_folder
 
-    loaded = read(find_settings(args.config, os.environ), Settings, kinds)
+    loaded = read(find_settings(args.config, os.environ), Settings, kinds, credentials=credentials_folder(os.environ))
     problems = cross_check(loaded)
     if problems:
         raise ConfigError(problems)

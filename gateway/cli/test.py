@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import kinds
-from gateway.config.find import find_settings, rule_files
+from gateway.config.find import credentials_folder, find_settings, rule_files
 from gateway.config.load import read
 from gateway.config.settings import Settings
 from gateway.errors import ConfigError
@@ -73,7 +73,7 @@ def _named(paths: Sequence[str]) -> list[Path]:
 
 
 def _configured(config: str | None) -> list[Path]:
-    loaded = read(find_settings(config, os.environ), Settings, kinds)
+    loaded = read(find_settings(config, os.environ), Settings, kinds, credentials=credentials_folder(os.environ))
     return rule_files(loaded.value.rules, loaded.source) or _files_in(shipped_rules())
 
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from gateway import kinds
-from gateway.config.find import find_settings
+from gateway.config.find import credentials_folder, find_settings
 from gateway.config.listener import MqttListener
 from gateway.config.load import read
 from gateway.config.settings import Settings
@@ -22,7 +22,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def settings_of(args: argparse.Namespace) -> Settings:
     """The settings that a gateway started with the same options uses. Raises ConfigError."""
-    return read(find_settings(args.config, os.environ), Settings, kinds).value
+    return read(
+        find_settings(args.config, os.environ), Settings, kinds, credentials=credentials_folder(os.environ)
+    ).value
 
 
 def state_of(args: argparse.Namespace) -> Path:

@@ -38,7 +38,8 @@ Folder = NewType("Folder", str)
 
 
 class Secret(str):
-    """Text never shown: not in logs, status, errors or a sample. TOML: the text itself or ``{ file = "path" }``.
+    """Text never shown: not in logs, status, errors or a sample. TOML: the text itself, ``{ file = "path" }``, or
+    ``{ credential = "NAME" }`` for one that systemd hands to the unit.
 
     ``repr`` hides it, so a settings object can be logged; ``str`` gives it to the code that needs it.
     """

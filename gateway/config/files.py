@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +12,9 @@ from gateway.config.types import WrongValue, literal, wrong_type
 
 MAX_SECRET_BYTES: Final = 64 * 1024
 """More than any password or token; a wrong path must not pull a database into memory."""
+
+
+_CREDENTIAL_NAME: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,255}")
 
 
 def read_file(folder: Path, value: Any) -> str:
@@ -36,17 +40,39 @@ def read_folder(folder: Path, value: Any) -> str:
     return str(path)
 
 
-def read_secret(folder: Path, value: Any) -> Secret:
-    """The secret itself, from the text or from ``{ file = "path" }``, without the white space around it."""
+SYSTEM_CREDENTIALS: Final = Path("/run/credentials/gateway.service")
+"""Where systemd lays the credentials of our unit, which other commands of the same user may want to read too."""
+
+
+def read_secret(folder: Path, value: Any, credentials: Path = SYSTEM_CREDENTIALS) -> Secret:
+    """The secret itself, without the white space around it: from the text, from ``{ file = "path" }``, or from
+    ``{ credential = "NAME" }``, a file in the folder ``credentials``."""
     if isinstance(value, str):
         text = value
     elif isinstance(value, dict) and value.keys() == {"file"}:
         text = _secret_from(Path(read_file(folder, value["file"])))
+    elif isinstance(value, dict) and value.keys() == {"credential"}:
+        text = _secret_from(_credential(credentials, value["credential"]))
     else:
         raise wrong_type(Secret, value)
     if not text.strip():
         raise WrongValue("the secret is empty")
     return Secret(text.strip())
+
+
+def _credential(folder: Path, name: Any) -> Path:
+    if not isinstance(name, str) or not _CREDENTIAL_NAME.fullmatch(name):
+        raise WrongValue("a credential's name must be 1 to 255 letters, digits, '.', '-' and '_'")
+    path = folder / name
+    try:
+        if path.is_file():
+            return path
+    except OSError as error:
+        raise WrongValue(f"cannot read {path}: {error.strerror}") from None
+    raise WrongValue(
+        f"systemd has given no credential {literal(name)}: no such file in {folder}; "
+        f"put LoadCredential={name}:PATH, or LoadCredentialEncrypted=, into the unit"
+    )
 
 
 def _secret_from(path: Path) -> str:

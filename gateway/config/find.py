@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from gateway.config.files import SYSTEM_CREDENTIALS
 from gateway.config.settings import Rules
 from gateway.config.source import Source
 
@@ -22,6 +23,13 @@ def find_settings(given: str | None, environ: Mapping[str, str], system: Path = 
     if named:
         return Path(named)
     return system if system.exists() else EMBEDDED
+
+
+def credentials_folder(environ: Mapping[str, str]) -> Path:
+    """Where systemd lays the secrets that the unit is given: ``$CREDENTIALS_DIRECTORY``, which only the unit itself
+    has; other commands look where those of ``gateway.service`` are."""
+    named = environ.get("CREDENTIALS_DIRECTORY")
+    return Path(named) if named else SYSTEM_CREDENTIALS
 
 
 def rule_files(rules: Rules, source: Source) -> list[Path]:

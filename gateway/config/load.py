@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import tomli
 
+from gateway.config.files import SYSTEM_CREDENTIALS
 from gateway.config.keys import KeyPath, format_key, parse_key
 from gateway.config.reader import Reader
 from gateway.config.shape import Kinds
@@ -38,18 +39,24 @@ class Loaded(Generic[T]):
 
 
 def read(
-    path: Path, shape: type[T], kinds: Kinds | None = None, overrides: Mapping[str, Any] | None = None
+    path: Path,
+    shape: type[T],
+    kinds: Kinds | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    credentials: Path = SYSTEM_CREDENTIALS,
 ) -> Loaded[T]:
     """Read the file at ``path`` as a section of the class ``shape``.
 
     ``overrides``: values of the command line by key (``{"gateway.state": "/tmp/x"}``); they replace those of the
-    file and are checked like them. Raises ConfigError with all problems, in the order of their lines.
+    file and are checked like them. ``credentials``: see ``find.credentials_folder``.
+
+    Raises ConfigError with all problems, in the order of their lines.
     """
     text = _text(path)
     data = _parse(path.name, text)
     overridden = frozenset(_override(data, key, value) for key, value in (overrides or {}).items())
     source = Source(path, text, overridden)
-    reader = Reader(source.folder, kinds)
+    reader = Reader(source.folder, kinds, credentials)
     value = reader.section(shape, data, ())
     if reader.problems:
         raise ConfigError(source.problems(reader.problems))

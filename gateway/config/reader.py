@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Protocol, get_origin, runtime_checkable
 
 from gateway.config.declare import File, Folder, Range, Secret
-from gateway.config.files import read_file, read_folder, read_secret
+from gateway.config.files import SYSTEM_CREDENTIALS, read_file, read_folder, read_secret
 from gateway.config.keys import KeyPath, format_key, parse_key
 from gateway.config.render import range_text
 from gateway.config.shape import Key, Kinds, element, is_section, keys, members
@@ -42,13 +42,15 @@ class Reader:
 
     folder  where relative paths start
     kinds   classes for the sections whose entries choose theirs by ``kind``; the choices are kept in ``chosen``
+    credentials  folder of the secrets that systemd hands over
     """
 
-    def __init__(self, folder: Path, kinds: Kinds | None) -> None:
+    def __init__(self, folder: Path, kinds: Kinds | None, credentials: Path = SYSTEM_CREDENTIALS) -> None:
         self.problems: list[tuple[KeyPath, str]] = []
         self.chosen: dict[KeyPath, str] = {}
         self._folder = folder
         self._kinds = kinds
+        self._credentials = credentials
 
     def section(self, shape: type[Any], data: dict[str, Any], path: KeyPath, kind: str | None = None) -> Any:
         """An object of the section class, or ``BAD``. ``kind``: the value of the key that chose the class."""
@@ -104,7 +106,7 @@ class Reader:
         if kind is Folder:
             return read_folder(self._folder, data)
         if kind is Secret:
-            return read_secret(self._folder, data)
+            return read_secret(self._folder, data, self._credentials)
         if get_origin(kind) is Literal:
             return read_literal(kind, data)
         return SCALARS[kind](data)

@@ -31,12 +31,15 @@ _SCALARS: Final[dict[Any, JsonSchema]] = {
     Secret: {
         "oneOf": [
             {"type": "string", "minLength": 1},
-            {
-                "type": "object",
-                "properties": {"file": {"type": "string", "minLength": 1}},
-                "required": ["file"],
-                "additionalProperties": False,
-            },
+            *(
+                {
+                    "type": "object",
+                    "properties": {source: {"type": "string", "minLength": 1}},
+                    "required": [source],
+                    "additionalProperties": False,
+                }
+                for source in ("file", "credential")
+            ),
         ]
     },
 }

@@ -39,7 +39,7 @@ _EXPECTED: Final[Mapping[Any, str]] = {
     Size: 'a size such as "64KiB" or "256MiB"',
     File: "the path of a file",
     Folder: "the path of a folder",
-    Secret: 'text or { file = "path" }',
+    Secret: 'text, { file = "path" } or { credential = "name" }',
 }
 
 

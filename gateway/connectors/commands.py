@@ -1,6 +1,7 @@
 """Commands to the points of one device: checked, carried out once, answered.
 
-A command arrives at ``<topic>/<point>/set``: a bare value, or ``{"id", "value", "expires"}``. Its answer goes to
+A command arrives at ``<topic>/<point>/set``: a bare value, or ``{"id", "value", "expires"}``. Without an ``id`` the
+correlation data of MQTT 5 are its id; without those each arrival is a command of its own. Its answer goes to
 ``<topic>/<point>/set/result`` as ``{"id", "status", "value" | "reason"}``, with QoS 1. ``status`` is
 
     done       written and read back; ``value`` is what was read back
@@ -28,7 +29,7 @@ from gateway.broker.port import Done, Publisher, Subscriber
 from gateway.clock import Clock
 from gateway.connectors.points import PointSettings
 from gateway.errors import GatewayError, Rejected, Retry
-from gateway.message import Message, Value
+from gateway.message import CORRELATION_DATA, Message, Value
 
 QUEUE: Final = 64
 """Commands that may wait for one device. More are rejected as busy: a command is worth little when it is old."""
@@ -41,6 +42,9 @@ LONGEST_ID: Final = 128
 
 _FAR_FUTURE: Final = 1e11
 """Seconds since 1970 that no clock shows; a time in milliseconds is beyond it and is not taken for seconds."""
+
+CLOCK_SET: Final = 1_600_000_000.0
+"""2020-09: a wall clock before this was never set, and cannot tell whether a command came in time."""
 
 STOPPING: Final = "the command desk stops"
 INTERRUPTED: Final = "unknown: stopped between write and answer"
@@ -73,7 +77,7 @@ class _Command:
         self.done = done
         value = message.value
         fields = value if isinstance(value, dict) else {"value": value}
-        self.id = _id(fields.get("id"), make_id)
+        self.id = _id(fields.get("id"), lambda: _correlation(message) or make_id())
         if message.retain:
             raise Rejected("a command must not be retained: it would be repeated to everyone who subscribes")
         if "value" not in fields:
@@ -89,6 +93,19 @@ class _Command:
         return (self.expires_time is not None and clock.time() >= self.expires_time) or (
             self.expires_now is not None and clock.now() >= self.expires_now
         )
+
+
+def _correlation(message: Message) -> str:
+    """Correlation data as an id: the text itself, else in hexadecimal; empty when there is none that can be one."""
+    for identifier, value in message.props:
+        if identifier == CORRELATION_DATA and value:
+            try:
+                text = bytes(value).decode()
+            except UnicodeDecodeError:
+                text = ""
+            id = text if text.isprintable() and text else bytes(value).hex()
+            return id if len(id) <= LONGEST_ID else ""
+    return ""
 
 
 def _id(given: Any, make_id: Callable[[], str]) -> str:
@@ -230,6 +247,9 @@ class Desk(Subscriber):
             self._answer(command.point, command.id, known["status"], known, command.hops)
 
     async def _result(self, command: _Command) -> tuple[str, dict[str, Any]]:
+        if command.expires_time is not None and self._clock.time() < CLOCK_SET:
+            reason = "the clock of the gateway is not set: nobody can say whether it came in time; nothing was written"
+            return "failed", {"reason": reason}
         if command.is_expired(self._clock):
             return "expired", {"reason": "it came after the time it was good for; nothing was written"}
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway import kinds
-from gateway.config.find import EMBEDDED, find_settings, rule_files
+from gateway.config.find import EMBEDDED, credentials_folder, find_settings, rule_files
 from gateway.config.load import read
 from gateway.config.settings import Settings
 
@@ -39,3 +39,8 @@ def test_rule_files_are_sorted_and_optional(tmp_path: Path) -> None:
     path.write_text('rules.path = "other"')
     loaded = read(path, Settings, kinds)
     assert [file.parent.name for file in rule_files(loaded.value.rules, loaded.source)] == ["other", "other"]
+
+
+def test_the_folder_of_credentials(tmp_path: Path) -> None:
+    assert credentials_folder({"CREDENTIALS_DIRECTORY": str(tmp_path)}) == tmp_path
+    assert credentials_folder({}) == Path("/run/credentials/gateway.service")

@@ -169,8 +169,39 @@ def test_secret_files_that_are_refused(load: Load, tmp_path: Path, content: byte
 @pytest.mark.parametrize("value", ["12345", "true", '["hush"]', '{ path = "secret" }', '{ file = "a", b = 1 }'])
 def test_secret_of_a_wrong_type_is_not_repeated(load: Load, value: str) -> None:
     (problem,) = problems(load, DEVICE + f"password = {value}")
-    assert problem.startswith('gateway.toml:6: device.a.password: expected text or { file = "path" }, found ')
+    assert problem.startswith(
+        'gateway.toml:6: device.a.password: expected text, { file = "path" } or { credential = "name" }, found '
+    )
     assert not {"12345", "hush"} & set(problem.replace(",", " ").split())
+
+
+def test_secret_from_systemd(kinds: Kinds, tmp_path: Path) -> None:
+    folder = tmp_path / "given"
+    folder.mkdir()
+    secret_file(folder, b"hush\n", 0o400)
+    file = tmp_path / "gateway.toml"
+    file.write_text(DEVICE + 'password = { credential = "secret" }')
+    device: Any = read(file, Settings, kinds, credentials=folder).value.device["a"]
+    assert str(device.password) == "hush"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("gone", 'systemd has given no credential "gone": no such file in {folder}; put LoadCredential=gone:PATH'),
+        ("../secret", "a credential's name must be 1 to 255 letters, digits, '.', '-' and '_'"),
+        ("..", "a credential's name must be"),
+    ],
+)
+def test_credentials_that_are_refused(kinds: Kinds, tmp_path: Path, name: str, words: str) -> None:
+    folder = tmp_path / "given"
+    folder.mkdir()
+    secret_file(tmp_path, b"hush\n")
+    file = tmp_path / "gateway.toml"
+    file.write_text(DEVICE + f'password = {{ credential = "{name}" }}')
+    with pytest.raises(ConfigError) as caught:
+        read(file, Settings, kinds, credentials=folder)
+    assert words.format(folder=folder) in caught.value.problems[0]
 
 
 # The command line
@@ -270,10 +301,11 @@ def test_folders_and_tables_of_words(tmp_path: Path) -> None:
     loaded = read(file, Place).value
     assert (loaded.path, loaded.words) == (str(tmp_path), {"any name": "b"})
     file.write_text('path = "x.toml"\nwords = { "any name" = 3 }\ntoken = 1.5')
+    words = 'text, { file = "path" } or { credential = "name" }'
     with pytest.raises(ConfigError) as caught:
         read(file, Place)
     assert caught.value.problems == [
         'x.toml:1: path: "x.toml" is a file, not a folder',
         'x.toml:2: words."any name": expected text, found number 3; put it in quotes',
-        'x.toml:3: token: expected text or { file = "path" } or a whole number, found number 1.5',
+        f"x.toml:3: token: expected {words} or a whole number, found number 1.5",
     ]

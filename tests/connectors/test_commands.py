@@ -16,7 +16,7 @@ from gateway.clock import FixedClock
 from gateway.connectors.commands import INTERRUPTED, Desk
 from gateway.connectors.points import PointSettings, WriteLimits
 from gateway.errors import Refused, Rejected, Retry
-from gateway.message import Message, Value
+from gateway.message import CORRELATION_DATA, Message, Value
 
 POINTS = {
     "t": PointSettings(name="t", write=WriteLimits(min=0, max=90)),
@@ -200,6 +200,39 @@ def test_an_expired_command_is_refused_by_its_mqtt_expiry() -> None:
     assert answer["status"] == "expired"
     (answer,) = answers(1, expires=1001.0)
     assert answer["status"] == "done"
+
+
+def test_an_expiry_that_no_clock_can_judge_is_refused() -> None:
+    """A board without a battery starts in 1970, where everything seems to be in time."""
+    bench = Bench()
+    bench.clock.step(-1_700_000_000)
+
+    async def main() -> None:
+        async with bench.working():
+            bench.send("t", {"id": "a", "value": 42, "expires": 1_700_000_000})
+            bench.send("t", {"id": "b", "value": 43})
+
+    run(main())
+    first, second = bench.answers()
+    assert (first["status"], second["status"]) == ("failed", "done")
+    assert "the clock of the gateway is not set" in first["reason"]
+    assert bench.written == [("t", 43)]
+
+
+@pytest.mark.parametrize(
+    ("data", "id"), [(b"order-7", "order-7"), (b"\xff\x01", "ff01"), (b"\n", "0a"), (b"x" * 129, "made")]
+)
+def test_correlation_data_are_the_id_of_a_command_without_one(data: bytes, id: str) -> None:
+    bench = Bench()
+
+    async def main() -> None:
+        async with bench.working():
+            for _ in range(2):
+                bench.send("t", 42, props=((CORRELATION_DATA, data),))
+
+    run(main())
+    assert [answer["id"] for answer in bench.answers()] == [id, id]
+    assert bench.written == [("t", 42)]
 
 
 def test_a_command_that_comes_again_is_answered_again_and_not_done_again() -> None:

@@ -150,7 +150,11 @@ def test_io_layers_do_not_import_each_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "shared"), [("connectors", {"base", "points", "polling"}), ("uplinks", {"base", "packing", "parcel"})]
+    ("family", "shared"),
+    [
+        ("connectors", {"base", "points", "polling"}),
+        ("uplinks", {"base", "budget", "dead", "packing", "parcel", "sections", "thrift"}),
+    ],
 )
 def test_a_kind_sees_the_settings_its_family_and_itself(family: str, shared: set[str]) -> None:
     wrong = []

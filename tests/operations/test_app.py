@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from gateway.mqtt.dedup import Dedup
 from gateway.mqtt.limits import Limits
 from gateway.store.boots import begin_boot
 from gateway.store.errors import StoreError
+from gateway.supervise import share_of
 from gateway.systemd import Notifier
 
 TEXT = """
@@ -170,6 +172,53 @@ def test_without_an_interval_there_are_no_sys_topics(tmp_path: Path) -> None:
     app = build(tmp_path, "[mqtt.sys]\ninterval = 0\n")
     app.parts.sys_topics.tick()
     assert not list(app.parts.broker.retained("$SYS/#"))
+
+
+UPLINK = """
+[gateway]
+name = "site-7"
+[mqtt.sys]
+interval = "7s"
+[uplink.cloud]
+kind = "mqtt"
+url = "mqtt://127.0.0.1:1"
+budget = "10MB/day"
+reconnect_spread = "10s"
+dead_letter = { max_count = 3, max_bytes = "4KiB" }
+"""
+
+
+def test_the_budget_of_an_uplink_outlives_a_restart(tmp_path: Path) -> None:
+    async def life(used: int) -> dict[str, Any]:
+        app = build(tmp_path, UPLINK)
+        parts = app.parts
+        parts.clock = FixedClock(1_800_000_000.0)
+        await parts.database.open()
+        try:
+            await parts.outbox.load(await begin_boot(parts.database, app.clock))
+            parts.build_uplinks()
+            parts.uplinks["cloud"].traffic = lambda: (used, 0)
+            await parts.open_accounts()
+            parts.reports.tick()
+            parts.accounts.count()
+            parts.accounts.keep()
+            (message,) = parts.broker.retained("$SYS/gateway/uplinks/cloud/status")
+            assert message.value["state"] == "red"
+            return parts.reports.of("cloud")["budget"] or {}
+        finally:
+            parts.outbox.finish()
+            await parts.database.close()
+
+    first = asyncio.run(life(1000))
+    assert (first["used"], first["bytes"], first["period"]) == (1000, 10_000_000, "day")
+    assert asyncio.run(life(500))["used"] == 1500
+
+
+def test_the_settings_of_an_uplink_reach_what_is_around_it(tmp_path: Path) -> None:
+    app = build(tmp_path, UPLINK)
+    bounds = app.parts.dead.bounds["cloud"]
+    assert (bounds.max_count, bounds.max_bytes) == (3, 4096)
+    assert app._offset("cloud") == 10.0 * share_of("site-7")
 
 
 def test_the_host_name_is_the_name_unless_there_is_one(tmp_path: Path) -> None:

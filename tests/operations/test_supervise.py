@@ -11,7 +11,7 @@ import pytest
 from gateway.clock import FixedClock
 from gateway.errors import Retry
 from gateway.metrics import Metrics
-from gateway.supervise import STEADY, Backoff, Health, Supervised
+from gateway.supervise import STEADY, Backoff, Health, Supervised, share_of
 
 CLOCK = FixedClock()
 Life = Callable[[Callable[[], None]], Awaitable[None]]
@@ -75,6 +75,20 @@ def test_what_comes_up_only_to_fall_is_tried_less_and_less() -> None:
 def test_jitter_spreads_over_the_upper_half() -> None:
     assert Backoff(lambda: 0.0).delay() == 0.25
     assert Backoff(lambda: 1.0).delay() == 0.5
+
+
+def test_what_worked_and_is_lost_is_asked_for_again_at_a_moment_of_its_own() -> None:
+    backoff = Backoff(lambda: 1.0, offset=3.0)
+    assert [backoff.delay(), backoff.delay()] == [0.5, 1.0]
+    backoff.reset()
+    assert [backoff.delay(), backoff.delay()] == [3.5, 1.0]
+
+
+def test_a_fleet_comes_back_evenly_spread() -> None:
+    """No second of ten sees more than its share and a half of a thousand gateways with consecutive names."""
+    seconds = [int(10 * share_of(f"site-{number}")) for number in range(1000)]
+    assert max(seconds.count(second) for second in range(10)) < 150
+    assert share_of("site-7") == share_of("site-7")
 
 
 def test_retry_may_name_its_own_delay() -> None:

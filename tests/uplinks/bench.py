@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from gateway.broker.port import Done, Subscriber
 from gateway.clock import Clock
@@ -31,6 +31,7 @@ from gateway.mqtt.packets import (
 )
 from gateway.outbound import CLASSES, Batch, Row
 from gateway.ranges import NOTHING, Ranges
+from gateway.uplinks.dead import DeadLetters
 from gateway.uplinks.mqtt.config import Forward, MqttUplink
 from gateway.uplinks.mqtt.uplink import MqttUplinkRunner
 
@@ -254,6 +255,8 @@ class Cloud:
             case Publish() if packet.qos == 1:
                 reason = self.on_publish(packet)
                 return None if reason is None else PubAck(packet.packet_id, reason)
+            case Publish() if packet.qos == 0:
+                return None
             case PubRec() if packet.reason < 0x80:
                 return PubRel(packet.packet_id)
             case Subscribe():
@@ -276,7 +279,7 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._lines = 0
 
-    async def __aenter__(self) -> Proxy:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -328,6 +331,7 @@ class Bench:
         reader: ListReader | None = None,
         publisher: ListPublisher | None = None,
         clock: Clock | None = None,
+        dead: DeadLetters | None = None,
         **settings: Any,
     ) -> None:
         given: dict[str, Any] = {
@@ -352,6 +356,7 @@ class Bench:
             "gw1",
             lambda: 0.5,
             pauses=(0.01, 0.02),
+            dead=dead,
         )
 
     async def run(self) -> None:

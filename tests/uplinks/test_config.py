@@ -53,6 +53,21 @@ def test_wrong_url(url: str, text: str) -> None:
     assert broker_url(url) == text
 
 
+@pytest.mark.parametrize(
+    ("urls", "text"),
+    [
+        (("mqtt://a", "mqtt://b"), None),
+        ((), "must hold at least one address"),
+        (("mqtt://a", "mqtt://a:1883"), "must not hold the same address twice"),
+        (("mqtt://a", "mqtts://b"), "must not mix mqtt:// and mqtts://"),
+        (("mqtt://a", "b"), "must be mqtt://HOST[:PORT] or mqtts://HOST[:PORT]"),
+    ],
+)
+def test_several_urls(urls: tuple[str, ...], text: str | None) -> None:
+    found = broker_url(urls)
+    assert found is None if text is None else (found or "").startswith(text)
+
+
 def test_good_settings_have_no_problem() -> None:
     assert not problems(
         ca=File("ca.pem"),

@@ -34,7 +34,8 @@ from gateway.mqtt.wire import MAX_VARINT
 from gateway.uplinks.mqtt import explain
 from gateway.uplinks.mqtt.aliases import Aliases
 from gateway.uplinks.mqtt.answers import Answer, Answers
-from gateway.uplinks.mqtt.config import MqttUplink
+from gateway.uplinks.mqtt.config import Endpoint, MqttUplink
+from gateway.uplinks.mqtt.line import Line
 from gateway.uplinks.mqtt.link import Link
 from gateway.uplinks.mqtt.mapping import Received
 from gateway.uplinks.mqtt.window import SUBSCRIBE_ID
@@ -69,7 +70,10 @@ class CloudClient:
     on_message  called with each message and, for QoS 1 and 2, ``done``: the cloud gets its PUBACK or PUBREC
                 only after ``done(None)``. ``done`` with Refused passes its reason on; with any other error
                 the connection is given up, and the cloud sends the message again on the next one
-    on_lost     called once when the connection ends, except by ``close``; ``check`` raises why
+    on_lost     called when the connection ends, except by ``close``; ``check`` raises why
+    line        what outlives the connections: the hosts, and the bytes
+
+    ``farewell`` is the reason of the broker's DISCONNECT, None when it sent none.
     """
 
     def __init__(
@@ -80,54 +84,93 @@ class CloudClient:
         on_answer: Callable[[int, int], None],
         on_message: Callable[[Received, Done | None], None],
         on_lost: Callable[[], None],
+        line: Line,
     ) -> None:
         self._config = config
+        self._client_id = client_id
+        self._line = line
         self._answers = answers
         self._on_answer = on_answer
         self._on_message = on_message
         self._on_lost = on_lost
-        self._link = Link(config, client_id, self._take, self._lost)
+        self._link = self._new_link(line.hosts.current)
         self._welcome: Welcome | None = None
         self._aliases = Aliases(0)
         self._subscribed: asyncio.Future[tuple[int, ...]] | None = None
+        self.farewell: int | None = None
 
     async def connect(self) -> Welcome:
-        """Connect and wait for the broker's welcome. Raises Retry with what failed and what may help."""
-        await self._link.open()
-        assert self._welcome is not None, "the link opens with the welcome"
-        return self._welcome
+        """Connect to the first host that takes us and wait for its welcome. Raises Retry with what failed at each and
+        what may help."""
+        hosts, now = self._line.hosts, self._line.now
+        failures: list[str] = []
+        for endpoint in hosts.round(now()):
+            self._link = self._new_link(endpoint)
+            try:
+                await self._link.open()
+            except Retry as error:
+                hosts.failed(endpoint, now())
+                failures.append(str(error))
+                await self._link.close()
+            else:
+                assert self._welcome is not None, "the link opens with the welcome"
+                hosts.connected(endpoint, now())
+                return self._welcome
+        raise Retry(" / ".join(failures))
+
+    def _new_link(self, endpoint: Endpoint) -> Link:
+        return Link(self._config, endpoint, self._client_id, self._line.meter, self._take, self._lost)
 
     def check(self) -> None:
         """Raise Retry when the connection has ended, or the exception of a callback that ended it."""
         self._link.check()
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the broker has closed or reset the connection, or ended it with DISCONNECT."""
+        return self._link.is_cut or self.farewell is not None
+
     async def close(self) -> None:
         """Say goodbye and close; no task, timer or socket is left."""
+        self._line.hosts.ended(self._line.now())
         self._answers.disconnected()
         await self._link.close()
 
     # What goes up.
 
     def publish(
-        self, packet_id: int, topic: str, payload: bytes, retain: bool, props: Properties, duplicate: bool
+        self,
+        packet_id: int,
+        topic: str,
+        payload: bytes,
+        retain: bool,
+        props: Properties,
+        duplicate: bool,
+        qos: int = 1,
     ) -> int:
-        """Send one message with QoS 1; the bytes it takes. Its end is told to ``on_answer``.
+        """Send one message with QoS 1 or 0; the bytes it takes. With QoS 1 its end is told to ``on_answer``.
 
         Raises Refused (0x95) when it is larger than the broker takes, and ValueError when it cannot be written.
         """
         welcome = self._welcome
         assert welcome is not None, "connect first"
         retained = retain and welcome.retain
+        if not qos:
+            duplicate, packet_id = False, 0
         name, alias = self._aliases.choose(topic)
         if alias:
             props = (*props, (prop.TOPIC_ALIAS, alias))
-        frame = encode(Publish(name, payload, 1, retained, duplicate, packet_id, props), self._link.version)
+        frame = encode(Publish(name, payload, qos, retained, duplicate, packet_id, props), self._link.version)
         if len(frame) > welcome.maximum_packet:
             text = f"{len(frame)} bytes are more than the {welcome.maximum_packet} that the broker takes"
             raise Refused(text, PACKET_TOO_LARGE)
         self._link.write(frame)
         self._aliases.sent(topic, alias)
         return len(frame)
+
+    async def drained(self) -> None:
+        """Wait until the socket has taken enough of what was sent; what has no answer would fill the memory else."""
+        await self._link.drained()
 
     async def subscribe(self, wanted: Sequence[tuple[str, int]]) -> list[int]:
         """Subscribe to filters with their QoS; the broker's code for each, 0x80 and above for a refusal.
@@ -172,6 +215,7 @@ class CloudClient:
             case SubAck() if self._subscribed is not None and not self._subscribed.done():
                 self._subscribed.set_result(packet.reasons)
             case Disconnect():
+                self.farewell = packet.reason
                 self._link.lose(explain.disconnect(packet.reason, prop.get(packet.props, prop.REASON_STRING, "")))
             case PingResp():
                 pass

@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 
 from gateway.config.declare import Duration, File, Secret, between, not_empty, setting, topic_filter
 from gateway.topic import Rewrite, overlaps
+from gateway.uplinks.budget import check as check_budget
 from gateway.uplinks.packing.batch import Batch
+from gateway.uplinks.sections import DeadLetters
 
 
 class Endpoint(NamedTuple):
@@ -46,12 +48,19 @@ def endpoint(url: str) -> Endpoint:
     return Endpoint(parts.hostname, port or (8883 if tls else 1883), tls)
 
 
-def broker_url(value: str) -> str | None:
-    """Check of ``url``."""
+def broker_url(value: str | Sequence[str]) -> str | None:
+    """Check of ``url``: one address, or several that differ and all have TLS or all have none."""
+    urls = [value] if isinstance(value, str) else value
     try:
-        endpoint(value)
+        found = [endpoint(url) for url in urls]
     except ValueError as error:
         return str(error)
+    if not found:
+        return "must hold at least one address"
+    if len(set(found)) < len(found):
+        return "must not hold the same address twice"
+    if len({one.tls for one in found}) > 1:
+        return "must not mix mqtt:// and mqtts://: what is sent in the clear to one needs no TLS to the other"
     return None
 
 
@@ -76,6 +85,12 @@ class Forward:
     class_: Literal["telemetry", "alarm", "command", "result"] = setting(
         "telemetry", text="Class of the messages: each has room of its own in the outbox, see [store]."
     )
+    qos: Literal[0, 1] = setting(
+        1,
+        text="QoS at the cloud. 1: kept here until the cloud has it. 0: cheaper, and gone from here when it is sent; "
+        "what is on the line when it is cut is lost.",
+    )
+    retain: bool = setting(True, text="Whether messages that are retained here are retained there.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,8 +145,9 @@ class MqttUplink:
     """A connection to an MQTT broker in the cloud. What is forwarded waits in the outbox until the cloud has it."""
 
     kind: Literal["mqtt"] = setting("mqtt", text="MQTT over TCP or TLS.")
-    url: str = setting(
-        text="Address of the cloud broker: mqtt://HOST[:1883], or mqtts://HOST[:8883] for TLS.",
+    url: str | tuple[str, ...] = setting(
+        text="Address of the cloud broker: mqtt://HOST[:1883], or mqtts://HOST[:8883] for TLS. A list: they are tried "
+        "in this order, the next one at once when one fails.",
         check=broker_url,
         example='"mqtts://broker.example:8883"',
     )
@@ -158,15 +174,34 @@ class MqttUplink:
     connect_timeout: Duration = setting(
         10.0, text="Longest time from the first packet to the broker's welcome.", check=between(1, 300)
     )
+    reconnect_spread: Duration = setting(
+        5.0,
+        text="Gateways that lose their broker in one moment come back spread over this time, each at its own moment, "
+        "which its name decides.",
+        check=between(0, 3600),
+    )
+    budget: str | None = setting(
+        None,
+        text="Bytes that this uplink may cost: a size and /day, /week or /month of the calendar in UTC. Before it is "
+        "used up, the uplink saves: longer batches, then thinned telemetry, then only alarms, commands and results.",
+        check=check_budget,
+        example='"200MB/month"',
+    )
+    dead_letter: DeadLetters = setting(factory=DeadLetters, text="")
     forward: tuple[Forward, ...] = setting((), text="What goes to the cloud.")
     receive: tuple[Receive, ...] = setting((), text="What comes from the cloud.")
     backlog: Backlog = setting(factory=Backlog, text="")
     batch: Batch | None = setting(None, text="", example='{ wait = "30s", rows = 10000, format = "columns" }')
 
     @property
-    def endpoint(self) -> Endpoint:
+    def endpoints(self) -> tuple[Endpoint, ...]:
         """``url``, taken apart."""
-        return endpoint(self.url)
+        return tuple(endpoint(url) for url in ([self.url] if isinstance(self.url, str) else self.url))
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The first of them."""
+        return self.endpoints[0]
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What does not fit together, as (key, text); keys as in ``forward[0].to``."""

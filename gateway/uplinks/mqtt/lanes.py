@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from gateway.clock import Clock
 from gateway.outbound import BY_URGENCY, CLASSES, LAST, Row
 from gateway.ranges import Ranges, Span
 from gateway.uplinks.mqtt.window import MAX_BYTES, Load, Run, Window
@@ -100,16 +101,20 @@ class Lane:
         for room, runs in enumerate(self.runs):
             self.more[room] = bool(runs)
 
+    def next_room(self) -> int | None:
+        """The class of the first row that waits in front of the window."""
+        row_of = self._first
+        return next((room for room in BY_URGENCY if row_of(room) is not None), None)
+
     def next_row(self) -> Row | None:
-        """The first row that waits in front of the window."""
-        for room in BY_URGENCY:
-            filling = self.fillings[room]
-            row = filling.first if filling is not None else None
-            if row is not None:
-                return row
-            if self.queues[room]:
-                return self.queues[room][0]
-        return None
+        """That row."""
+        room = self.next_room()
+        return None if room is None else self._first(room)
+
+    def _first(self, room: int) -> Row | None:
+        filling, queue = self.fillings[room], self.queues[room]
+        row = filling.first if filling is not None else None
+        return row if row is not None or not queue else queue[0]
 
     @property
     def is_gathering(self) -> bool:
@@ -197,3 +202,13 @@ def why_at_rest(lane: Lane, window: Window, share: Share, now: float) -> str:
         if lane.is_backlog and share.wait(now):
             return "rate"
     return "moving"
+
+
+def status_of(lane: Lane, window: Window, clock: Clock) -> dict[str, float | None]:
+    """The age in seconds of the oldest row that waits or is under way, and rows a second."""
+    slot = window.oldest(lane.load)
+    row = slot.parcel.rows[0] if slot is not None and slot.parcel is not None else lane.next_row()
+    return {
+        "oldest_age": None if row is None else max(0.0, round(clock.time() - row.time, 3)),
+        "rate": round(lane.rate.per_second(lane.load.settled, clock.now()), 1),
+    }

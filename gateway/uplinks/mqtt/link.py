@@ -1,10 +1,10 @@
 """The line to the cloud broker, on gmqtt: packets in, packets out, and how it ends. The only module that knows gmqtt.
 
-gmqtt opens the connection (TCP, TLS), writes CONNECT, cuts the stream into packets and sends PINGREQ. What it
-does with packets is not used: it counts a refused PUBACK as delivered, forgets or repeats messages in flight by
-its own rules, and reconnects by itself. Instead a ``_Handler`` stands in for its package handler, packets are
-read by the strict decoder of ``gateway.mqtt`` and written by its encoder, and a watchdog of our own finds dead
-lines. An own client can replace gmqtt here and nowhere else.
+gmqtt writes CONNECT, cuts the stream into packets and sends PINGREQ, on a connection that is opened here, so that
+its bytes can be counted. What it does with packets is not used: it counts a refused PUBACK as delivered, forgets or
+repeats messages in flight by its own rules, and reconnects by itself. Instead a ``_Handler`` stands in for its package
+handler, packets are read by the strict decoder of ``gateway.mqtt`` and written by its encoder, and a watchdog of our
+own finds dead lines. An own client can replace gmqtt here and nowhere else.
 
 Each private part of gmqtt that is touched has a test in ``tests/uplinks/test_gmqtt_faults.py``.
 
@@ -19,17 +19,21 @@ import math
 import ssl
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import gmqtt
+from gmqtt.mqtt.connection import MQTTConnection
+from gmqtt.mqtt.protocol import MQTTProtocol
 
 from gateway.errors import Malformed, Retry
 from gateway.mqtt.decode import Decoder
 from gateway.mqtt.encode import encode
 from gateway.mqtt.packets import CONNACK, V5, V311, Disconnect, Packet
 from gateway.mqtt.wire import MAX_VARINT, pack_varint
-from gateway.uplinks.mqtt import explain
-from gateway.uplinks.mqtt.config import MqttUplink
+from gateway.uplinks.mqtt import dial, explain
+from gateway.uplinks.mqtt.config import Endpoint, MqttUplink
+from gateway.uplinks.mqtt.wire import Meter
 
 MAX_RECEIVED: Final = 1 << 20
 """Largest packet the broker may send (version 5): what one of its messages may cost in memory."""
@@ -54,22 +58,27 @@ class Link:
     """One connection, used once: ``open``, ``welcomed``, ``write``, ``close``.
 
     on_packet  called with each packet of the broker; what it raises ends the link and comes out of ``check``
-    on_lost    called once when the link ends, except by ``close``; ``problem`` says why
+    on_lost    called once when the link ends, except by ``close``; ``problem`` says why, ``is_cut`` whether it was
+               the broker that closed or reset the connection
     """
 
     def __init__(
         self,
         config: MqttUplink,
+        endpoint: Endpoint,
         client_id: str,
+        meter: Meter,
         on_packet: Callable[[Packet], None],
         on_lost: Callable[[], None],
     ) -> None:
         self.problem: str | None = None
+        self.is_cut = False
         self.version = V5 if config.version == "5" else V311
-        self.endpoint = config.endpoint
+        self.endpoint = endpoint
         self._config = config
         # Bytes, because gmqtt counts the characters of a text and writes its bytes.
         self._client_id = client_id.encode()
+        self._meter = meter
         self._on_packet = on_packet
         self._on_lost = on_lost
         # Version 3 cannot tell the broker a limit, and a packet refused here would come again for ever.
@@ -88,7 +97,7 @@ class Link:
         Raises Retry with words on what failed and what may help.
         """
         config, (host, port, tls) = self._config, self.endpoint
-        client = gmqtt.Client(self._client_id, clean_session=False, **self._connect_properties())
+        client = _Client(self._meter, self._client_id, clean_session=False, **self._connect_properties())
         client._package_handler = _Handler(self)
         if config.username is not None:
             client.set_auth_credentials(config.username, config.password)
@@ -96,7 +105,7 @@ class Link:
         keep_alive = math.ceil(config.keep_alive)
         try:
             async with asyncio.timeout(config.connect_timeout):
-                context = await asyncio.to_thread(tls_context, config) if tls else False
+                context = await asyncio.to_thread(tls_context, config) if tls else None
                 await client.connect(host, port, context, keep_alive, self.version, raise_exc=False)
         except TimeoutError:
             raise Retry(explain.timeout(self.endpoint, config.connect_timeout, self._connection is not None)) from None
@@ -129,6 +138,14 @@ class Link:
         if frames and not self._connection.is_closing():
             self._connection.send_package(b"".join(frames))
 
+    async def drained(self) -> None:
+        """Wait while more waits for the socket than asyncio's high-water mark, or until the link has ended."""
+        try:
+            await self._connection._protocol._drain_helper()
+        except ConnectionError:
+            # The end is told by ``check``.
+            return
+
     def hold_back(self) -> None:
         """Read nothing more from the socket, until ``go_on``; what was read already still comes, 256 KiB at most."""
         if self.problem is None:
@@ -156,6 +173,7 @@ class Link:
         if first == _CONNECTION_LOST and not body and self._connection.is_closing():
             closed = self._connection._protocol.closed
             error = closed.exception() if closed.done() else None
+            self.is_cut = not isinstance(error, TimeoutError)
             self.lose(explain.loss(error, self.endpoint, self._welcomed))
             return
         try:
@@ -224,6 +242,8 @@ class Link:
         error = task.exception()
         if not isinstance(error, OSError):
             self._bug = error
+        if self.problem is None:
+            self.is_cut = error is None or isinstance(error, ConnectionError)
         self.lose(explain.loss(error, self.endpoint, self._welcomed))
 
     def _connect_properties(self) -> dict[str, int]:
@@ -234,6 +254,30 @@ class Link:
             "receive_maximum": RECEIVE_MAXIMUM,
             "maximum_packet_size": MAX_RECEIVED,
         }
+
+
+class _Client(gmqtt.Client):  # type: ignore[misc]  # gmqtt has no types
+    """gmqtt's client on a connection that ``dial`` has opened."""
+
+    def __init__(self, meter: Meter, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._meter = meter
+
+    async def _create_connection(
+        self, host: str, port: int, ssl: ssl.SSLContext | None, clean_session: bool, keepalive: int
+    ) -> Any:
+        make = partial(MQTTProtocol, connection_state=self._connection_state, id_generator=None)
+        loop = asyncio.get_running_loop()
+        sock, wire = await dial.connect(await dial.resolve(Endpoint(host, port, ssl is not None)), self._meter)
+        try:
+            name = host if ssl is not None else None
+            transport, protocol = await loop.create_connection(make, sock=sock, ssl=ssl, server_hostname=name)
+        except BaseException:
+            sock.close()
+            self._meter.end(wire)
+            raise
+        protocol.closed.add_done_callback(lambda _: self._meter.end(wire))
+        return MQTTConnection(transport, protocol, clean_session, keepalive, package_handler=self._package_handler)
 
 
 class _Handler:

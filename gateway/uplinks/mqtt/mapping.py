@@ -54,9 +54,11 @@ class Received(NamedTuple):
 class Topics:
     """Rewrites of one direction; the first that matches decides."""
 
-    __slots__ = ("_rewrites",)
+    __slots__ = ("_entries", "_is_plain", "_rewrites")
 
     def __init__(self, entries: Iterable[Forward | Receive]) -> None:
+        self._entries = entries = tuple(entries)
+        self._is_plain = all(entry.qos == 1 for entry in entries)
         self._rewrites = [Rewrite(entry.filter, entry.filter if entry.to is None else entry.to) for entry in entries]
 
     def __call__(self, topic: str) -> str | None:
@@ -65,6 +67,22 @@ class Topics:
             target = rewrite(topic)
             if target is not None:
                 return target
+        return None
+
+    def qos(self, topic: str) -> int:
+        """The QoS of the entry that decides; 1 when none does."""
+        entry = None if self._is_plain else self._entry(topic)
+        return 1 if entry is None else entry.qos
+
+    def keeps_retain(self, topic: str) -> bool:
+        """Whether the entry that decides keeps the retain flag."""
+        entry = self._entry(topic)
+        return not isinstance(entry, Forward) or entry.retain
+
+    def _entry(self, topic: str) -> Forward | Receive | None:
+        for entry, rewrite in zip(self._entries, self._rewrites, strict=True):
+            if rewrite(topic) is not None:
+                return entry
         return None
 
 

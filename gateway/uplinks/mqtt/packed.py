@@ -14,6 +14,8 @@ from gateway.outbound import CLASSES, OutboxReader, Row
 from gateway.uplinks.mqtt.config import MqttUplink
 from gateway.uplinks.mqtt.lanes import Lane
 from gateway.uplinks.mqtt.mapping import REPLAYED, VIA, own_properties
+from gateway.uplinks.mqtt.saver import Saver
+from gateway.uplinks.mqtt.waiting import FOREVER
 from gateway.uplinks.packing.filling import Filling
 from gateway.uplinks.packing.parcels import Packer
 
@@ -47,10 +49,14 @@ class Packing:
             for name in batch.classes:
                 lane.fillings[CLASSES.index(name)] = Filling(batch, packer, maximum_packet)
 
-    def feed(self, filling: Filling, queue: deque[Row], now: float) -> None:
+    def feed(self, filling: Filling, queue: deque[Row], now: float, saver: Saver | None) -> float:
         """Move rows from the queue into parcels to come, until one is ready. What has expired is dropped here: within a
-        parcel it would go on."""
+        parcel it would go on. ``saver``: holds some back; seconds until it lets the next one go."""
         while queue and not filling.ready:
+            if saver is not None:
+                rest = saver.rest(queue, now, filling.pass_by, bursts=False)
+                if rest or not queue:
+                    return rest or FOREVER
             row = queue.popleft()
             topic = self._topic(row)
             if topic is None:
@@ -60,3 +66,4 @@ class Packing:
                 filling.passed = row.seq
             else:
                 filling.add(row, topic, own_properties(row), now)
+        return FOREVER

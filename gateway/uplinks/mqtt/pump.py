@@ -6,7 +6,7 @@ its packet identifier and its message id.
 
 A row leaves the window when the cloud has acknowledged it, or when it can never arrive: expired, too large, or
 refused. A refusal that may pass stops the line for a while and is tried again; after ``TRIES`` the row is
-dropped and counted, and the line moves on: one bad row must not hold up those behind it.
+counted and goes to the dead letters, and the line moves on: one bad row must not hold up those behind it.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from gateway.clock import Clock
 from gateway.errors import Refused
 from gateway.metrics import Metrics
-from gateway.mqtt.reasons import (
-    IMPLEMENTATION_SPECIFIC_ERROR,
-    PACKET_IDENTIFIER_IN_USE,
-    QUOTA_EXCEEDED,
-    REASONS,
-    UNSPECIFIED_ERROR,
-    reason_text,
-)
+from gateway.mqtt.reasons import reason_text
 from gateway.outbound import BY_URGENCY, CLASSES, LAST, Row
 from gateway.ranges import NOTHING, Ranges
 from gateway.uplinks.base import OutboxReader
+from gateway.uplinks.dead import DeadLetters
 from gateway.uplinks.mqtt.client import CloudClient, Welcome
 from gateway.uplinks.mqtt.config import MqttUplink
-from gateway.uplinks.mqtt.lanes import Lane, Share, split, why_at_rest
+from gateway.uplinks.mqtt.lanes import Lane, Share, split, status_of, why_at_rest
 from gateway.uplinks.mqtt.mapping import Topics, outgoing_properties, with_expiry
 from gateway.uplinks.mqtt.packed import Packing
+from gateway.uplinks.mqtt.poison import STRIKES, Poison
+from gateway.uplinks.mqtt.refusals import PASSING, TRIES, word
+from gateway.uplinks.mqtt.saver import TELEMETRY, Saver
+from gateway.uplinks.mqtt.totals import Totals
+from gateway.uplinks.mqtt.waiting import FOREVER, wait_for
 from gateway.uplinks.mqtt.window import Run, Slot, Window
 from gateway.uplinks.packing.filling import Filling
 from gateway.uplinks.parcel import Parcel, single
@@ -43,24 +43,13 @@ READ_ROWS: Final = 512
 READ_BYTES: Final = 256 * 1024
 """One batch from the outbox: what waits in memory in front of the window, of a lane and a class."""
 
-FOREVER: Final = float("inf")
-"""Until something happens."""
-
-TRIES: Final = 3
-"""How often a parcel is sent to a cloud that refuses it."""
-
-PAUSES: Final = (1.0, 5.0)
-"""Seconds the line rests after the first and the second refusal of a parcel that may pass."""
-
-PASSING: Final = frozenset((UNSPECIFIED_ERROR, IMPLEMENTATION_SPECIFIC_ERROR, PACKET_IDENTIFIER_IN_USE, QUOTA_EXCEEDED))
-"""Refusals that say nothing against the parcel itself."""
-
 
 class Pump:
     """What goes up of one uplink, for all of its connections: ``connected``, ``run``, ``disconnected``.
 
     source      how rows are marked that came from this uplink: they do not go back
     random      0 to 1, spreads the pauses
+    dead        where rows go that the cloud will not take
     moved       set when there is something to do
     last_error  what was last refused or given up on this connection
     """
@@ -75,9 +64,11 @@ class Pump:
         gateway_name: str,
         random: Callable[[], float],
         pauses: tuple[float, ...],
+        dead: DeadLetters,
     ) -> None:
         self.moved = asyncio.Event()
         self.last_error = ""
+        self._saver = Saver(reader, clock, lambda row: self._topic(row) is not None)
         self._source = source
         self._config = config
         self._reader = reader
@@ -86,6 +77,9 @@ class Pump:
         self._gateway = gateway_name
         self._random = random
         self._pauses = pauses
+        self._dead = dead
+        self._poison = Poison()
+        self._limit, self._sent_at, self._is_answered = config.window, 0.0, False
         self._topics = Topics(config.forward)
         self._packing = Packing(config, gateway_name, self._topic, reader, clock)
         self._window = Window(config.window)
@@ -98,10 +92,7 @@ class Pump:
         self._moved_runs: set[Run] = set()
         # Set by the first connection: before it, the store may not be open.
         self._possibly_sent: list[Ranges] = []
-        self._sent = self._acked = self._refused = self._messages = self._bytes = 0
-        self._counted = (0, 0)
-
-    # A connection.
+        self._totals = Totals()
 
     def connected(self, welcome: Welcome) -> None:
         """A connection begins: what is in the outbox is the backlog from here on, and what comes is live."""
@@ -112,8 +103,11 @@ class Pump:
         if not welcome.session_present:
             window.new_session()
             self._possibly_sent = [NOTHING] * len(CLASSES)
-        window.limit = min(self._config.window, welcome.receive_maximum)
+        self._limit = min(self._config.window, welcome.receive_maximum)
+        window.limit = 1 if self._poison.alone else self._limit
+        self._is_answered = False
         self._begins = reader.newest
+        self._saver.begin()
         lanes = split(reader.acked, window, self._begins, backlog.order == "in_order", now)
         self._lanes = tuple([lane for lane in lanes if lane is not None])
         self._packing.begin(self._lanes, welcome.maximum_packet)
@@ -121,6 +115,22 @@ class Pump:
         self._resume_at = 0.0
         self.last_error = ""
         self._is_up = True
+
+    def press(self, level: int) -> None:
+        """Save bytes, see ``uplinks.budget``."""
+        self._saver.press(level)
+        self.moved.set()
+
+    def ended(self, client: CloudClient, text: str) -> None:
+        """The connection has ended, ``text`` says how: was it a parcel that ended it?"""
+        slots = self._window.live() if not self._is_answered else []
+        since = self._clock.now() - self._sent_at
+        number = self._poison.ended([slot.last for slot in slots], since, client.is_cut, client.farewell)
+        if number is not None:
+            (slot,) = slots
+            self._window.wait(slot)
+            slot.tries = STRIKES
+            self._give_up(slot, "poison", f"{STRIKES} times the connection ended with it: {text}")
 
     def disconnected(self) -> None:
         """The connection is gone."""
@@ -132,37 +142,19 @@ class Pump:
         """Keep the window full until the connection ends. Raises what ``client.check`` raises."""
         while True:
             client.check()
+            await client.drained()
             self.moved.clear()
             now = self._clock.now()
             rest = self._resume_at - now
             if rest <= 0:
                 self._send_waiting(client)
                 missing = self._send_new(client, now)
-                self._count()
+                self._totals.count(self._metrics)
                 if isinstance(missing, tuple):
                     await self._read(*missing)
                     continue
                 rest = missing
-            await self._wait(rest)
-
-    def _count(self) -> None:
-        """Bring the metrics up to date: not for each parcel, because that is felt."""
-        messages, size = self._counted
-        if self._messages > messages:
-            self._metrics.count("uplink_messages_out", self._messages - messages)
-            self._metrics.count("uplink_bytes_out", self._bytes - size)
-            self._counted = (self._messages, self._bytes)
-
-    async def _wait(self, seconds: float) -> None:
-        """Until something happens; ``seconds`` at most."""
-        if seconds == FOREVER:
-            await self.moved.wait()
-            return
-        try:
-            async with asyncio.timeout(seconds):
-                await self.moved.wait()
-        except TimeoutError:
-            pass
+            await wait_for(self.moved, rest)
 
     def _send_waiting(self, client: CloudClient) -> None:
         window = self._window
@@ -173,7 +165,7 @@ class Pump:
 
     def _send_new(self, client: CloudClient, now: float) -> tuple[Lane, Run] | float:
         """Send what there is room for. What must be read to go on, or the seconds after which to try again."""
-        soonest = FOREVER
+        soonest, saver = FOREVER, self._saver
         for lane in self._lanes:
             lane.rate.observe(lane.load.settled, now)
             for room in BY_URGENCY:
@@ -184,10 +176,11 @@ class Pump:
                         return soonest
                 elif queue:
                     rest = self._send_from(client, lane, lane.runs[room][0], queue, now)
-                    if queue:
+                    if queue and not saver.holds(room):
                         return min(soonest, rest)
-                if lane.more[room]:
-                    run = self._next_run(lane, room)
+                    soonest = min(soonest, rest) if queue else soonest
+                if lane.more[room] and (not queue or saver.reads_ahead(room, queue)):
+                    run = saver.ahead(lane) if queue else self._next_run(lane, room)
                     if run is not None:
                         return lane, run
                     lane.more[room] = False
@@ -197,8 +190,12 @@ class Pump:
         """Send what there is room for of one class; the seconds after which to try again."""
         window, is_backlog = self._window, lane.is_backlog
         is_marked, prefix = is_backlog and self._config.backlog.mark, self._config.backlog.prefix if is_backlog else ""
-        maybe_sent = self._possibly_sent[run.room]
+        maybe_sent, is_held = self._possibly_sent[run.room], self._saver.holds(run.room)
         while queue:
+            if is_held:
+                rest = self._saver.rest(queue, now, partial(self._skip, run))
+                if rest or not queue:
+                    return rest
             row = queue[0]
             topic = self._topic(row)
             if topic is None:
@@ -210,6 +207,8 @@ class Pump:
                 return rest
             queue.popleft()
             parcel = single(row, prefix + topic, outgoing_properties(row, self._gateway, is_marked))
+            if row.retain and not self._topics.keeps_retain(row.topic):
+                parcel = parcel._replace(retain=False)
             self._send(client, window.take(run, parcel, row.seq in maybe_sent))
         if not is_backlog:
             self._share.live(now)
@@ -240,14 +239,14 @@ class Pump:
                 self._send(client, self._window.take(run, parcel, parcel.first in self._possibly_sent[room]))
             if queue and not lane.is_backlog:
                 self._share.live(now)
-            self._packing.feed(filling, queue, now)
+            held = self._packing.feed(filling, queue, now, self._saver if self._saver.holds(room) else None)
             if filling.passed and filling.first is None:
                 self._skip(run, filling.passed)
                 filling.passed = 0
             is_end = not queue and run.upto != LAST and not self._reader.has(room, run.read_to)
-            rest = 0.0 if filling.ready else filling.close(now, is_end)
+            rest = 0.0 if filling.ready else filling.close(now, is_end, self._saver.wait_factor(room))
             if rest:
-                return rest
+                return min(rest, held)
         return FOREVER
 
     def _next_run(self, lane: Lane, room: int) -> Run | None:
@@ -269,6 +268,7 @@ class Pump:
         batch = await self._reader.read(run.room, read_to, run.upto, READ_ROWS, READ_BYTES)
         run.read_to = max(read_to, batch.reached)
         lane.queues[run.room].extend(batch.rows)
+        self._saver.took(run.room, batch.rows)
         # A commit while the read was under way may have added what it did not see.
         lane.more[run.room] = run.read_to > read_to or self._wakes != wakes
 
@@ -292,48 +292,56 @@ class Pump:
                 return
             props = with_expiry(props, left)
         try:
-            size = client.publish(slot.id, parcel.topic, parcel.payload, parcel.retain, props, slot.sent)
+            qos = self._topics.qos(parcel.rows[0].topic)
+            size = client.publish(slot.id, parcel.topic, parcel.payload, parcel.retain, props, slot.sent, qos)
         except Refused as refused:
-            self._note(parcel, str(refused))
-            self._give_up(slot, "too_large")
+            self._give_up(slot, "too_large", str(refused))
             return
         except ValueError as error:
-            self._note(parcel, f"it cannot be written as MQTT: {error}")
-            self._give_up(slot, "malformed")
+            self._give_up(slot, "malformed", f"it cannot be written as MQTT: {error}")
             return
         self._window.start(slot)
-        self._sent += len(parcel.rows)
-        self._messages += 1
-        self._bytes += size
+        self._sent_at = self._clock.now()
+        self._totals.publish(len(parcel.rows), size)
+        if not qos:
+            self._settle(slot)  # nobody will say whether it has arrived
 
     def answered(self, identifier: int, reason: int) -> None:
         """The cloud has answered for a packet identifier."""
         slot = self._window.answered(identifier)
         if slot is None or slot.parcel is None:
             return
+        self._is_answered = True
+        if self._poison.answered():
+            self._window.limit = self._limit
         if reason < 0x80:
-            self._acked += len(slot.parcel.rows)
+            self._totals.acked += len(slot.parcel.rows)
             self._settle(slot)
         else:
             self._on_refusal(slot, slot.parcel, reason)
         self.moved.set()
 
     def _on_refusal(self, slot: Slot, parcel: Parcel, reason: int) -> None:
-        self._refused += 1
+        self._totals.refused += 1
         self._metrics.count("uplink_refused")
-        self._note(parcel, f"the broker refused it: {reason_text(reason)}")
+        text = f"the broker refused it: {reason_text(reason)}"
+        self._note(parcel, text)
         self._window.wait(slot)
         if reason in PASSING and slot.tries < TRIES:
             pause = self._pauses[min(slot.tries, len(self._pauses)) - 1]
             self._resume_at = self._clock.now() + pause * (0.5 + self._random())
         else:
-            name = REASONS[reason][0] if reason in REASONS else "unknown"
-            self._give_up(slot, "refused_" + name.replace(" ", "_"))
+            self._give_up(slot, word(reason), text)
 
-    def _give_up(self, slot: Slot, reason: str) -> None:
+    def _give_up(self, slot: Slot, reason: str, error: str = "") -> None:
+        """``error``: what to keep its rows with among the dead letters; without one they are not kept."""
         if slot.parcel is not None:
+            if error:
+                self._note(slot.parcel, error)
             for row in slot.parcel.rows:
                 self._reader.drop(row, reason)
+                if error:
+                    self._dead.add(row, reason, error, slot.tries)
         self._settle(slot)
 
     def _settle(self, slot: Slot) -> None:
@@ -359,18 +367,13 @@ class Pump:
         row = parcel.rows[0]
         self.last_error = f"message {row.message_id} on {row.topic!r}: {text}"
 
-    # Status.
-
     def status(self) -> dict[str, Any]:
         """What a person wants to see of it, a part of the uplink's."""
         return {
             "reason": self._reason(),
             "in_flight": self._window.in_flight,
             "cursor": self._reader.cursor,
-            "sent": self._sent,
-            "acked": self._acked,
-            "refused": self._refused,
-            "bytes": self._bytes,
+            **self._totals.status(),
             "lanes": {"backlog" if lane.is_backlog else "live": self._lane_status(lane) for lane in self._lanes},
         }
 
@@ -383,16 +386,13 @@ class Pump:
         if not self._is_up:
             return "offline"
         now = self._clock.now()
-        return "paused" if now < self._resume_at else why_at_rest(lane, self._window, self._share, now)
+        if now < self._resume_at:
+            return "paused"
+        if lane.next_room() == TELEMETRY and self._saver.holds(TELEMETRY):
+            return "saving"
+        return why_at_rest(lane, self._window, self._share, now)
 
     def _lane_status(self, lane: Lane) -> dict[str, Any]:
-        """Rows that wait, the age of the oldest in seconds, rows a second, and why it does not move."""
-        slot = self._window.oldest(lane.load)
-        row = slot.parcel.rows[0] if slot is not None and slot.parcel is not None else lane.next_row()
         begins = self._begins if len(self._lanes) > 1 else 0
-        return {
-            "depth": self._reader.depth(*((0, begins) if lane.is_backlog else (begins, LAST))),
-            "oldest_age": None if row is None else max(0.0, round(self._clock.time() - row.time, 3)),
-            "rate": round(lane.rate.per_second(lane.load.settled, self._clock.now()), 1),
-            "reason": self._reason_of(lane),
-        }
+        depth = self._reader.depth(*((0, begins) if lane.is_backlog else (begins, LAST)))
+        return {**status_of(lane, self._window, self._clock), "depth": depth, "reason": self._reason_of(lane)}

@@ -16,18 +16,22 @@ from gateway.metrics import Metrics
 from gateway.mqtt.reasons import TOPIC_NAME_INVALID, reason_text
 from gateway.topic import name_problem
 from gateway.uplinks.base import OutboxReader
+from gateway.uplinks.dead import DeadLetters, NoDeadLetters
 from gateway.uplinks.mqtt.answers import Answers
 from gateway.uplinks.mqtt.client import CloudClient, Welcome
 from gateway.uplinks.mqtt.config import MqttUplink
+from gateway.uplinks.mqtt.line import Line
 from gateway.uplinks.mqtt.mapping import Received, Topics, incoming_message, is_loop
-from gateway.uplinks.mqtt.pump import PAUSES, Pump
+from gateway.uplinks.mqtt.pump import Pump
+from gateway.uplinks.mqtt.refusals import PAUSES
 
 
 class MqttUplinkRunner:
     """One uplink. The constructor does no I/O; ``run`` is called again for each connection, never twice at once.
 
     random  0 to 1, spreads the pauses
-    pauses  see ``pump.PAUSES``
+    pauses  see ``refusals.PAUSES``
+    dead    where rows go that the cloud will not take
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class MqttUplinkRunner:
         gateway_name: str,
         random: Callable[[], float],
         pauses: tuple[float, ...] = PAUSES,
+        dead: DeadLetters | None = None,
     ) -> None:
         self._source = f"uplink:{name}"
         self._config = config
@@ -51,7 +56,9 @@ class MqttUplinkRunner:
         self._client_id = f"gw-{gateway_name}" if config.client_id is None else config.client_id
         self._down_topic = Topics(config.receive)
         self._answers = Answers()
-        self._pump = Pump(self._source, config, reader, clock, metrics, gateway_name, random, pauses)
+        self._line = Line(config.endpoints, clock.now)
+        letters = NoDeadLetters() if dead is None else dead
+        self._pump = Pump(self._source, config, reader, clock, metrics, gateway_name, random, pauses, letters)
         self._state = "down"
         self._last_error = ""
         self._connected_since: float | None = None
@@ -60,7 +67,13 @@ class MqttUplinkRunner:
         """The life of one connection. Raises Retry when it cannot be had or has ended."""
         pump = self._pump
         client = CloudClient(
-            self._config, self._client_id, self._answers, pump.answered, self._on_message, pump.moved.set
+            self._config,
+            self._client_id,
+            self._answers,
+            pump.answered,
+            self._on_message,
+            pump.moved.set,
+            self._line,
         )
         self._state = "connecting"
         try:
@@ -70,6 +83,7 @@ class MqttUplinkRunner:
             await self._subscribe(client)
             await pump.run(client)
         except Retry as retry:
+            pump.ended(client, str(retry))
             self._last_error, pump.last_error = str(retry), ""
             raise
         finally:
@@ -78,15 +92,28 @@ class MqttUplinkRunner:
             pump.disconnected()
             await client.close()
 
+    def traffic(self) -> tuple[int, int]:
+        """Bytes sent and received since the start: MQTT, TLS, TCP and IP."""
+        return self._line.meter.read()
+
+    def press(self, level: int) -> None:
+        """Save bytes, see ``uplinks.budget``."""
+        self._pump.press(level)
+
     def status(self) -> dict[str, Any]:
         """What a person wants to see. ``reason`` says why nothing moves, or ``moving``.
 
-        ``bytes`` counts PUBLISH packets as sent, without TLS and TCP.
+        ``bytes`` counts PUBLISH packets as sent, ``wire_out`` and ``wire_in`` all that crossed the network, with
+        TLS, TCP and IP.
         """
+        wire_out, wire_in = self._line.meter.read()
         since = self._connected_since
         return {
             "state": self._state,
             **self._pump.status(),
+            "wire_out": wire_out,
+            "wire_in": wire_in,
+            "host": str(self._line.hosts.current),
             "last_error": self._pump.last_error or self._last_error,
             "connected_since": None if since is None else iso_time(since),
         }

@@ -198,6 +198,10 @@ class Window:
         """The parcel of a lane that entered first and is not settled."""
         return next((slot for slot in self._by_id.values() if slot.run.load is load), None)
 
+    def live(self) -> list[Slot]:
+        """What is in flight, in order."""
+        return [slot for slot in self._by_id.values() if slot.live]
+
     def disconnected(self) -> None:
         """The connection is gone: all that was in flight waits."""
         for slot in self._by_id.values():

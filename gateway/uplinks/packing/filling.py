@@ -45,10 +45,14 @@ class Filling:
             self._gathering.add(entry, now)
         self.passed = 0
 
-    def close(self, now: float, is_end: bool) -> float:
+    def pass_by(self, seq: int) -> None:
+        """A row behind all that it holds is sent to nobody."""
+        self.passed = seq
+
+    def close(self, now: float, is_end: bool, factor: float = 1) -> float:
         """Make ready what is full or has waited long enough, and everything when no further row will come: 0. Else the
-        seconds until then."""
-        due = self._gathering.due()
+        seconds until then. ``factor``: how many times the wait of the settings."""
+        due = self._gathering.due(factor)
         if due is None:
             return float("inf")
         if due > now and not is_end:

@@ -39,12 +39,12 @@ class Gathering:
         self._bytes = size
         return True
 
-    def due(self) -> float | None:
+    def due(self, factor: float = 1) -> float | None:
         """When the rows must be taken (monotonic clock), even if there is room for more; None while there is none."""
         if not self._entries:
             return None
         is_full = len(self._entries) >= self._batch.rows or self._bytes >= self._batch.bytes
-        return self._since if is_full else self._since + self._batch.wait
+        return self._since if is_full else self._since + self._batch.wait * factor
 
     def take(self) -> list[Entry]:
         """The rows; none is left."""

@@ -1,0 +1,28 @@
+"""What a refusal of the cloud means for what it refused."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.mqtt.reasons import (
+    IMPLEMENTATION_SPECIFIC_ERROR,
+    PACKET_IDENTIFIER_IN_USE,
+    QUOTA_EXCEEDED,
+    REASONS,
+    UNSPECIFIED_ERROR,
+)
+
+TRIES: Final = 3
+"""How often a parcel is sent to a cloud that refuses it."""
+
+PAUSES: Final = (1.0, 5.0)
+"""Seconds the line rests after the first and the second refusal of a parcel that may pass."""
+
+PASSING: Final = frozenset((UNSPECIFIED_ERROR, IMPLEMENTATION_SPECIFIC_ERROR, PACKET_IDENTIFIER_IN_USE, QUOTA_EXCEEDED))
+"""Refusals that say nothing against the parcel itself."""
+
+
+def word(reason: int) -> str:
+    """The word under which what is given up for a reason code is counted."""
+    name = REASONS[reason][0] if reason in REASONS else "unknown"
+    return "refused_" + name.replace(" ", "_")
