@@ -53,6 +53,7 @@ from gateway.store.retained import RetainedStore
 from gateway.store.rooms import ROOMS, Room, share_out
 from gateway.store.routes import routes_of
 from gateway.store.sessions import Sessions
+from gateway.store.timekeeper import Timekeeper
 
 
 class Parts:
@@ -77,8 +78,9 @@ class Parts:
         self.loaded = loaded
         self.settings = settings = loaded.value
         self.name = name
-        self.clock = clock
         self.metrics = Metrics()
+        self.timekeeper = Timekeeper(clock, settings.time)
+        self.clock = clock = self.timekeeper.clock
         self.random = random.Random().random
 
         mqtt = settings.mqtt
@@ -141,6 +143,7 @@ class Parts:
             )
             for name, config in settings.listener.items()
         }
+        self.ledger = Ledger(self.database, clock)
         self._shared: dict[str, Any] = {}
         self.devices: dict[str, Connector] = {}
         self.desks: dict[str, Desk] = {}
@@ -167,7 +170,7 @@ class Parts:
             {point.name: point for point in config.point},
             connector.write,
             publisher=self.broker,
-            ledger=Ledger(self.database, self.clock),
+            ledger=self.ledger,
             clock=self.clock,
         )
         self.broker.subscribe(f"{topic}/+/set", desk)
@@ -207,6 +210,7 @@ class Parts:
                 self.metrics,
                 self.name,
                 self.random,
+                timing=self.timekeeper,
             )
         forwards = {name: uplink.forward for name, uplink in self.settings.uplink.items()}
         for pattern, routes in routes_of(forwards).items():

@@ -171,6 +171,11 @@ class Outbox(Subscriber):
         books["stored"] = books.get("stored", 0) + self._tail.pending
         return books
 
+    @property
+    def last(self) -> int:
+        """The newest number that was given out."""
+        return self._intake.block.last
+
     # The transaction that gathers
 
     def _make_changes(self) -> Changes:
@@ -186,9 +191,7 @@ class Outbox(Subscriber):
         return self._batch.join(0, within, 0)
 
     def _begin(self, size: int, within: float) -> Block:
-        changes = self._batch.join(size, self._within(within))
-        first = self._intake.block.last + 1
-        boots = self._table.boots
+        changes, first, boots = self._batch.join(size, self._within(within)), self.last + 1, self._table.boots
         block = changes.block = Block(self._database.transaction, first, boots.number, boots.up())
         self._tail.append(block)
         now = self._clock.now()
@@ -286,8 +289,7 @@ class Outbox(Subscriber):
         self._books.put_off(tallies)
 
     def _carry_over(self, changes: Changes) -> list[Done]:
-        """The commit failed: counts and positions go with the next, rows go back to their publishers, who are
-        returned."""
+        """The commit failed: counts and positions go with the next, rows back to their publishers, who are returned."""
         self._books.put_off(changes.tallies)
         with suppress(StoreError):  # closed: nothing can be kept any more
             following = self._join()
@@ -296,11 +298,8 @@ class Outbox(Subscriber):
         return self._give_back(changes.block) if changes.block is not None else []
 
     def _give_back(self, block: Block) -> list[Done]:
-        """Take the rows of a failed commit out; their waiters.
-
-        Rows that nobody waits for are lost, unless every uplink that needs them has taken them meanwhile: they still
-        have them.
-        """
+        """Take the rows of a failed commit out; their waiters. Rows that nobody waits for are lost, unless every uplink
+        that needs them has taken them meanwhile."""
         handed = {self._bits[name]: reader.handed for name, reader in self._readers.items()}
         waiters, lost, taken = block.give_back(handed)
         if taken:
@@ -375,12 +374,12 @@ class Outbox(Subscriber):
             changes.must = True
 
     def _slowest(self) -> int:
-        return min((reader.acked for reader in self._readers.values()), default=self._intake.block.last)
+        return min((reader.acked for reader in self._readers.values()), default=self.last)
 
     def status(self) -> dict[str, Any]:
         """Rows that wait, their bytes on the disk, the age of the oldest there in seconds (None: unknown or none), and
         each uplink."""
-        last = self._intake.block.last
+        last = self.last
         there = self._waiting.rows + self._tail.kept
         depths = {name: max(0, min(last - reader.acked, there)) for name, reader in self._readers.items()}
         depth = max(depths.values(), default=0)

@@ -1,7 +1,8 @@
 """Rows to what the cloud gets, and what the cloud sends to messages: topics, properties, expiry, the loop guard.
 
 Every publish with MQTT 5 ends with two user properties: ``message-id`` (``<boot>:<seq>``, the same in every
-repeat) and ``via`` (the name of this gateway). A message that comes down with our own name in a ``via`` has been
+repeat) and ``via`` (the name of this gateway); where the clock was not right, ``clock`` (what the time is worth) and
+``time`` stand before them. A message that comes down with our own name in a ``via`` has been
 here before and is a loop. Properties of those before us are kept in front: a chain of gateways stays readable.
 
 Pure: no clock, no I/O.
@@ -13,6 +14,7 @@ import math
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from gateway.clock import iso_time
 from gateway.message import (
     CONTENT_TYPE,
     CORRELATION_DATA,
@@ -27,6 +29,8 @@ from gateway.topic import Rewrite
 from gateway.uplinks.base import Row
 from gateway.uplinks.mqtt.config import Forward, Receive
 
+CLOCK: Final = "clock"
+TIME: Final = "time"
 MESSAGE_ID: Final = "message-id"
 VIA: Final = "via"
 
@@ -72,6 +76,9 @@ def outgoing_properties(row: Row, gateway: str, time: float) -> Properties:
     kept = [item for item in row.props if item[0] in _PASSED_ON]
     if row.expires is not None:
         kept.insert(0, (MESSAGE_EXPIRY, min(max(math.ceil(row.expires - time), 1), LONGEST_EXPIRY)))
+    if row.clock:
+        kept.append((USER_PROPERTY, (CLOCK, row.clock)))
+        kept.append((USER_PROPERTY, (TIME, iso_time(row.time))))
     kept.append((USER_PROPERTY, (MESSAGE_ID, row.message_id)))
     kept.append((USER_PROPERTY, (VIA, gateway)))
     return tuple(kept)

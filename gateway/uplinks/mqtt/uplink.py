@@ -31,9 +31,11 @@ from gateway.mqtt.reasons import (
     UNSPECIFIED_ERROR,
     reason_text,
 )
+from gateway.outbound import RightTime, Timing
 from gateway.topic import name_problem
 from gateway.uplinks.base import OutboxReader, Row
 from gateway.uplinks.mqtt.answers import Answers
+from gateway.uplinks.mqtt.certificate_clock import CertificateClock
 from gateway.uplinks.mqtt.client import CloudClient, Welcome
 from gateway.uplinks.mqtt.config import MqttUplink
 from gateway.uplinks.mqtt.mapping import Received, Topics, incoming_message, is_loop, outgoing_properties
@@ -48,6 +50,9 @@ TRIES: Final = 3
 
 PAUSES: Final = (1.0, 5.0)
 """Seconds the line rests after the first and the second refusal of a row that may pass."""
+
+HOLD_LOOK: Final = 1.0
+"""Seconds between two looks whether the time is known, while rows are held back for it."""
 
 PASSING: Final = frozenset((UNSPECIFIED_ERROR, IMPLEMENTATION_SPECIFIC_ERROR, PACKET_IDENTIFIER_IN_USE, QUOTA_EXCEEDED))
 """Refusals that say nothing against the row itself."""
@@ -71,6 +76,7 @@ class MqttUplinkRunner:
         gateway_name: str,
         random: Callable[[], float],
         pauses: tuple[float, ...] = PAUSES,
+        timing: Timing | None = None,
     ) -> None:
         self._source = f"uplink:{name}"
         self._config = config
@@ -81,6 +87,8 @@ class MqttUplinkRunner:
         self._gateway = gateway_name
         self._random = random
         self._pauses = pauses
+        self._timing = timing or RightTime()
+        self._certificate_clock = CertificateClock(self._timing)
         self._client_id = f"gw-{gateway_name}" if config.client_id is None else config.client_id
         self._up_topic = Topics(config.forward)
         self._down_topic = Topics(config.receive)
@@ -105,16 +113,18 @@ class MqttUplinkRunner:
         client = CloudClient(
             self._config, self._client_id, self._answers, self._on_answer, self._on_message, self._moved.set
         )
-        self._state = "connecting"
         try:
+            if self._config.endpoint.tls:
+                await self._wait_for_time()
+            self._state = "connecting"
             welcome = await client.connect()
             self._connected(window, welcome)
             up()
             await self._subscribe(client)
             await self._pump(client, window)
         except Retry as retry:
-            self._last_error = str(retry)
-            raise
+            self._last_error = self._certificate_clock.judge(retry)
+            raise Retry(self._last_error, retry.after) from retry
         finally:
             self._state = "down"
             self._connected_since = None
@@ -143,6 +153,8 @@ class MqttUplinkRunner:
 
     def _reason(self) -> str:
         window = self._window
+        if self._state == "waiting" or (self._state == "up" and self._timing.held() > 0):
+            return "waiting for the time"
         if self._state != "up" or window is None:
             return "offline"
         if self._clock.now() < self._resume_at:
@@ -162,6 +174,13 @@ class MqttUplinkRunner:
             self._possibly_sent = self._reader.possibly_sent
             self._reader.wake(self._on_rows)
         return self._window
+
+    async def _wait_for_time(self) -> None:
+        why = self._certificate_clock.why()
+        if why is not None:
+            self._state = "waiting"
+            self._last_error = why
+            await self._certificate_clock.wait()
 
     def _connected(self, window: Window, welcome: Welcome) -> None:
         if welcome.maximum_qos < 1:
@@ -197,6 +216,10 @@ class MqttUplinkRunner:
             rest = self._resume_at - self._clock.now()
             if rest > 0:
                 await self._wait(rest)
+                continue
+            held = self._timing.held()
+            if held > 0:
+                await self._wait(min(held, HOLD_LOOK))
                 continue
             self._send_waiting(client, window)
             self._send_new(client, window)
@@ -246,8 +269,8 @@ class MqttUplinkRunner:
             queue.popleft()
 
     def _send(self, client: CloudClient, window: Window, slot: Slot) -> None:
-        row = slot.row
-        assert row is not None, "a settled row is never sent"
+        assert slot.row is not None, "a settled row is never sent"
+        row = self._timing.date(slot.row)
         topic = self._up_topic(row.topic)
         assert topic is not None, "a row without a topic at the cloud never enters the window"
         time = self._clock.time()

@@ -1,0 +1,133 @@
+"""When stored rows really were: their time put right as far as is known by now, and a word on what it is worth.
+
+A row holds the wall clock of its moment. With the epoch it belongs to (``epochs.py``) that is a moment of the monotonic
+clock of its start, and with the offset of an epoch of the same start in which the clock was synchronised it is the
+right time. Where a start never was synchronised its rows keep their order, and lie before the next start.
+
+The expiry of a row goes the same way: it holds on the monotonic clock within a start and by ``Boots`` over starts, and
+is told as a moment of the wall clock as it is now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from gateway.clock import EARLIEST, Clock, iso_time
+from gateway.clock_watch import GRAIN, ClockState
+from gateway.outbound import CORRECTED, ESTIMATED, Row
+from gateway.store.boots import Boots
+from gateway.store.epochs import Epoch, History
+
+_SLACK: Final = 1.0
+"""Seconds by which a message may be older than the epoch in which it was stored."""
+
+_FOREVER: Final = float("inf")
+
+
+class Dating:
+    """Dates rows of this start and of those in ``history``. Used on the loop."""
+
+    __slots__ = ("_bases", "_boots", "_clock", "_ends", "_epochs", "_right_from")
+
+    def __init__(self, boots: Boots, clock: Clock, history: History) -> None:
+        self._boots = boots
+        self._clock = clock
+        self._epochs: Mapping[int, list[Epoch]] = {**history.epochs, boots.number: []}
+        self._ends = history.ends
+        self._bases: dict[int, float] = {}  # of starts that were never synchronised
+        self._right_from: float = _FOREVER  # rows of this start from here on need no second look
+
+    @property
+    def epochs(self) -> list[Epoch]:
+        """Those of this start, in order."""
+        return self._epochs[self._boots.number]
+
+    def begin(self, epoch: Epoch) -> None:
+        """The clock of this start is another from here on."""
+        self.epochs.append(epoch)
+        self._bases.clear()
+        self._right_from = epoch.seq if epoch.state is ClockState.SYNCHRONISED else _FOREVER
+
+    def __call__(self, row: Row) -> Row:
+        """The row with its ``time`` as far as is known, ``clock`` saying what it is worth, its expiry on the wall clock
+        as it is now, and the time in the payload of a device's point the same as its own."""
+        if row.boot == self._boots.number and row.seq >= self._right_from:
+            return row
+        found = self._place(row)
+        if found is None:
+            return row
+        epoch, up = found
+        expires = row.expires
+        if expires is not None:
+            expires = self._expires(row.boot, expires - epoch.base)
+        time, clock = self._date(epoch, up)
+        if clock == CORRECTED and abs(time - row.time) < GRAIN:
+            time, clock = row.time, ""
+        payload = row.payload if time == row.time else _with_time(row, time)
+        return row._replace(time=time, clock=clock, expires=expires, payload=payload)
+
+    def _place(self, row: Row) -> tuple[Epoch, float] | None:
+        """The epoch of a row, and its seconds since the start; None where nothing is known of its clock."""
+        known = self._epochs.get(row.boot, ())
+        for index in range(len(known) - 1, -1, -1):
+            epoch = known[index]
+            if epoch.seq > row.seq:
+                continue
+            up = row.time - epoch.base
+            if up < epoch.up - GRAIN and index:
+                # Made just before the clock moved, and stored just after.
+                before = known[index - 1]
+                if before.up - GRAIN <= row.time - before.base <= epoch.up + GRAIN:
+                    return before, row.time - before.base
+            end = known[index + 1].up if index + 1 < len(known) else _FOREVER
+            # What is far from it has another source than our clock, and keeps what it says.
+            return (epoch, up) if -_SLACK <= up <= end + _SLACK else None
+        return None
+
+    def _date(self, epoch: Epoch, up: float) -> tuple[float, str]:
+        if epoch.state is ClockState.SYNCHRONISED:
+            return epoch.base + up, ""
+        known = [one for one in self._epochs[epoch.boot] if one.state is ClockState.SYNCHRONISED]
+        if known:
+            right = next((one for one in known if one.up >= epoch.up), known[-1])
+            return right.base + up, CORRECTED
+        return self._estimate(epoch, up), ESTIMATED
+
+    def _estimate(self, epoch: Epoch, up: float) -> float:
+        """A start that was never synchronised: what its clock said when it was set, but before the next start."""
+        own = epoch.base
+        if epoch.state is ClockState.UNSET:
+            later = (one for one in self._epochs[epoch.boot] if one.up >= epoch.up)
+            own = next((one.base for one in later if one.state is ClockState.ESTIMATED), own)
+        if epoch.boot == self._boots.number:
+            return own + up
+        base = self._bases.get(epoch.boot)
+        if base is None:
+            base = self._bases[epoch.boot] = self._latest_base(epoch.boot)
+        if base == _FOREVER:
+            return own + up
+        return (min(own, base) if own >= EARLIEST else base) + up
+
+    def _latest_base(self, boot: int) -> float:
+        following = self._boots.next_known(boot)
+        if following is None:
+            synchronised = [one for one in self.epochs if one.state is ClockState.SYNCHRONISED]
+            following = next((one.base for one in synchronised or self.epochs[-1:] if one.base >= EARLIEST), None)
+        return _FOREVER if following is None else following - self._ends.get(boot, 0.0)
+
+    def _expires(self, boot: int, up: float) -> float | None:
+        now, time = self._clock.now(), self._clock.time()
+        moment = self._boots.since(boot, up, now, time)
+        return None if moment is None else time + (moment - now)
+
+
+def _with_time(row: Row, time: float) -> bytes:
+    """The payload of a point with its time put right; any other as it is. Nothing else in it is touched."""
+    if not row.source.startswith("device:"):
+        return row.payload
+    return row.payload.replace(_field(row.time), _field(time), 1)
+
+
+def _field(time: float) -> bytes:
+    return b'"t":"%s"' % iso_time(time).encode()
