@@ -28,7 +28,7 @@ _FOREVER: Final = float("inf")
 class Dating:
     """Dates rows of this start and of those in ``history``. Used on the loop."""
 
-    __slots__ = ("_bases", "_boots", "_clock", "_ends", "_epochs", "_right_from")
+    __slots__ = ("_bases", "_boots", "_clock", "_ends", "_epochs", "_right_from", "_right_since")
 
     def __init__(self, boots: Boots, clock: Clock, history: History) -> None:
         self._boots = boots
@@ -36,7 +36,8 @@ class Dating:
         self._epochs: Mapping[int, list[Epoch]] = {**history.epochs, boots.number: []}
         self._ends = history.ends
         self._bases: dict[int, float] = {}  # of starts that were never synchronised
-        self._right_from: float = _FOREVER  # rows of this start from here on need no second look
+        self._right_from: float = _FOREVER  # rows of this start from here on need no second look,
+        self._right_since = 0.0  # if they say that they are from then on
 
     @property
     def epochs(self) -> list[Epoch]:
@@ -48,11 +49,12 @@ class Dating:
         self.epochs.append(epoch)
         self._bases.clear()
         self._right_from = epoch.seq if epoch.state is ClockState.SYNCHRONISED else _FOREVER
+        self._right_since = epoch.base + epoch.up
 
     def __call__(self, row: Row) -> Row:
         """The row with its ``time`` as far as is known, ``clock`` saying what it is worth, its expiry on the wall clock
         as it is now, and the time in the payload of a device's point the same as its own."""
-        if row.boot == self._boots.number and row.seq >= self._right_from:
+        if row.boot == self._boots.number and row.seq >= self._right_from and row.time >= self._right_since:
             return row
         found = self._place(row)
         if found is None:
@@ -60,7 +62,7 @@ class Dating:
         epoch, up = found
         expires = row.expires
         if expires is not None:
-            expires = self._expires(row.boot, expires - epoch.base)
+            expires = self._expires(row.boot, up, expires - epoch.base - up)
         time, clock = self._date(epoch, up)
         if clock == CORRECTED and abs(time - row.time) < GRAIN:
             time, clock = row.time, ""
@@ -116,10 +118,12 @@ class Dating:
             following = next((one.base for one in synchronised or self.epochs[-1:] if one.base >= EARLIEST), None)
         return _FOREVER if following is None else following - self._ends.get(boot, 0.0)
 
-    def _expires(self, boot: int, up: float) -> float | None:
+    def _expires(self, boot: int, up: float, life: float) -> float | None:
+        """The end of a row that had ``life`` seconds left ``up`` seconds after a start, on the wall clock as it is; None
+        when no clock can tell how much is left."""
         now, time = self._clock.now(), self._clock.time()
-        moment = self._boots.since(boot, up, now, time)
-        return None if moment is None else time + (moment - now)
+        since = self._boots.since(boot, up, now, time)
+        return None if since is None else time + (since + life - now)
 
 
 def _with_time(row: Row, time: float) -> bytes:

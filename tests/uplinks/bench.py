@@ -28,6 +28,7 @@ from gateway.mqtt.packets import (
     SubAck,
     Subscribe,
 )
+from gateway.outbound import Timing
 from gateway.uplinks.base import Row
 from gateway.uplinks.mqtt.config import Forward, MqttUplink
 from gateway.uplinks.mqtt.uplink import MqttUplinkRunner
@@ -289,9 +290,10 @@ class Bench:
         port: int,
         rows: Iterable[Row] = (),
         *,
-        reader: ListReader | None = None,
+        reader: Any = None,
         publisher: ListPublisher | None = None,
         clock: Clock | None = None,
+        timing: Timing | None = None,
         **settings: Any,
     ) -> None:
         given: dict[str, Any] = {
@@ -316,6 +318,7 @@ class Bench:
             "gw1",
             lambda: 0.5,
             pauses=(0.01, 0.02),
+            timing=timing,
         )
 
     async def run(self) -> None:
