@@ -32,7 +32,8 @@ class Clock:
         return _monotonic()
 
     def surely(self, now: float) -> float:
-        """The latest wall clock time that may be believed where something would expire by it; no bound here."""
+        """The latest wall clock time that may be believed where something is due by how long the gateway was off; here
+        there is no bound."""
         return UNLIMITED
 
 
@@ -43,7 +44,7 @@ class SteadyClock(Clock):
     is known apart. On Linux the two clocks are disciplined alike: they differ by steps only.
 
     offset  wall clock less monotonic clock, seconds
-    least   the smallest such that may be believed; see ``surely``
+    least   the smallest such that may be believed, -inf while none may; see ``surely``
     """
 
     __slots__ = ("_machine", "least", "offset")

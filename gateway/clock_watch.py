@@ -16,7 +16,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from gateway.clock import EARLIEST
+from gateway.clock import EARLIEST, UNLIMITED
 
 GRAIN: Final = 0.01
 """Seconds. A smaller difference between two looks is how long it takes to read two clocks."""
@@ -44,7 +44,8 @@ class ClockWatch:
     seen    wall clock, the latest moment known from before this start; 0 when none is
     trust   a machine's clock from 2024 on is taken for synchronised
     offset  what to add to the monotonic clock
-    least   the smallest offset of the best state there was in this start: by it nothing is older than it really is
+    least   the smallest offset of the best state there was in this start, -inf while the clock was never set: by it
+            nothing is older than it really is
     since   monotonic clock, when the state became what it is
     step    the last one; None when there was none
     machine what the machine's wall clock is ahead of the monotonic one
@@ -56,7 +57,7 @@ class ClockWatch:
         self.state = ClockState.UNSET
         self.machine = wall - now
         self.offset = (seen if seen >= EARLIEST else wall) - now
-        self.least = float("inf")
+        self.least = -UNLIMITED
         self.since = now
         self.step: Step | None = None
         self._trust = trust
@@ -90,10 +91,9 @@ class ClockWatch:
         if state is not before:
             self.state = state
             self.since = now
-        if state is ClockState.SYNCHRONISED and before is not state:
-            self.least = self.offset
-        elif state is not ClockState.UNSET:
-            self.least = min(self.least, self.offset)
+        if state is not ClockState.UNSET:
+            is_first = self.least == -UNLIMITED or (state is ClockState.SYNCHRONISED and before is not state)
+            self.least = self.offset if is_first else min(self.least, self.offset)
         return stepped or state is not before
 
     @property

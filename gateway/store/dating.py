@@ -119,8 +119,8 @@ class Dating:
         return _FOREVER if following is None else following - self._ends.get(boot, 0.0)
 
     def _expires(self, boot: int, up: float, life: float) -> float | None:
-        """The end of a row that had ``life`` seconds left ``up`` seconds after a start, on the wall clock as it is; None
-        when no clock can tell how much is left."""
+        """The end of a row that had ``life`` seconds left ``up`` seconds after a start, on the wall clock as it is now;
+        None when no clock can tell how much is left."""
         now, time = self._clock.now(), self._clock.time()
         since = self._boots.since(boot, up, now, time)
         return None if since is None else time + (since + life - now)

@@ -211,8 +211,8 @@ class Timekeeper:
         now, watch = self.clock.now(), self._watch
         if watch.state is ClockState.UNSET and now - watch.since >= UNSET_ALARM:
             return {
-                "clock": f"{self._words(now + watch.machine)} for {now - watch.since:.0f} s; set it, or "
-                "let a time server do so"
+                "clock": f"{self._words(now + watch.machine)} for {now - watch.since:.0f} s; set it, "
+                "or let a time server do it"
             }
         step = self._too_far
         if step is None or now - step.now >= STEP_ALARM:

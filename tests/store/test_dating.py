@@ -17,7 +17,7 @@ from store.bench import run, settle, store
 from store.board import HOUR, NOON, Board
 
 
-def told(rows: list[Row]) -> list[tuple[Any, float, str]]:
+def told(rows: list[Row]) -> list[tuple[Any, Any, str]]:
     """Value, time and what it is worth; the time in the payload is the same."""
     points = [json.loads(row.payload) for row in rows]
     assert [point["t"] for point in points] == [iso_time(row.time) for row in rows]
@@ -164,7 +164,8 @@ def test_a_message_made_just_before_the_step_and_stored_just_after_is_put_right(
             board.go(0.5, step=NOON, synchronised=True)
             await store(board.outbox, late)
             (row,) = await board.rows()
-            assert (row.time, row.clock, row.payload) == (pytest.approx(NOON + 70, abs=1e-3), "corrected", b"1")
+            assert row.time == pytest.approx(NOON + 70, abs=1e-3)
+            assert (row.clock, row.payload) == ("corrected", b"1")
 
     run(body)
 

@@ -1,0 +1,46 @@
+"""A bench whose clock is watched as in the running gateway: its steps are those of the machine's clock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gateway.clock import FixedClock, SteadyClock
+from gateway.clock_watch import ClockWatch
+from store.bench import Bench
+from store.board import NOON
+
+
+class WatchedClock(SteadyClock):
+    """``synchronised``: what the machine says of its clock. ``seen``: as ``ClockWatch``."""
+
+    __slots__ = ("machine", "synchronised", "watch")
+
+    def __init__(self, time: float = NOON, synchronised: bool = True, seen: float = 0.0) -> None:
+        self.machine = FixedClock(time=time, now=1000.0)
+        super().__init__(self.machine)
+        self.synchronised = synchronised
+        self.restart(seen)
+
+    def restart(self, seen: float = 0.0) -> None:
+        """A start of the gateway."""
+        self.watch = ClockWatch(*self.read(), seen, False)
+        self.look()
+
+    def advance(self, seconds: float) -> None:
+        self.machine.advance(seconds)
+        self.look()
+
+    def step(self, seconds: float) -> None:
+        self.machine.step(seconds)
+        self.look()
+
+    def look(self) -> None:
+        self.watch.look(*self.read(), self.synchronised)
+        self.offset, self.least = self.watch.offset, self.watch.least
+
+
+class SteppingBench(Bench):
+    def __init__(self, path: Path, **clock: Any) -> None:
+        super().__init__(path)
+        self.clock: Any = WatchedClock(**clock)
