@@ -11,20 +11,19 @@ from store.bench import Bench
 from store.board import NOON
 
 
-class WatchedClock(SteadyClock):
-    """``synchronised``: what the machine says of its clock. ``seen``: as ``ClockWatch``."""
-
-    __slots__ = ("machine", "synchronised", "watch")
+class WatchedClock:
+    """A ``Clock``. ``synchronised``: what the machine says of its clock. ``seen``: as ``ClockWatch``."""
 
     def __init__(self, time: float = NOON, synchronised: bool = True, seen: float = 0.0) -> None:
         self.machine = FixedClock(time=time, now=1000.0)
-        super().__init__(self.machine)
+        self.steady = SteadyClock(self.machine)
+        self.time, self.now, self.surely = self.steady.time, self.steady.now, self.steady.surely
         self.synchronised = synchronised
         self.restart(seen)
 
     def restart(self, seen: float = 0.0) -> None:
         """A start of the gateway."""
-        self.watch = ClockWatch(*self.read(), seen, False)
+        self.watch = ClockWatch(*self.steady.read(), seen, False)
         self.look()
 
     def advance(self, seconds: float) -> None:
@@ -36,8 +35,8 @@ class WatchedClock(SteadyClock):
         self.look()
 
     def look(self) -> None:
-        self.watch.look(*self.read(), self.synchronised)
-        self.offset, self.least = self.watch.offset, self.watch.least
+        self.watch.look(*self.steady.read(), self.synchronised)
+        self.steady.offset, self.steady.least = self.watch.offset, self.watch.least
 
 
 class SteppingBench(Bench):
