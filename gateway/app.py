@@ -156,7 +156,7 @@ class App:
             "reload-access": lambda request: self.reload_access(),
             **SessionDesk(self.parts.server).commands(),
             **parts.delayed_commands.commands(),
-            **OutboxDesk(parts.outbox, parts.database).commands(),
+            **OutboxDesk(parts.outbox, parts.database, parts.timekeeper.date).commands(),
             **parts.queue_commands.commands(),
         }
         control = ControlServer(self.state, commands, {"trace": self.parts.server.tracer.begin})

@@ -17,7 +17,7 @@ from gateway.clock import EARLIEST, Clock, iso_time
 from gateway.clock_watch import GRAIN, ClockState
 from gateway.outbound import CORRECTED, ESTIMATED, Row
 from gateway.store.boots import Boots
-from gateway.store.epochs import Epoch, History
+from gateway.store.epochs import KEEP, Epoch, History
 
 _SLACK: Final = 1.0
 """Seconds by which a message may be older than the epoch in which it was stored."""
@@ -47,6 +47,7 @@ class Dating:
     def begin(self, epoch: Epoch) -> None:
         """The clock of this start is another from here on."""
         self.epochs.append(epoch)
+        del self.epochs[:-KEEP]
         self._bases.clear()
         self._right_from = epoch.seq if epoch.state is ClockState.SYNCHRONISED else _FOREVER
         self._right_since = epoch.base + epoch.up
@@ -113,8 +114,8 @@ class Dating:
 
     def _latest_base(self, boot: int) -> float:
         following = self._boots.next_known(boot)
-        if following is None:
-            synchronised = [one for one in self.epochs if one.state is ClockState.SYNCHRONISED]
+        synchronised = [one for one in self.epochs if one.state is ClockState.SYNCHRONISED]
+        if following is None or (synchronised and boot + 1 == self._boots.number):
             following = next((one.base for one in synchronised or self.epochs[-1:] if one.base >= EARLIEST), None)
         return _FOREVER if following is None else following - self._ends.get(boot, 0.0)
 
