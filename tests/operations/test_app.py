@@ -234,3 +234,30 @@ def test_a_damaged_database_is_replaced_and_an_alarm_stands_until_it_is_acknowle
         await running
 
     asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_the_whole_gateway_goes_by_one_clock_that_follows_the_machines_in_one_place(tmp_path: Path) -> None:
+    app = build(tmp_path, '[time]\nsource = "trust"\n')
+    machine = app.clock._machine
+    assert isinstance(machine, FixedClock)
+
+    async def main() -> None:
+        running = asyncio.create_task(app.run())
+        while app.parts.timekeeper.status()["epochs"] == []:
+            await asyncio.sleep(0)
+            assert not running.done()
+        assert (await app.status())["clock"]["state"] == "unset"  # 2023, before there was this gateway
+        machine.step(100_000_000)
+        assert app.clock.time() == 1_700_000_000
+        app.parts.timekeeper.tick()
+        assert app.clock.time() == app.parts.outbox._clock.time() == 1_800_000_000
+        machine.step(-3600)
+        app.parts.timekeeper.tick()
+        app.parts.alarms.update(app.parts.timekeeper.alarms())
+        status = await app.status()
+        assert [alarm["alarm"] for alarm in status["alarms"]] == ["clock"]
+        assert [epoch["state"] for epoch in status["clock"]["epochs"]] == ["unset", "synchronised", "synchronised"]
+        app.stop()
+        await running
+
+    asyncio.run(asyncio.wait_for(main(), 30))
