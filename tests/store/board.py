@@ -17,7 +17,7 @@ from gateway.store.db import Database
 from gateway.store.outbox import Outbox
 from gateway.store.rooms import even_rooms
 from gateway.store.timekeeper import Timekeeper
-from store.bench import settle, store, without_tail
+from store.bench import settle, store, take, without_tail
 
 NOON = 1_800_000_000.0
 HOUR = 3600.0
@@ -69,5 +69,5 @@ class Board:
         """All of them, as an uplink would send them now, in their order."""
         await settle(self.database)
         without_tail(self.outbox)
-        found = await self.outbox.reader("cloud").read(0, 10_000, 10**8)
+        found = await take(self.outbox.reader("cloud"), 0, 10_000, 10**8)
         return [self.keeper.date(row) for row in found]
