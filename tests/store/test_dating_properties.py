@@ -6,7 +6,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.clock import EARLIEST, FixedClock, SteadyClock
@@ -95,6 +95,7 @@ ROW, SERVER = ("row", 1.0), ("server", 0.0)
 @example([(TRUTH, [("set", 86_400.0), ROW, ROW]), (0.0, [SERVER, ROW])], 60.0)
 @example([(0.0, [ROW, ROW]), (0.0, [ROW]), (TRUTH, [SERVER, ROW])], 60.0)
 @example([(TRUTH, [SERVER, ROW]), (0.0, [ROW, ROW]), (TRUTH, [SERVER, ROW])], 60.0)
+@settings(deadline=None)
 @given(st.lists(boards, min_size=1, max_size=4), st.floats(0.0, 10_000.0))
 def test_what_is_said_to_be_right_is_right(starts: list[Any], off: float) -> None:
     world = World()
