@@ -8,7 +8,7 @@ it says is an ``offset`` to the monotonic clock:
   of the oscillator, a second or two a day.
 - *estimated*: the machine's clock, which nobody vouches for, but which is not before what was seen already.
 - *unset*: the machine's clock is before 2024, or before what was seen already. Time goes on from the last moment that
-  is known, and is so never later than it really is; where none is known, it is what the machine says.
+  is known, and is so never later than it really is; where none is known, it is what the machine says, but not back.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class ClockWatch:
         else:
             state = ClockState.UNSET
             if now + offset < EARLIEST:
-                offset = self.machine
+                offset = max(offset, self.machine)
         return self._become(now, state, offset)
 
     def _become(self, now: float, state: ClockState, offset: float) -> bool:

@@ -173,10 +173,12 @@ def test_a_message_made_just_before_the_step_and_stored_just_after_is_put_right(
 def test_a_time_that_is_not_ours_stays_as_it_is(board: Board) -> None:
     async def body() -> None:
         async with board.start(time=10.0):
-            await store(board.outbox, Message("plant/t", b"1", qos=1, time=5e8, source="client:a"))
+            until = board.machine.now() + 100
+            await store(board.outbox, Message("plant/t", b"1", qos=1, time=5e8, source="client:a", expires=until))
             board.go(1, step=NOON, synchronised=True)
             (row,) = await board.rows()
             assert (row.time, row.clock) == (5e8, "")
+            assert row.expires == pytest.approx(NOON + 110, abs=1e-3)
 
     run(body)
 

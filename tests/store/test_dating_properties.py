@@ -94,6 +94,7 @@ ROW, SERVER = ("row", 1.0), ("server", 0.0)
 
 @example([(TRUTH, [("set", 86_400.0), ROW, ROW]), (0.0, [SERVER, ROW])], 60.0)
 @example([(0.0, [ROW, ROW]), (0.0, [ROW]), (TRUTH, [SERVER, ROW])], 60.0)
+@example([(0.0, [ROW, ("set", -3600.0), ROW])], 0.0)
 @example([(TRUTH, [SERVER, ROW]), (0.0, [ROW, ROW]), (TRUTH, [SERVER, ROW])], 60.0)
 @settings(deadline=None)
 @given(st.lists(boards, min_size=1, max_size=4), st.floats(0.0, 10_000.0))
