@@ -83,7 +83,7 @@ class Dating:
         return _make_row((*row[:3], payload, *row[4:7], time, expires, row.source, clock))
 
     def _place(self, row: Row) -> tuple[Epoch, float] | None:
-        """The epoch of a row, and when it ended in seconds since the start; None where nothing is known of its clock."""
+        """The epoch of a row, and the seconds from the start to its end; None where nothing is known of its clock."""
         known = self._epochs.get(row.boot, ())
         for index in range(len(known) - 1, -1, -1):
             epoch = known[index]
