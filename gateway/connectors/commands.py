@@ -63,7 +63,7 @@ class Ledger(Protocol):
 class _Command:
     """One command as it was asked for."""
 
-    __slots__ = ("point", "id", "value", "expires_now", "hops", "done")
+    __slots__ = ("point", "id", "value", "expires_time", "expires_now", "hops", "done")
 
     def __init__(
         self, point: str, message: Message, done: Done | None, make_id: Callable[[], str], clock: Clock
@@ -84,10 +84,10 @@ class _Command:
         if unknown:
             raise Rejected(f'unknown key "{unknown[0]}"; known keys: id, value, expires')
         self.value: Value = fields["value"]
-        moment = _expiry(fields.get("expires"))
-        if moment is not None:
+        self.expires_time = _expiry(fields.get("expires"))
+        if self.expires_time is not None:
             # Once and for all: a step of the clock while it waits must neither end nor prolong its life.
-            until = clock.now() + (moment - clock.time())
+            until = clock.now() + (self.expires_time - clock.time())
             self.expires_now = until if self.expires_now is None else min(until, self.expires_now)
 
     def is_expired(self, clock: Clock) -> bool:
