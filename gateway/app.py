@@ -57,9 +57,9 @@ class App:
         self.loaded = loaded
         self.name = loaded.value.gateway.name or host_name
         self.state = state
-        self.clock = clock
         self.boot = 0
         self.parts = Parts(loaded, state, self.name, clock, self._die, notifier.extend)
+        self.clock = clock = self.parts.clock
         self._notifier = notifier
         self._stop = asyncio.Event()
         self._changed = asyncio.Event()
@@ -126,9 +126,12 @@ class App:
         self.parts.pool.open(loop)
         try:
             self.parts.front_desk.open()
-            boots = await begin_boot(self.parts.database, self.clock)
+            started = await self.parts.timekeeper.open(self.parts.database)
+            boots = await begin_boot(self.parts.database, self.clock, started)
             self.boot = boots.number
+            self.parts.ledger.boots = boots
             await self.parts.outbox.load(boots)
+            self.parts.timekeeper.begin(boots, self.parts.outbox)
             await self.parts.open_queues(boots)
             self.parts.queues.alarm = loop.call_later
             self.parts.load_rules()
@@ -142,6 +145,7 @@ class App:
         finally:
             self.parts.pool.close()
             self.parts.front_desk.close()
+            self.parts.timekeeper.close()
             self.parts.outbox.finish()
             self.parts.queues.close()
             await self.parts.database.close()
@@ -158,7 +162,7 @@ class App:
             "reload-access": lambda request: self.reload_access(),
             **SessionDesk(self.parts.server).commands(),
             **parts.delayed_commands.commands(),
-            **OutboxDesk(parts.outbox, parts.database).commands(),
+            **OutboxDesk(parts.outbox, parts.database, parts.timekeeper.date).commands(),
             **DeadDesk(parts.dead, parts.outbox, self.clock, parts.forwards).commands(),
             **parts.reports.commands(),
             **parts.queue_commands.commands(),
@@ -230,6 +234,7 @@ class App:
     async def _tick(self) -> None:
         watchdog_due = self.clock.now()
         while True:
+            self.parts.timekeeper.tick()
             now, _ = self.parts.read_clocks()
             self.parts.server.tick()
             self.parts.delayed.tick()
@@ -239,7 +244,7 @@ class App:
             self.parts.accounts.tick()
             self.parts.reports.tick()
             self.parts.database.look_after()
-            self.parts.alarms.update(self.parts.database.health.alarms())
+            self.parts.alarms.update(self.parts.database.health.alarms() | self.parts.timekeeper.alarms())
             interval = self._notifier.watchdog_interval
             if interval is not None and now >= watchdog_due:
                 stuck = self._watchdog.stuck()
@@ -285,6 +290,7 @@ class App:
                 "uptime": round(self.clock.now() - self._started, 1),
                 "time": self.clock.time(),
             },
+            "clock": self.parts.timekeeper.status(),
             "listeners": self._status_of("listener", self.parts.listeners.items()),
             "mqtt": {**self.parts.server.status(), **self.parts.broker.status()},
             "devices": {

@@ -12,6 +12,16 @@ _wall: Final = _time.time
 _monotonic: Final = _time.monotonic
 """Bound once: these are asked for every wake-up, and compiled code finds a module's own constants at no cost."""
 
+EARLIEST: Final = 1_704_067_200.0
+"""2024-01-01: a wall clock before this was never set."""
+
+READS: Final = 5
+AT_ONCE: Final = 0.001
+"""Both clocks are read until it took no longer than so many seconds: whoever is interrupted in between would see a
+step."""
+
+UNLIMITED: Final = float("inf")
+
 
 class Clock:
     """The clocks of this machine."""
@@ -25,6 +35,53 @@ class Clock:
     def now(self) -> float:
         """Monotonic clock: seconds from an arbitrary start. Never steps. For waiting only."""
         return _monotonic()
+
+    def surely(self, now: float) -> float:
+        """The latest wall clock time that may be believed where something is due by how long the gateway was off; here
+        there is no bound."""
+        return UNLIMITED
+
+
+class SteadyClock(Clock):
+    """The clock of the gateway: its wall clock is the monotonic one plus an ``offset`` that only its owner moves.
+
+    So a step of the machine's clock is an event between two turns of the loop, and what was said before and after it
+    is known apart. On Linux the two clocks are disciplined alike: they differ by steps only.
+
+    offset  wall clock less monotonic clock, seconds
+    least   the smallest such that may be believed, -inf while none may; see ``surely``
+    """
+
+    __slots__ = ("_machine", "least", "offset")
+
+    def __init__(self, machine: Clock) -> None:
+        self._machine = machine
+        self.offset = machine.time() - machine.now()
+        self.least = UNLIMITED
+
+    def time(self) -> float:
+        return self._machine.now() + self.offset
+
+    def now(self) -> float:
+        return self._machine.now()
+
+    def surely(self, now: float) -> float:
+        return now + self.least
+
+    def read(self) -> tuple[float, float]:
+        """(monotonic, wall) as the machine has them, of one moment as nearly as it can be had."""
+        found = (0.0, 0.0)
+        narrowest = UNLIMITED
+        for _ in range(READS):
+            before = self._machine.now()
+            wall = self._machine.time()
+            after = self._machine.now()
+            if after - before < narrowest:
+                narrowest = after - before
+                found = (before + after) / 2, wall
+            if narrowest < AT_ONCE:
+                break
+        return found
 
 
 class FixedClock(Clock):

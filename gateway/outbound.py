@@ -20,6 +20,10 @@ BY_URGENCY: Final = (1, 2, 3, 0)
 LAST: Final = (1 << 56) - 1
 """No row has a higher number."""
 
+ESTIMATED: Final = "estimated"
+CORRECTED: Final = "corrected"
+"""What the time of a row is worth, beside nothing for a time that was right."""
+
 
 class Row(NamedTuple):
     """One stored message on its way to the cloud.
@@ -34,6 +38,7 @@ class Row(NamedTuple):
     time     wall clock when it was accepted
     expires  wall clock after which it is not worth sending; None never expires
     source   who published it, see ``Message.source``; the loop guard reads it
+    clock    what ``time`` is worth: "" when the clock was right; set by ``Timing.date``
     """
 
     seq: int
@@ -46,6 +51,7 @@ class Row(NamedTuple):
     time: float
     expires: float | None
     source: str
+    clock: str = ""
 
     @property
     def message_id(self) -> str:
@@ -102,3 +108,41 @@ class OutboxReader(Protocol):
 
     def wake(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` when there are rows to read: soon after they came, whether they are committed or not."""
+
+
+class Timing(Protocol):
+    """What uplinks ask about the clock."""
+
+    def date(self, row: Row) -> Row:
+        """The row with its time and expiry as they are known by now; ask just before it is sent."""
+
+    def unset(self) -> str | None:
+        """What the clock of this machine says, when no certificate can be valid by it; None when it may be right."""
+
+    def doubtful(self) -> str | None:
+        """The same, when it is not known to be right; None when it is."""
+
+    def held(self) -> float:
+        """Seconds for which rows are to be held back until the time is known."""
+
+    async def changed(self, within: float) -> None:
+        """Wait until the clock has moved or is known, at most ``within`` seconds."""
+
+
+class RightTime:
+    """A ``Timing`` for where the clock is right."""
+
+    def date(self, row: Row) -> Row:
+        return row
+
+    def unset(self) -> str | None:
+        return None
+
+    def doubtful(self) -> str | None:
+        return None
+
+    def held(self) -> float:
+        return 0.0
+
+    async def changed(self, within: float) -> None:
+        raise AssertionError("nobody waits for a clock that is right")

@@ -54,6 +54,7 @@ from gateway.store.retained import RetainedStore
 from gateway.store.rooms import ROOMS, Room, share_out
 from gateway.store.routes import routes_of
 from gateway.store.sessions import Sessions
+from gateway.store.timekeeper import Timekeeper
 from gateway.store.usage import UsageStore, Used
 from gateway.uplinks.accounts import Accounts
 from gateway.uplinks.budget import Usage
@@ -82,8 +83,9 @@ class Parts:
         self.loaded = loaded
         self.settings = settings = loaded.value
         self.name = name
-        self.clock = clock
         self.metrics = Metrics()
+        self.timekeeper = Timekeeper(clock, settings.time)
+        self.clock = clock = self.timekeeper.clock
         self.random = random.Random().random
 
         mqtt = settings.mqtt
@@ -149,6 +151,7 @@ class Parts:
             )
             for name, config in settings.listener.items()
         }
+        self.ledger = Ledger(self.database, clock)
         self._shared: dict[str, Any] = {}
         self.devices: dict[str, Connector] = {}
         self.desks: dict[str, Desk] = {}
@@ -175,7 +178,7 @@ class Parts:
             {point.name: point for point in config.point},
             connector.write,
             publisher=self.broker,
-            ledger=Ledger(self.database, self.clock),
+            ledger=self.ledger,
             clock=self.clock,
         )
         self.broker.subscribe(f"{topic}/+/set", desk)
@@ -249,6 +252,7 @@ class Parts:
                 self.name,
                 self.random,
                 dead=self.dead.of(name),
+                timing=self.timekeeper,
             )
         for pattern, routes in routes_of(self.forwards).items():
             self.broker.subscribe(pattern, self.outbox, routes)

@@ -232,7 +232,7 @@ class DelayedDesk(Subscriber):
         if not self._is_open or self._ticking:
             return
         now, time = self._clock.now(), self._clock.time()
-        if self._unsure and time >= self._earliest:
+        if self._unsure and min(time, self._clock.surely(now)) >= self._earliest:
             for id in list(self._unsure):
                 self._put(self._entries[id], now, time)
             self._unsure.clear()  # who is still without an age gets none in this start

@@ -56,6 +56,7 @@ def lines(status: dict[str, Any]) -> list[str]:
     alarms = [f"ALARM {alarm['alarm']} since {alarm['since']}: {alarm['text']}" for alarm in status["alarms"]]
     out = [f"{gateway['name']}  version {gateway['version']}  boot {gateway['boot']}  up {_span(gateway['uptime'])}"]
     out += alarms
+    out.append(_clock(status["clock"]))
     for name, listener in status["listeners"].items():
         where = ", ".join(listener["bound"]) or "not bound"
         tls = " tls" if listener["tls"] else ""
@@ -105,6 +106,17 @@ def _lane(name: str, lane: dict[str, Any]) -> str:
     """One lane of an uplink."""
     oldest = f"  oldest {_span(lane['oldest_age'])}" if lane["oldest_age"] is not None else ""
     return f"  {name}: {lane['depth']} rows wait{oldest}  {lane['rate']:g}/s  {lane['reason']}"
+
+
+def _clock(clock: dict[str, Any]) -> str:
+    """What the time is worth, and how the clock moved."""
+    line = f"clock: {clock['state']}  {clock['time']}"
+    if abs(clock["deviation"]) >= 1:
+        line += f"  the machine's clock is {clock['deviation']:+.1f} s from it"
+    step = clock["last_step"]
+    if step is not None:
+        line += f"  last step {step['seconds']:+.3f} s, {_span(step['uptime'])} after the start"
+    return line
 
 
 def wear_line(wear: dict[str, Any]) -> str:

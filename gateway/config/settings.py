@@ -18,6 +18,7 @@ from gateway.config.extras import AutoSubscribe, Dedup, DelayedPublish, RewriteR
 from gateway.config.listener import Tls
 from gateway.config.queue import Queue, Queues, Stream, cross_problems
 from gateway.config.store import Store
+from gateway.config.time import Time
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -278,6 +279,7 @@ class Settings:
     stream: dict[str, Stream] = setting(factory=dict, text="")
     queues: Queues = setting(factory=Queues, text="")
     store: Store = setting(factory=Store, text="")
+    time: Time = setting(factory=Time, text="")
     rules: Rules = setting(factory=Rules, text="")
     mqtt: Mqtt = setting(factory=Mqtt, text="")
     log: Log = setting(factory=Log, text="")

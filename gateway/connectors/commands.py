@@ -69,7 +69,9 @@ class _Command:
 
     __slots__ = ("point", "id", "value", "expires_time", "expires_now", "hops", "done")
 
-    def __init__(self, point: str, message: Message, done: Done | None, make_id: Callable[[], str]) -> None:
+    def __init__(
+        self, point: str, message: Message, done: Done | None, make_id: Callable[[], str], clock: Clock
+    ) -> None:
         """Raises Rejected for a payload that means nothing."""
         self.point = point
         self.expires_now = message.expires
@@ -87,12 +89,14 @@ class _Command:
             raise Rejected(f'unknown key "{unknown[0]}"; known keys: id, value, expires')
         self.value: Value = fields["value"]
         self.expires_time = _expiry(fields.get("expires"))
+        if self.expires_time is not None:
+            # Once and for all: a step of the clock while it waits must neither end nor prolong its life.
+            until = clock.now() + (self.expires_time - clock.time())
+            self.expires_now = until if self.expires_now is None else min(until, self.expires_now)
 
     def is_expired(self, clock: Clock) -> bool:
         """Whether it came too late by the sender's clock time or by its MQTT expiry."""
-        return (self.expires_time is not None and clock.time() >= self.expires_time) or (
-            self.expires_now is not None and clock.now() >= self.expires_now
-        )
+        return self.expires_now is not None and clock.now() >= self.expires_now
 
 
 def _correlation(message: Message) -> str:
@@ -182,7 +186,7 @@ class Desk(Subscriber):
             return True
         point = message.topic.removeprefix(f"{self._topic}/").removesuffix("/set")
         try:
-            command = _Command(point, message, done, self._make_id)
+            command = _Command(point, message, done, self._make_id, self._clock)
             if len(self._queue) >= self._capacity:
                 raise Rejected(f"busy: {self._capacity} commands wait for this device already")
         except Rejected as error:

@@ -11,17 +11,16 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, Final
 
-from gateway.clock import Clock
+from gateway.clock import EARLIEST, Clock
 from gateway.store.sql import SQL
 
 if TYPE_CHECKING:
     from gateway.store.db import Database
 
+__all__ = ["EARLIEST", "KEEP", "Boots", "begin_boot"]
+
 KEEP: Final = 1000
 """Starts remembered. A row of one that is forgotten is as old as the oldest remembered."""
-
-EARLIEST: Final = 1_704_067_200.0
-"""2024-01-01: a wall clock before this was never set."""
 
 
 class Boots:
@@ -34,6 +33,11 @@ class Boots:
         self._clock = clock
         self._now = now
         self._started = started
+
+    @property
+    def start(self) -> float:
+        """This start on the monotonic clock."""
+        return self._now
 
     def up(self) -> int:
         """Whole seconds since this start."""
@@ -52,23 +56,32 @@ class Boots:
     def since(self, boot: int, up: float, now: float, time: float) -> float | None:
         """When ``up`` seconds after start ``boot`` was on the monotonic clock, perhaps before it began; None when no
         clock can tell. With one reading of both clocks, what was later in a start is later here too.
+
+        A wall clock that was stepped forward in this start makes nothing older, see ``Clock.surely``.
         """
         if boot == self.number:
             return self._now + up
+        time = min(time, self._clock.surely(now))
         started = self._started.get(boot, 0.0)
-        at = started + up if started >= EARLIEST else self._next_known(boot)
+        at = started + up if started >= EARLIEST else self.next_known(boot)
         if time < EARLIEST or at is None:
             return None
         return now - max(0.0, time - at)
 
-    def _next_known(self, boot: int) -> float | None:
+    def next_known(self, boot: int) -> float | None:
+        """When the first start behind ``boot`` was of which that is known, on the wall clock."""
         later = (started for number, started in self._started.items() if number > boot and started >= EARLIEST)
         return next(later, None)
 
 
-async def begin_boot(database: Database, clock: Clock) -> Boots:
-    """Number this start. Raises what ``Database.commit`` raises."""
-    started, now = clock.time(), clock.now()
+async def begin_boot(database: Database, clock: Clock, started: float | None = None) -> Boots:
+    """Number this start. ``started``: the wall clock, if it says something else than ``clock``; 0 when nobody knows.
+
+    Raises what ``Database.commit`` raises.
+    """
+    now = clock.now()
+    if started is None:
+        started = clock.time()
 
     def work(connection: sqlite3.Connection) -> tuple[int, dict[int, float]]:
         number = connection.execute(SQL["boot_insert"], {"started": started}).lastrowid

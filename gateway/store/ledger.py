@@ -12,9 +12,9 @@ import sqlite3
 from collections.abc import Awaitable, Mapping
 from typing import Any, Final, TypeVar
 
-from gateway.clock import Clock
+from gateway.clock import EARLIEST, Clock
 from gateway.message import dump_json
-from gateway.store.boots import EARLIEST
+from gateway.store.boots import Boots
 from gateway.store.db import Database
 from gateway.store.errors import StoreError
 from gateway.store.sql import SQL
@@ -30,11 +30,15 @@ _PRUNE_STEP: Final = 20
 
 
 class Ledger:
-    """Commands by (device, id), bounded by count and age."""
+    """Commands by (device, id), bounded by count and age.
+
+    boots  this start, once it is known: by it commands age on the clock that never steps
+    """
 
     def __init__(
         self, database: Database, clock: Clock, *, max_entries: int = MAX_ENTRIES, max_age: float = MAX_AGE
     ) -> None:
+        self.boots: Boots | None = None
         self._database = database
         self._clock = clock
         self._max_entries = max_entries
@@ -45,15 +49,18 @@ class Ledger:
         "reason": ...}``: answer again, do not act. Raises Refused (0x97) when the store is behind, StoreError when
         it could not be kept: do not act.
         """
-        time = self._clock.time()
+        boots = self.boots
+        stamp = {"time": self._clock.time(), "boot": 0, "up": 0.0}
+        if boots is not None:
+            stamp |= {"boot": boots.number, "up": boots.uptime()}
 
         def work(connection: sqlite3.Connection) -> dict[str, Any] | None:
             known = connection.execute(SQL["command_find"], {"device": device, "id": id}).fetchone()
             if known is not None:
                 status, result = known
                 return {"status": status, **json.loads(result)}
-            connection.execute(SQL["command_open"], {"device": device, "id": id, "point": point, "time": time})
-            self._prune(connection, time)
+            connection.execute(SQL["command_open"], {"device": device, "id": id, "point": point, **stamp})
+            self._prune(connection)
             return None
 
         return await _kept(self._database.commit(work))
@@ -77,10 +84,19 @@ class Ledger:
 
         return await _kept(self._database.read(work))
 
-    def _prune(self, connection: sqlite3.Connection, time: float) -> None:
+    def _prune(self, connection: sqlite3.Connection) -> None:
         connection.execute(SQL["command_prune_count"], {"keep": self._max_entries})
-        before = time - self._max_age
-        connection.execute(SQL["command_prune_age"], {"earliest": EARLIEST, "before": before, "step": _PRUNE_STEP})
+        for n, time, boot, up in connection.execute(SQL["command_oldest"], {"step": _PRUNE_STEP}).fetchall():
+            if self._age(time, boot, up) > self._max_age:
+                connection.execute(SQL["command_delete"], {"n": n})
+
+    def _age(self, time: float, boot: int, up: float) -> float:
+        """Seconds; 0 when no clock can tell."""
+        if boot and self.boots is not None:
+            return self.boots.age(boot, up) or 0.0
+        # Entered without a start. Times from before the clock was set say nothing.
+        now = min(self._clock.time(), self._clock.surely(self._clock.now()))
+        return now - time if time >= EARLIEST else 0.0
 
 
 async def _kept(outcome: Awaitable[T]) -> T:

@@ -309,13 +309,15 @@ class RoomMaker:
 
 def _whole_spans(segments: list[Segment], grade: int, span: float) -> list[Segment]:
     """The first of ``segments`` that are of one grade and one start, without those of the last span, which may not be
-    whole; with them when there is nothing before."""
+    whole; with them when there is nothing before. Where the wall clock was set back the second half waits: what is
+    hours apart may have the same time."""
     chosen: list[Segment] = []
     rows = 0
     for segment in segments:
         if (
             segment.grade != grade
             or segment.boot != segments[0].boot
+            or (chosen and segment.since < chosen[-1].since - span)
             or (chosen and rows + segment.n > THIN_ROWS[grade])
         ):
             break

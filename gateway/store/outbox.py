@@ -171,6 +171,11 @@ class Outbox(Subscriber):
         books["stored"] = books.get("stored", 0) + self._reading.tail.pending
         return books
 
+    @property
+    def last(self) -> int:
+        """The newest number that was given out."""
+        return self._intake.block.last
+
     # The transaction that gathers
 
     def _make_changes(self) -> Changes:
@@ -293,8 +298,7 @@ class Outbox(Subscriber):
         self._books.put_off(tallies)
 
     def _carry_over(self, changes: Changes) -> list[Done]:
-        """The commit failed: counts and positions go with the next, rows go back to their publishers, who are
-        returned."""
+        """The commit failed: counts and positions go with the next, rows back to their publishers, who are returned."""
         self._books.put_off(changes.tallies)
         with suppress(StoreError):  # closed: nothing can be kept any more
             following = self._join()

@@ -30,10 +30,11 @@ PURGED: Final = "outbox_purged"
 
 
 class OutboxDesk:
-    """Answers for one outbox."""
+    """Answers for one outbox. ``date`` puts the times of rows right, see ``outbound.Timing``."""
 
-    def __init__(self, outbox: Outbox, database: Database) -> None:
+    def __init__(self, outbox: Outbox, database: Database, date: Callable[[Row], Row] = lambda row: row) -> None:
         self._outbox = outbox
+        self._date = date
         self._database = database
 
     def commands(self) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
@@ -87,7 +88,7 @@ class OutboxDesk:
         limit = min(PAGE, _number(request, "limit", PAGE))
         acked = [NOTHING] * len(ROOMS) if uplink is None else _acked(self._reader(request))
         rows = await self._rows(after, limit, uplink, acked)
-        return {"rows": [_shown(row) for _, row in rows], "next": rows[-1][1].seq if rows else None}
+        return {"rows": [_shown(self._date(row)) for _, row in rows], "next": rows[-1][1].seq if rows else None}
 
     async def purge(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Give up rows that ``uplink`` needs, the oldest first: a page of them, up to the number ``upto``. They are
@@ -149,6 +150,7 @@ def _shown(row: Row) -> dict[str, Any]:
         "message_id": row.message_id,
         "topic": row.topic,
         "time": iso_time(row.time),
+        "clock": row.clock or "right",
         "qos": row.qos,
         "retain": row.retain,
         "source": row.source,

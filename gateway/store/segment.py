@@ -64,7 +64,7 @@ class Columns(NamedTuple):
         columns = zip(
             self.seqs[start:end], repeat(boot), [head[0] for head in heads], self.payloads[start:end],
             [head[2] for head in heads], [head[3] for head in heads], props, self.times[start:end], expires,
-            [head[1] for head in heads],
+            [head[1] for head in heads], repeat(""),
             strict=False,
         )  # fmt: skip
         return list(map(_make_row, columns))

@@ -195,6 +195,23 @@ def test_an_expired_command_is_refused_by_the_senders_clock(expires: Any, status
     assert answer["status"] == status
 
 
+@pytest.mark.parametrize("step", [-3600.0, 50 * 365 * 86_400.0])
+def test_a_step_of_the_clock_neither_ends_nor_prolongs_the_life_of_a_command_that_waits(step: float) -> None:
+    bench = Bench()
+
+    async def main() -> None:
+        bench.send("t", {"id": "short", "value": 1, "expires": 1_700_000_000 + 5})
+        bench.send("t", {"id": "long", "value": 2, "expires": 1_700_000_000 + 50})
+        bench.clock.step(step)
+        bench.clock.advance(6)
+        async with bench.working():
+            pass
+
+    run(main())
+    assert [(answer["id"], answer["status"]) for answer in bench.answers()] == [("short", "expired"), ("long", "done")]
+    assert bench.written == [("t", 2)]
+
+
 def test_an_expired_command_is_refused_by_its_mqtt_expiry() -> None:
     (answer,) = answers(1, expires=999.0)
     assert answer["status"] == "expired"

@@ -12,7 +12,7 @@ import pytest
 from gateway import kinds
 from gateway.app import App
 from gateway.cli.status import lines
-from gateway.clock import FixedClock
+from gateway.clock import FixedClock, SteadyClock
 from gateway.config.load import read
 from gateway.config.settings import Mqtt, Settings
 from gateway.connectors.commands import Desk
@@ -192,7 +192,7 @@ def test_the_budget_of_an_uplink_outlives_a_restart(tmp_path: Path) -> None:
     async def life(used: int) -> dict[str, Any]:
         app = build(tmp_path, UPLINK)
         parts = app.parts
-        parts.clock = FixedClock(1_800_000_000.0)
+        parts.clock = SteadyClock(FixedClock(1_800_000_000.0))
         await parts.database.open()
         try:
             await parts.outbox.load(await begin_boot(parts.database, app.clock))
@@ -279,6 +279,33 @@ def test_a_damaged_database_is_replaced_and_an_alarm_stands_until_it_is_acknowle
         assert len(await app._acknowledge_store({})) == 1
         assert (await app.status())["alarms"] == []
         assert list(app.parts.broker.retained("$SYS/gateway/alarms/#")) == []
+        app.stop()
+        await running
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_the_whole_gateway_goes_by_one_clock_that_follows_the_machines_in_one_place(tmp_path: Path) -> None:
+    app = build(tmp_path, '[time]\nsource = "trust"\n')
+    machine = app.clock._machine
+    assert isinstance(machine, FixedClock)
+
+    async def main() -> None:
+        running = asyncio.create_task(app.run())
+        while app.parts.timekeeper.status()["epochs"] == []:
+            await asyncio.sleep(0)
+            assert not running.done()
+        assert (await app.status())["clock"]["state"] == "unset"  # 2023, before there was this gateway
+        machine.step(100_000_000)
+        assert app.clock.time() == 1_700_000_000
+        app.parts.timekeeper.tick()
+        assert app.clock.time() == app.parts.outbox._clock.time() == 1_800_000_000
+        machine.step(-3600)
+        app.parts.timekeeper.tick()
+        app.parts.alarms.update(app.parts.timekeeper.alarms())
+        status = await app.status()
+        assert [alarm["alarm"] for alarm in status["alarms"]] == ["clock"]
+        assert [epoch["state"] for epoch in status["clock"]["epochs"]] == ["unset", "synchronised", "synchronised"]
         app.stop()
         await running
 

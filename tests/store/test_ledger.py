@@ -87,7 +87,7 @@ def test_starts_are_numbered_and_bounded(bench: Bench) -> None:
         async with bench.database() as database:
             for expected in (1, 2, 3):
                 assert (await begin_boot(database, bench.clock)).number == expected
-            await database.commit(lambda c: c.execute("INSERT INTO boot VALUES (5000, 0)").rowcount)
+            await database.commit(lambda c: c.execute("INSERT INTO boot (id, started) VALUES (5000, 0)").rowcount)
             assert (await begin_boot(database, bench.clock)).number == 5001
             assert bench.look("SELECT id FROM boot ORDER BY id") == [(5000,), (5001,)]
 

@@ -45,9 +45,10 @@ def test_a_row_comes_back_as_it_was_published(bench: Bench) -> None:
             reader = outbox.reader("cloud")
             for _ in range(2):
                 first, second = await take(reader, 0, 10, 1000)
-                assert first[1:] == (1, "plant/ä", b"\0x", 2, True, props, 5.25, bench.clock.time() + 60, "device:x")
+                until = bench.clock.time() + 60
+                assert first[1:] == (1, "plant/ä", b"\0x", 2, True, props, 5.25, until, "device:x", "")
                 assert first.message_id == "1:1"
-                assert second[1:] == (1, "t", b"", 0, False, (), bench.clock.time(), None, "gateway")
+                assert second[1:] == (1, "t", b"", 0, False, (), bench.clock.time(), None, "gateway", "")
                 without_tail(outbox)
 
     run(body)

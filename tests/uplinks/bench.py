@@ -29,7 +29,7 @@ from gateway.mqtt.packets import (
     SubAck,
     Subscribe,
 )
-from gateway.outbound import CLASSES, Batch, Row
+from gateway.outbound import CLASSES, Batch, Row, Timing
 from gateway.ranges import NOTHING, Ranges
 from gateway.uplinks.dead import DeadLetters
 from gateway.uplinks.mqtt.config import Forward, MqttUplink
@@ -328,10 +328,11 @@ class Bench:
         port: int,
         rows: Iterable[Row] = (),
         *,
-        reader: ListReader | None = None,
+        reader: Any = None,
         publisher: ListPublisher | None = None,
         clock: Clock | None = None,
         dead: DeadLetters | None = None,
+        timing: Timing | None = None,
         **settings: Any,
     ) -> None:
         given: dict[str, Any] = {
@@ -357,6 +358,7 @@ class Bench:
             lambda: 0.5,
             pauses=(0.01, 0.02),
             dead=dead,
+            timing=timing,
         )
 
     async def run(self) -> None:

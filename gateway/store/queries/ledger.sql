@@ -4,8 +4,8 @@ SELECT status, result FROM command WHERE device = :device AND id = :id;
 
 -- name: command_open
 -- A command that will now be carried out.
-INSERT INTO command (device, id, point, status, result, time)
-VALUES (:device, :id, :point, 'open', '{}', :time);
+INSERT INTO command (device, id, point, status, result, time, boot, up)
+VALUES (:device, :id, :point, 'open', '{}', :time, :boot, :up);
 
 -- name: command_finish
 -- Its outcome; only once.
@@ -19,9 +19,10 @@ SELECT id, point FROM command WHERE device = :device AND status = 'open' ORDER B
 -- Bound by count, whatever their state.
 DELETE FROM command WHERE n <= (SELECT seq FROM sqlite_sequence WHERE name = 'command') - :keep;
 
--- name: command_prune_age
--- Bound by age; a few at a time, oldest first. Times from before the clock was set say nothing.
-DELETE FROM command WHERE n IN (
-    SELECT n FROM command WHERE n <= (SELECT min(n) FROM command) + :step
-    AND status <> 'open' AND time BETWEEN :earliest AND :before
-);
+-- name: command_oldest
+-- A few of the oldest that have an outcome, to bound their age.
+SELECT n, time, boot, up FROM command WHERE n <= (SELECT min(n) FROM command) + :step AND status <> 'open';
+
+-- name: command_delete
+-- One that is too old.
+DELETE FROM command WHERE n = :n;

@@ -7,6 +7,7 @@ queued here. What a refusal means is not decided here.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -103,20 +104,23 @@ class CloudClient:
         """Connect to the first host that takes us and wait for its welcome. Raises Retry with what failed at each and
         what may help."""
         hosts, now = self._line.hosts, self._line.now
-        failures: list[str] = []
+        failures: list[Retry] = []
         for endpoint in hosts.round(now()):
             self._link = self._new_link(endpoint)
             try:
                 await self._link.open()
             except Retry as error:
                 hosts.failed(endpoint, now())
-                failures.append(str(error))
+                failures.append(error)
                 await self._link.close()
             else:
                 assert self._welcome is not None, "the link opens with the welcome"
                 hosts.connected(endpoint, now())
                 return self._welcome
-        raise Retry(" / ".join(failures))
+        # A certificate that is wrong by its date says something of our clock, whichever host showed it.
+        causes = [error.__cause__ for error in failures]
+        cause = next((one for one in causes if isinstance(one, ssl.SSLCertVerificationError)), causes[-1])
+        raise Retry(" / ".join(map(str, failures))) from cause
 
     def _new_link(self, endpoint: Endpoint) -> Link:
         return Link(self._config, endpoint, self._client_id, self._line.meter, self._take, self._lost)

@@ -1,7 +1,8 @@
 """Rows to what the cloud gets, and what the cloud sends to messages: topics, properties, expiry, the loop guard.
 
 Every publish with MQTT 5 ends with two user properties: ``message-id`` (``<boot>:<seq>``, the same in every
-repeat) and ``via`` (the name of this gateway). A message that comes down with our own name in a ``via`` has been
+repeat) and ``via`` (the name of this gateway); where the clock was not right, ``clock`` (what the time is worth) and
+``time`` stand before them. A message that comes down with our own name in a ``via`` has been
 here before and is a loop. Properties of those before us are kept in front: a chain of gateways stays readable.
 
 Pure: no clock, no I/O.
@@ -13,6 +14,7 @@ import math
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from gateway.clock import iso_time
 from gateway.message import (
     CONTENT_TYPE,
     CORRELATION_DATA,
@@ -27,6 +29,8 @@ from gateway.topic import Rewrite
 from gateway.uplinks.base import Row
 from gateway.uplinks.mqtt.config import Forward, Receive
 
+CLOCK: Final = "clock"
+TIME: Final = "time"
 MESSAGE_ID: Final = "message-id"
 VIA: Final = "via"
 
@@ -87,16 +91,20 @@ class Topics:
 
 
 def own_properties(row: Row) -> Properties:
-    """Those of a row's properties that belong to the message."""
-    return tuple([item for item in row.props if item[0] in _PASSED_ON]) if row.props else ()
+    """Those of a row's properties that belong to the message, and what its time is worth."""
+    own = tuple([item for item in row.props if item[0] in _PASSED_ON]) if row.props else ()
+    if row.clock:
+        own += ((USER_PROPERTY, (CLOCK, row.clock)), (USER_PROPERTY, (TIME, iso_time(row.time))))
+    return own
 
 
 def outgoing_properties(row: Row, gateway: str, replay: bool = False) -> Properties:
-    """What goes up with a row, whenever it goes: its own properties, the mark of a backlog, its identity, our name."""
+    """What goes up with a row, whenever it goes: its own properties, what its time is worth, the mark
+    of a backlog, its identity, our name."""
     identity = (USER_PROPERTY, (MESSAGE_ID, f"{row.boot}:{row.seq}")), (USER_PROPERTY, (VIA, gateway))
-    if not row.props and not replay:
+    if not row.props and not replay and not row.clock:
         return identity
-    mark = (REPLAYED,) if replay else ()
+    mark: Properties = (REPLAYED,) if replay else ()
     return *own_properties(row), *mark, *identity
 
 

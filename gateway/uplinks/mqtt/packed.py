@@ -21,7 +21,8 @@ from gateway.uplinks.packing.parcels import Packer
 
 
 class Packing:
-    """``topic``: where a row goes at the cloud, None for one that does not go there; ``gateway``: its name."""
+    """``topic``: where a row goes at the cloud, None for one that does not go there; ``gateway``: its name;
+    ``date``: puts a row's time right."""
 
     def __init__(
         self,
@@ -30,12 +31,14 @@ class Packing:
         topic: Callable[[Row], str | None],
         reader: OutboxReader,
         clock: Clock,
+        date: Callable[[Row], Row],
     ) -> None:
         self._config = config
         self._gateway = gateway
         self._topic = topic
         self._reader = reader
         self._clock = clock
+        self._date = date
 
     def begin(self, lanes: Iterable[Lane], maximum_packet: int) -> None:
         """Let rows share parcels in the lanes of a connection. ``maximum_packet``: bytes that its broker takes."""
@@ -57,7 +60,7 @@ class Packing:
                 rest = saver.rest(queue, now, filling.pass_by, bursts=False)
                 if rest or not queue:
                     return rest or FOREVER
-            row = queue.popleft()
+            row = self._date(queue.popleft())
             topic = self._topic(row)
             if topic is None:
                 filling.passed = row.seq

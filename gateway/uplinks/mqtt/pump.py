@@ -21,7 +21,7 @@ from gateway.clock import Clock
 from gateway.errors import Refused
 from gateway.metrics import Metrics
 from gateway.mqtt.reasons import reason_text
-from gateway.outbound import BY_URGENCY, CLASSES, LAST, Row
+from gateway.outbound import BY_URGENCY, CLASSES, LAST, RightTime, Row, Timing
 from gateway.ranges import NOTHING, Ranges
 from gateway.uplinks.base import OutboxReader
 from gateway.uplinks.dead import DeadLetters
@@ -31,10 +31,11 @@ from gateway.uplinks.mqtt.lanes import Lane, Share, split, status_of, why_at_res
 from gateway.uplinks.mqtt.mapping import Topics, outgoing_properties, with_expiry
 from gateway.uplinks.mqtt.packed import Packing
 from gateway.uplinks.mqtt.poison import STRIKES, Poison
+from gateway.uplinks.mqtt.progress import Progress
 from gateway.uplinks.mqtt.refusals import PASSING, TRIES, word
 from gateway.uplinks.mqtt.saver import TELEMETRY, Saver
 from gateway.uplinks.mqtt.totals import Totals
-from gateway.uplinks.mqtt.waiting import FOREVER, wait_for
+from gateway.uplinks.mqtt.waiting import FOREVER, HOLD_LOOK, WAITING, wait_for
 from gateway.uplinks.mqtt.window import Run, Slot, Window
 from gateway.uplinks.packing.filling import Filling
 from gateway.uplinks.parcel import Parcel, single
@@ -65,6 +66,7 @@ class Pump:
         random: Callable[[], float],
         pauses: tuple[float, ...],
         dead: DeadLetters,
+        timing: Timing | None = None,
     ) -> None:
         self.moved = asyncio.Event()
         self.last_error = ""
@@ -77,11 +79,12 @@ class Pump:
         self._gateway = gateway_name
         self._random = random
         self._pauses = pauses
+        self._timing = timing or RightTime()
         self._dead = dead
         self._poison = Poison()
         self._limit, self._sent_at, self._is_answered = config.window, 0.0, False
         self._topics = Topics(config.forward)
-        self._packing = Packing(config, gateway_name, self._topic, reader, clock)
+        self._packing = Packing(config, gateway_name, self._topic, reader, clock, self._timing.date)
         self._window = Window(config.window)
         self._lanes: tuple[Lane, ...] = ()
         self._share = Share(1.0, None, 0.0)
@@ -89,7 +92,7 @@ class Pump:
         self._is_up = False
         self._resume_at = 0.0
         self._wakes = 0
-        self._moved_runs: set[Run] = set()
+        self._progress = Progress(reader)
         # Set by the first connection: before it, the store may not be open.
         self._possibly_sent: list[Ranges] = []
         self._totals = Totals()
@@ -135,7 +138,7 @@ class Pump:
     def disconnected(self) -> None:
         """The connection is gone."""
         self._is_up = False
-        self._flush()
+        self._progress.flush()
         self._window.disconnected()
 
     async def run(self, client: CloudClient) -> None:
@@ -145,7 +148,7 @@ class Pump:
             await client.drained()
             self.moved.clear()
             now = self._clock.now()
-            rest = self._resume_at - now
+            rest = max(self._resume_at - now, min(self._timing.held(), HOLD_LOOK))
             if rest <= 0:
                 self._send_waiting(client)
                 missing = self._send_new(client, now)
@@ -206,10 +209,11 @@ class Pump:
             if rest:
                 return rest
             queue.popleft()
+            row = self._timing.date(row)
             parcel = single(row, prefix + topic, outgoing_properties(row, self._gateway, is_marked))
             if row.retain and not self._topics.keeps_retain(row.topic):
                 parcel = parcel._replace(retain=False)
-            self._send(client, window.take(run, parcel, row.seq in maybe_sent))
+            self._send(client, window.take(run, parcel, row.seq in maybe_sent), now)
         if not is_backlog:
             self._share.live(now)
         return 0.0
@@ -236,7 +240,7 @@ class Pump:
                 if rest:
                     return rest
                 filling.ready.popleft()
-                self._send(client, self._window.take(run, parcel, parcel.first in self._possibly_sent[room]))
+                self._send(client, self._window.take(run, parcel, parcel.first in self._possibly_sent[room]), now)
             if queue and not lane.is_backlog:
                 self._share.live(now)
             held = self._packing.feed(filling, queue, now, self._saver if self._saver.holds(room) else None)
@@ -280,13 +284,15 @@ class Pump:
 
     # A parcel.
 
-    def _send(self, client: CloudClient, slot: Slot) -> None:
+    def _send(self, client: CloudClient, slot: Slot, first: float | None = None) -> None:
+        """``first``: now, when it has not been tried before."""
         parcel = slot.parcel
         assert parcel is not None, "a settled parcel is never sent"
+        if first is not None and parcel.rows[0].expires is not None and (expires := parcel.expires) is not None:
+            slot.until = first + expires - self._clock.time()  # a step of the clock does not end what is under way
         props = parcel.props
-        expires = parcel.rows[0].expires
-        if expires is not None and (expires := parcel.expires) is not None:
-            left = expires - self._clock.time()
+        if slot.until is not None:
+            left = slot.until - self._clock.now()
             if left <= 0:
                 self._give_up(slot, "expired")
                 return
@@ -346,22 +352,11 @@ class Pump:
 
     def _settle(self, slot: Slot) -> None:
         if self._window.settle(slot):
-            self._acknowledge(slot.run)
+            self._progress.moved(slot.run)
 
     def _skip(self, run: Run, seq: int) -> None:
         if self._window.skip(run, seq):
-            self._acknowledge(run)
-
-    def _acknowledge(self, run: Run) -> None:
-        """Tell the outbox how far a run is: once for all that is said in one pass of the loop."""
-        if not self._moved_runs:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._moved_runs.add(run)
-
-    def _flush(self) -> None:
-        runs, self._moved_runs = self._moved_runs, set()
-        for run in runs:
-            self._reader.acknowledge(run.room, run.after, run.cursor)
+            self._progress.moved(run)
 
     def _note(self, parcel: Parcel, text: str) -> None:
         row = parcel.rows[0]
@@ -385,6 +380,8 @@ class Pump:
         """Why a lane does not move, or ``moving``."""
         if not self._is_up:
             return "offline"
+        if self._timing.held() > 0:
+            return WAITING
         now = self._clock.now()
         if now < self._resume_at:
             return "paused"

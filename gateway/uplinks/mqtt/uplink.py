@@ -14,16 +14,19 @@ from gateway.clock import Clock, iso_time
 from gateway.errors import Refused, Retry
 from gateway.metrics import Metrics
 from gateway.mqtt.reasons import TOPIC_NAME_INVALID, reason_text
+from gateway.outbound import RightTime, Timing
 from gateway.topic import name_problem
 from gateway.uplinks.base import OutboxReader
 from gateway.uplinks.dead import DeadLetters, NoDeadLetters
 from gateway.uplinks.mqtt.answers import Answers
+from gateway.uplinks.mqtt.certificate_clock import CertificateClock
 from gateway.uplinks.mqtt.client import CloudClient, Welcome
 from gateway.uplinks.mqtt.config import MqttUplink
 from gateway.uplinks.mqtt.line import Line
 from gateway.uplinks.mqtt.mapping import Received, Topics, incoming_message, is_loop
 from gateway.uplinks.mqtt.pump import Pump
 from gateway.uplinks.mqtt.refusals import PAUSES
+from gateway.uplinks.mqtt.waiting import WAITING
 
 
 class MqttUplinkRunner:
@@ -46,6 +49,7 @@ class MqttUplinkRunner:
         random: Callable[[], float],
         pauses: tuple[float, ...] = PAUSES,
         dead: DeadLetters | None = None,
+        timing: Timing | None = None,
     ) -> None:
         self._source = f"uplink:{name}"
         self._config = config
@@ -53,12 +57,16 @@ class MqttUplinkRunner:
         self._clock = clock
         self._metrics = metrics
         self._gateway = gateway_name
+        self._timing = timing or RightTime()
+        self._certificate_clock = CertificateClock(self._timing)
         self._client_id = f"gw-{gateway_name}" if config.client_id is None else config.client_id
         self._down_topic = Topics(config.receive)
         self._answers = Answers()
         self._line = Line(config.endpoints, clock.now)
         letters = NoDeadLetters() if dead is None else dead
-        self._pump = Pump(self._source, config, reader, clock, metrics, gateway_name, random, pauses, letters)
+        self._pump = Pump(
+            self._source, config, reader, clock, metrics, gateway_name, random, pauses, letters, self._timing
+        )
         self._state = "down"
         self._last_error = ""
         self._connected_since: float | None = None
@@ -75,17 +83,19 @@ class MqttUplinkRunner:
             pump.moved.set,
             self._line,
         )
-        self._state = "connecting"
         try:
+            if self._line.hosts.current.tls:
+                await self._wait_for_time()
+            self._state = "connecting"
             welcome = await client.connect()
             self._connected(welcome)
             up()
             await self._subscribe(client)
             await pump.run(client)
         except Retry as retry:
-            pump.ended(client, str(retry))
-            self._last_error, pump.last_error = str(retry), ""
-            raise
+            self._last_error, pump.last_error = self._certificate_clock.judge(retry), ""
+            pump.ended(client, self._last_error)
+            raise Retry(self._last_error, retry.after) from retry
         finally:
             self._state = "down"
             self._connected_since = None
@@ -114,11 +124,19 @@ class MqttUplinkRunner:
             "wire_out": wire_out,
             "wire_in": wire_in,
             "host": str(self._line.hosts.current),
+            **({"reason": WAITING} if self._state == "waiting" else {}),
             "last_error": self._pump.last_error or self._last_error,
             "connected_since": None if since is None else iso_time(since),
         }
 
     # Connecting.
+
+    async def _wait_for_time(self) -> None:
+        why = self._certificate_clock.why()
+        if why is not None:
+            self._state = "waiting"
+            self._last_error = why
+            await self._certificate_clock.wait()
 
     def _connected(self, welcome: Welcome) -> None:
         if welcome.maximum_qos < 1:

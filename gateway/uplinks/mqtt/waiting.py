@@ -5,6 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+WAITING: Final = "waiting for the time"
+"""Why nothing moves while the clock is not set."""
+
+HOLD_LOOK: Final = 1.0
+"""Seconds between two looks whether the time is known, while rows are held back for it."""
+
 FOREVER: Final = float("inf")
 """Seconds: until something happens."""
 

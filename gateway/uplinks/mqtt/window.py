@@ -75,9 +75,10 @@ class Slot:
     sent    may have reached the cloud in the session that goes on: the next PUBLISH of it has DUP
     live    sent on this connection, the answer is due
     tries   how often the cloud has refused it
+    until   monotonic clock after which it is not worth sending; None: always
     """
 
-    __slots__ = ("id", "last", "live", "parcel", "run", "sent", "tries")
+    __slots__ = ("id", "last", "live", "parcel", "run", "sent", "tries", "until")
 
     def __init__(self, run: Run, last: int, parcel: Parcel | None, identifier: int = 0, sent: bool = False) -> None:
         self.run = run
@@ -87,6 +88,7 @@ class Slot:
         self.sent = sent
         self.live = False
         self.tries = 0
+        self.until: float | None = None
 
 
 class Window:
