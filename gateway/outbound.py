@@ -24,6 +24,7 @@ class Row(NamedTuple):
     time     wall clock when it was accepted
     expires  wall clock after which it is not worth sending; None never expires
     source   who published it, see ``Message.source``; the loop guard reads it
+    uplinks  names of those who must have it; empty: whoever reads it
     """
 
     seq: int
@@ -36,6 +37,7 @@ class Row(NamedTuple):
     time: float
     expires: float | None
     source: str
+    uplinks: tuple[str, ...] = ()
 
     @property
     def message_id(self) -> str:

@@ -31,17 +31,19 @@ class Head:
 
     room    class of the rows, an index into ``rooms.ROOMS``
     need    uplinks that must have the rows, as bits by their place in the settings
+    names   of the same uplinks
     text    how it is stored: topic, source, QoS, retain, and the uplinks by name, as JSON
     place   where it is in the block that begins with row ``block``
     """
 
-    __slots__ = ("block", "need", "place", "qos", "retain", "room", "size", "source", "text", "topic")
+    __slots__ = ("block", "names", "need", "place", "qos", "retain", "room", "size", "source", "text", "topic")
 
     def __init__(
         self, room: int, need: int, names: tuple[str, ...], topic: str, source: str, qos: int, retain: bool
     ) -> None:
         self.room = room
         self.need = need
+        self.names = names
         self.text = head_text((topic, source, qos, retain, names))
         self.topic = topic
         self.source = source
@@ -67,11 +69,13 @@ class Block:
     stamps       (index, moment): the row and those behind it came then or later
     written      whether the commit is over, well or not
     is_held      a read met a row that must be written first
+    outcomes     (number, uplink, reason): what uplinks have done with rows here, delivered when the reason is empty;
+                 counted where the rows are, see ``accounts.py``
     """
 
     __slots__ = (
-        "boot", "bytes", "dones", "extras", "first", "heads", "is_held", "kept", "marks", "needs", "payloads", "places",
-        "stamps", "times", "transaction", "up", "written",
+        "boot", "bytes", "dones", "extras", "first", "heads", "is_held", "kept", "marks", "needs", "outcomes",
+        "payloads", "places", "stamps", "times", "transaction", "up", "written",
     )  # fmt: skip
 
     def __init__(self, transaction: int, first: int, boot: int, up: int) -> None:
@@ -92,6 +96,7 @@ class Block:
         self.stamps: list[tuple[int, float]] = []
         self.written = False
         self.is_held = False
+        self.outcomes: list[tuple[int, str, str]] = []
 
     @property
     def last(self) -> int:
@@ -232,6 +237,8 @@ class Block:
             if payload is None:
                 rest.remove(at - index)
             self.remove(at)
+        rest.outcomes = [one for one in self.outcomes if one[0] >= rest.first]
+        self.outcomes = [one for one in self.outcomes if one[0] < rest.first]
         del self.places[index:], self.payloads[index:], self.times[index:], self.dones[index:]
         return rest
 
@@ -266,7 +273,7 @@ class Block:
             found.append(
                 Row(
                     self.first + index, self.boot, head.topic, payload, head.qos, head.retain, props,
-                    self.times[index], expires, head.source,
+                    self.times[index], expires, head.source, head.names,
                 )
             )  # fmt: skip
         return found

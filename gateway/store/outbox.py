@@ -25,6 +25,7 @@ from gateway.errors import Refused
 from gateway.message import Message
 from gateway.metrics import Metrics
 from gateway.outbound import OutboxReader, Row
+from gateway.store.accounts import DELIVERED, PRODUCED, REFUSED, Hands, Outcome, add, entry, take_back
 from gateway.store.answers import answer
 from gateway.store.batch import Batch
 from gateway.store.block import GRAIN, Block
@@ -59,6 +60,8 @@ class Outbox(Subscriber):
     uplinks  names of the uplinks that will read
     rooms    bounds of each class, see ``rooms.py``
     linger   see LINGER
+    ring_bytes  what acknowledged rows may take, see ``ring.py``
+    elides   what is acknowledged before it is written is never written
     """
 
     def __init__(
@@ -70,8 +73,12 @@ class Outbox(Subscriber):
         metrics: Metrics,
         *,
         linger: float = LINGER,
+        ring_bytes: int = 0,
+        elides: bool = True,
     ) -> None:
         self.rooms = rooms
+        self._ring_bytes = ring_bytes
+        self._elides = elides
         self._database = database
         self._clock = clock
         self._uplinks = tuple(uplinks)
@@ -82,7 +89,7 @@ class Outbox(Subscriber):
         )
         self._intake = Intake(
             database, self._begin, self._announce, self._rouse, clock.time, lambda: clock.time() - clock.now(),
-            lambda: self._books.lose("outbox_refused", 1),
+            self._refused,
         )  # fmt: skip
         self._readers: dict[str, Reader] = {}
         self._bits: dict[str, int] = {}
@@ -93,13 +100,15 @@ class Outbox(Subscriber):
         self._stored_to = 0  # the newest number in the table
         self._kept: dict[str, tuple[int, int]] = {}  # positions in the table
         self._promptness = Promptness()
+        self._orphans: set[tuple[str, int]] = set()  # rows that were not written, and that an uplink has in its hands
 
     async def load(self, boots: Boots) -> None:
         """Take up where the last stop left; ``boots`` is this start. Raises what ``Database.commit`` raises."""
-        self._table = OutboxTable(boots, self.rooms)
+        self._table = OutboxTable(boots, self.rooms, self._ring_bytes)
         while await self._database.commit(self._table.convert_old, size=0, within=0):
             pass
-        loaded = await self._database.commit(partial(self._table.load, uplinks=self._uplinks))
+        load = partial(self._table.load, uplinks=self._uplinks, time=self._clock.time())
+        loaded = await self._database.commit(load)
         self._drops = loaded.drops
         self._books.totals = loaded.tallies
         self._tail.bound(self.rooms)
@@ -174,7 +183,9 @@ class Outbox(Subscriber):
     # The transaction that gathers
 
     def _make_changes(self) -> Changes:
-        return Changes({name: reader.position for name, reader in self._readers.items()}, {})
+        changes = Changes({name: reader.position for name, reader in self._readers.items()}, {})
+        changes.floor = self._tail.floor(self._table.boots.up())
+        return changes
 
     def _apply(self, connection: sqlite3.Connection, changes: Changes) -> Applied:
         before = self._table.maker.moved
@@ -191,6 +202,7 @@ class Outbox(Subscriber):
         boots = self._table.boots
         block = changes.block = Block(self._database.transaction, first, boots.number, boots.up())
         self._tail.append(block)
+        changes.floor = min(changes.floor, first)
         now = self._clock.now()
         block.stamps.append((0, now))
         self._promptness.arrived(first, now)
@@ -210,10 +222,15 @@ class Outbox(Subscriber):
         if rest <= GRAIN:
             return None
         following = block.split(block.unsettled)
+        # A position says nothing of rows that are not written with it.
+        for name, (acked, sent) in changes.cursors.items():
+            changes.cursors[name] = min(acked, max(block.last, self._kept[name][0])), sent
         return partial(self._go_on, following, rest)
 
     def _go_on(self, block: Block, rest: float) -> None:
-        self._batch.join(0, rest, block.kept).block = block
+        changes = self._batch.join(0, rest, block.kept)
+        changes.block = block
+        changes.floor = min(changes.floor, block.first)
         block.transaction = self._database.transaction
         self._tail.append(block)
         self._intake.resume(block, rest)
@@ -279,33 +296,39 @@ class Outbox(Subscriber):
                 self._join().must = True
 
     def _put_off(self, changes: Changes) -> None:
-        """Nothing had to be written: the counts wait for something that must."""
-        tallies = dict(changes.tallies)
-        if changes.block is not None:
-            tallies["stored"] = tallies.get("stored", 0) + changes.block.count
-        self._books.put_off(tallies)
+        """Nothing had to be written: the counts wait for something that must, with the table."""
+        if changes.tallies:
+            with suppress(StoreError):  # closed: nothing can be kept any more
+                self._join(LAZY)
 
     def _carry_over(self, changes: Changes) -> list[Done]:
         """The commit failed: counts and positions go with the next, rows go back to their publishers, who are
         returned."""
+        changes.count()
+        waiters = self._give_back(changes, changes.block) if changes.block is not None else []
         self._books.put_off(changes.tallies)
         with suppress(StoreError):  # closed: nothing can be kept any more
             following = self._join()
             following.must = True
             following.drops.merge(changes.drops)
-        return self._give_back(changes.block) if changes.block is not None else []
+            following.marks = {**changes.marks, **following.marks}
+        return waiters
 
-    def _give_back(self, block: Block) -> list[Done]:
+    def _give_back(self, changes: Changes, block: Block) -> list[Done]:
         """Take the rows of a failed commit out; their waiters.
 
         Rows that nobody waits for are lost, unless every uplink that needs them has taken them meanwhile: they still
         have them.
         """
         handed = {self._bits[name]: reader.handed for name, reader in self._readers.items()}
+        hands = {name: Hands(reader.acked, reader.handed) for name, reader in self._readers.items()}
+        failed = Drops()
+        take_back(block, hands, changes.tallies, failed, self._orphans)
+        self._drops.merge(failed)
+        changes.drops.merge(failed)
         waiters, lost, taken = block.give_back(handed)
-        if taken:
-            self._books.note("stored", taken)
-            self._books.put_off({"stored": taken})
+        add(changes.tallies, "stored", taken - block.count)
+        self._books.note("stored", taken)
         if lost:
             self._books.lose("outbox_failed", lost)
         return waiters
@@ -353,7 +376,7 @@ class Outbox(Subscriber):
         slowest = self._slowest()
         self._promptness.acknowledged(slowest, self._clock.now())
         self._tail.forget(slowest)
-        if changes is None or changes.block is None:
+        if changes is None or changes.block is None or not self._elides:
             return
         block = changes.block
         if acked < block.first:
@@ -364,15 +387,49 @@ class Outbox(Subscriber):
             waiters += block.settle(need, reached)
         answer(iter(waiters), None)
 
-    def count_drop(self, uplink: str, row: Row, reason: str) -> None:
-        """Count a row that an uplink gave up; for the readers."""
-        drop = Drop(1, row.time, row.time)
-        self._drops.add(uplink, reason, drop)
-        self._books.lose(reason, 1)
-        with suppress(StoreError):
+    def note_drop(self, uplink: str, row: Row, reason: str) -> None:
+        """An uplink gives a row up; for the readers."""
+        self._drops.add(uplink, reason, Drop(1, row.time, row.time))
+        self._books.note(f"dropped:{reason}", 1)
+        self._metrics.drop(reason)
+
+    def count(self, uplink: str, outcomes: Sequence[Outcome]) -> None:
+        """Count what an uplink has done with rows, with those that gather or with its position; for the readers."""
+        changes = self._batch.gathering
+        block = changes.block if changes is not None else None
+        produced, done = 0, []
+        for outcome in outcomes:
+            if (uplink, outcome[0]) in self._orphans:
+                self._orphans.discard((uplink, outcome[0]))
+                produced += 1
+            if block is not None and outcome[0] >= block.first:
+                block.outcomes.append((outcome[0], uplink, outcome[1]))
+            else:
+                done.append(outcome)
+        if not done:
+            return
+        with suppress(StoreError):  # closed: it is sent again, and counted then
+            changes = self._join(LAZY)
+            add(changes.tallies, entry(PRODUCED, uplink), produced)
+            for _, reason, time in done:
+                if not reason:
+                    add(changes.tallies, entry(DELIVERED, uplink), 1)
+                    continue
+                changes.must = True
+                changes.drops.add(uplink, reason, Drop(1, time, time))
+                add(changes.tallies, f"dropped:{reason}", 1)
+
+    def _refused(self, uplinks: Sequence[str]) -> None:
+        """A message that nobody waits for was not kept."""
+        self._books.lose(REFUSED, 1)
+        time = self._clock.time()
+        with suppress(StoreError):  # closed: the metrics have it
             changes = self._join()
-            changes.drops.add(uplink, reason, drop)
             changes.must = True
+            for uplink in uplinks:
+                self._drops.add(uplink, REFUSED, Drop(1, time, time))
+                changes.drops.add(uplink, REFUSED, Drop(1, time, time))
+                add(changes.tallies, entry(PRODUCED, uplink), 1)
 
     def _slowest(self) -> int:
         return min((reader.acked for reader in self._readers.values()), default=self._intake.block.last)

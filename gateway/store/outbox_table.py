@@ -17,12 +17,25 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, cast
 
 from gateway.outbound import Row
+from gateway.store.accounts import (
+    BOOKED,
+    DELIVERED,
+    PREFIX,
+    PRODUCED,
+    RECOUNT,
+    THINNED,
+    add,
+    count_block,
+    entry,
+)
 from gateway.store.block import Block
 from gateway.store.boots import Boots
 from gateway.store.drops import Drops, load_drops
 from gateway.store.errors import StoreError
-from gateway.store.making_room import Lost, RoomMaker
+from gateway.store.making_room import DAMAGED, Lost, RoomMaker
 from gateway.store.old_rows import convert
+from gateway.store.recount import count_missing, rebase
+from gateway.store.ring import Ring
 from gateway.store.rooms import LAST, ROOMS, Room, key_range
 from gateway.store.segment import MAX_ROWS, Packed, pack_columns, unpack
 from gateway.store.sql import SQL
@@ -31,14 +44,8 @@ from gateway.store.tail import take
 LAZY: Final = 60.0
 """Seconds that books of rows which were never written may wait: kill -9 forgets counts, no row."""
 
-TRIM_SEGMENTS: Final = 50
-"""Acknowledged segments gather until so many go in one range delete: a delete for each doubles what is written."""
-
 NOBODY: Final = ""
 """In the place of an uplink's name: where all were when the last one was removed from the settings."""
-
-STEP: Final = 2000
-"""Segments deleted by one transaction at most."""
 
 
 class Changes:
@@ -49,9 +56,10 @@ class Changes:
     cursors  (acked, sent) by uplink
     tallies  added to the books
     floor    rows from here on are in memory, and are not dropped or thinned
+    marks    by uplink, what its last ledger said
     """
 
-    __slots__ = ("block", "cursors", "drops", "floor", "must", "tallies")
+    __slots__ = ("_is_counted", "block", "cursors", "drops", "floor", "marks", "must", "tallies")
 
     def __init__(self, cursors: dict[str, tuple[int, int]], tallies: dict[str, int]) -> None:
         self.block: Block | None = None
@@ -60,6 +68,17 @@ class Changes:
         self.floor = LAST
         self.drops = Drops()
         self.tallies = tallies
+        self.marks: dict[str, str] = {}
+        self._is_counted = False
+
+    def count(self) -> None:
+        """Count the rows into the books, once."""
+        if self.block is None or self._is_counted:
+            return
+        self._is_counted = True
+        add(self.tallies, "stored", self.block.count)
+        count_block(self.block, self.tallies, self.drops)
+        self.must = self.must or bool(self.drops.by)
 
 
 class Waiting(NamedTuple):
@@ -98,6 +117,7 @@ class Loaded(NamedTuple):
     drops: Drops
     tallies: dict[str, int]
     waiting: Waiting
+    marks: dict[str, str]
 
 
 class OutboxTable:
@@ -107,16 +127,21 @@ class OutboxTable:
             not dropped; set from both threads, only upwards
     lazy    False: whatever there is must be written, the end is near
     stale   set by the loop when a commit has failed: what is remembered of the tables does not hold
+    ring    what stays although it is acknowledged
     """
 
-    def __init__(self, boots: Boots, rooms: Sequence[Room]) -> None:
+    def __init__(self, boots: Boots, rooms: Sequence[Room], ring_bytes: int = 0) -> None:
         self.boots = boots
         self.maker = RoomMaker(boots, rooms)
+        self.ring = Ring(ring_bytes)
+        self.maker.on_delete = self.ring.deleted
         self.handed: dict[str, int] = {}
         self.lazy = True
         self.stale = True
         self._written_at = boots.up()
         self._last = 0
+        self._booked = 0
+        self._postponed: dict[str, int] = {}  # books of transactions in which nothing had to be written
 
     @property
     def rooms(self) -> Sequence[Room]:
@@ -132,10 +157,15 @@ class OutboxTable:
         block = changes.block
         kept = block.kept if block is not None else 0
         up = self.boots.up()
+        changes.count()
         if not kept and not changes.must and self.lazy and up - self._written_at < LAZY - 1:
+            self._postpone(changes)
             return Applied(False)
         if self.stale:
             self._refresh(connection)
+        for name, n in self._postponed.items():
+            add(changes.tallies, name, n)  # from here on they share its fate
+        self._postponed = {}
         if block is not None and kept:
             self._append(connection, block)
         for uplink, (acked, sent) in changes.cursors.items():
@@ -145,16 +175,19 @@ class OutboxTable:
         changes.drops.save(connection)
         lost = self.maker.make_room(connection, cursors, self.handed, changes.floor)
         lost.drops.save(connection)
-        more = self._trim(connection, cursors, idle=not kept)
-        self._book(connection, changes, block, lost)
+        more = self.ring.turn(connection, self.maker, self.rooms, min(cursors.values(), default=0), idle=not kept)
+        self._book(connection, changes, lost)
+        for uplink, text in changes.marks.items():
+            connection.execute(SQL["mark_set"], {"uplink": uplink, "state": text})
+        self._count_damaged(connection, cursors, lost)
         self._written_at = up
         return Applied(
             True, self._last, lost.reasons, lost.drops, lost.thinned, self._waiting(connection, cursors),
             more or lost.more,
         )  # fmt: skip
 
-    def load(self, connection: sqlite3.Connection, uplinks: Collection[str]) -> Loaded:
-        """Bring the cursors in line with the settings.
+    def load(self, connection: sqlite3.Connection, uplinks: Collection[str], time: float = 0.0) -> Loaded:
+        """Bring the cursors in line with the settings; ``time`` is the wall clock.
 
         A new uplink starts where the slowest one was, or at the oldest row if there was none: an uplink that got
         a new name goes on without a gap. The cursor of one that is gone holds no rows.
@@ -172,12 +205,18 @@ class OutboxTable:
         for uplink in known.keys() - set(uplinks):
             connection.execute(SQL["cursor_delete"], {"uplink": uplink})
             connection.execute(SQL["drop_delete"], {"uplink": uplink})
+            connection.execute(SQL["mark_delete"], {"uplink": uplink})
+            for what in (PRODUCED, DELIVERED, THINNED):
+                connection.execute(SQL["tally_delete"], {"name": entry(what, uplink)})
         for uplink in set(uplinks) - known.keys():
             connection.execute(SQL["cursor_insert"], {"uplink": uplink, "acked": start})
         cursors = {uplink: known.get(uplink, (start, start)) for uplink in uplinks if uplink != NOBODY}
+        acked = {uplink: position[0] for uplink, position in cursors.items()}
         tallies: dict[str, int] = dict(connection.execute(SQL["tally_all"]).fetchall())
-        waiting = self._waiting(connection, {uplink: position[0] for uplink, position in cursors.items()})
-        return Loaded(cursors, last, load_drops(connection), tallies, waiting)
+        self._check_accounts(connection, acked, tallies, known.keys() - {NOBODY}, time)
+        marks: dict[str, str] = dict(connection.execute(SQL["mark_all"]).fetchall())
+        tallies = {name: n for name, n in tallies.items() if not name.startswith(PREFIX)}
+        return Loaded(cursors, last, load_drops(connection), tallies, self._waiting(connection, acked), marks)
 
     def convert_old(self, connection: sqlite3.Connection) -> bool:
         """Move some rows of an older database into segments; whether there may be more."""
@@ -197,31 +236,46 @@ class OutboxTable:
                     self.maker.add(connection, room, packed, block.boot, block.up, 0)
         self._last = block.last
 
-    def _book(self, connection: sqlite3.Connection, changes: Changes, block: Block | None, lost: Lost) -> None:
+    def _postpone(self, changes: Changes) -> None:
+        for name, n in changes.tallies.items():
+            add(self._postponed, name, n)
+        if changes.block is not None:
+            self._booked = max(self._booked, changes.block.last)
+
+    def _book(self, connection: sqlite3.Connection, changes: Changes, lost: Lost) -> None:
         books = dict(changes.tallies)
-        if block is not None:
-            books["stored"] = books.get("stored", 0) + len(block.heads)
         for name, n in lost.books():
-            books[name] = books.get(name, 0) + n
+            add(books, name, n)
+        if changes.block is not None:
+            self._booked = max(self._booked, changes.block.last)
         for name, n in books.items():
             connection.execute(SQL["tally_add"], {"name": name, "n": n})
+        connection.execute(SQL["tally_raise"], {"name": BOOKED, "n": self._booked})
 
-    def _trim(self, connection: sqlite3.Connection, cursors: dict[str, int], idle: bool) -> bool:
-        """Delete what every uplink has acknowledged, if it is enough or nothing else happens.
+    def _count_damaged(self, connection: sqlite3.Connection, cursors: dict[str, int], lost: Lost) -> None:
+        if lost.damaged:
+            since, until = min(one.since for one in lost.damaged), max(one.until for one in lost.damaged)
+            for uplink, drop in count_missing(connection, cursors, DAMAGED, since, until).items():
+                lost.drops.add(uplink, DAMAGED, drop)
 
-        Returns whether more of it is left.
-        """
-        acked = min(cursors.values(), default=0)
-        more = False
-        for room in range(len(ROOMS)):
-            old = self.maker.oldest(connection, room, STEP, upto=acked)
-            if old and (idle or len(old) >= TRIM_SEGMENTS):
-                self.maker.delete(connection, room, old)
-                more = more or len(old) == STEP
-        return more
+    def _check_accounts(
+        self,
+        connection: sqlite3.Connection,
+        acked: dict[str, int],
+        tallies: dict[str, int],
+        known: Collection[str],
+        time: float,
+    ) -> None:
+        """Bring the accounts in line with what is there, where that is not known."""
+        if acked and (known != acked.keys() or any(entry(PRODUCED, name) not in tallies for name in acked)):
+            rebase(connection, acked)
+        elif acked and RECOUNT in tallies:
+            count_missing(connection, acked, DAMAGED, time, time)
+        connection.execute(SQL["tally_delete"], {"name": RECOUNT})
 
     def _refresh(self, connection: sqlite3.Connection) -> None:
         self._last = max(self._last, self.maker.load(connection))
+        self.ring.forget()
         self.stale = False
 
     def _waiting(self, connection: sqlite3.Connection, cursors: dict[str, int]) -> Waiting:
@@ -231,7 +285,7 @@ class OutboxTable:
         if not firsts:
             return Waiting()
         _, _, boot, up = min(firsts, key=lambda one: one[1])
-        return Waiting(self.maker.bytes, self.maker.rows, boot, up)
+        return Waiting(self.maker.bytes - self.ring.bytes, self.maker.rows - self.ring.rows, boot, up)
 
     def read(self, connection: sqlite3.Connection, uplink: str, after: int, limit: int, max_bytes: int) -> list[Row]:
         """As ``OutboxReader.read``, of what is committed. What is damaged is left out, and dropped by the next

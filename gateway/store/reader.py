@@ -6,10 +6,12 @@ to a second for one. After kill -9 the rows of that second are sent again, with 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gateway.outbound import Row
+from gateway.store.accounts import Outcome
+from gateway.store.handed import Handed
 
 
 class Shelf(Protocol):
@@ -21,14 +23,17 @@ class Shelf(Protocol):
     def keep_position(self, uplink: str, acked: int, sent: int) -> None:
         """Store it with the next commit, within a second."""
 
-    def count_drop(self, uplink: str, row: Row, reason: str) -> None:
-        """Count it, with the next commit."""
+    def note_drop(self, uplink: str, row: Row, reason: str) -> None:
+        """It will not be sent; it is counted in the books when the position moves past it."""
+
+    def count(self, uplink: str, outcomes: Sequence[Outcome]) -> None:
+        """Count what became of rows, together with the position that is kept next."""
 
 
 class Reader:
     """See ``OutboxReader`` for the contract. Rows of the uplink's own making are not left out: acknowledge them."""
 
-    __slots__ = ("name", "acked", "on_rows", "possibly_sent", "_handed", "_limit", "_promised", "_shelf")
+    __slots__ = ("name", "acked", "on_rows", "possibly_sent", "_handed", "_held", "_limit", "_promised", "_shelf")
 
     def __init__(self, name: str, shelf: Shelf, acked: int, sent: int) -> None:
         self.name = name
@@ -37,6 +42,7 @@ class Reader:
         self.on_rows: Callable[[], None] | None = None
         self._shelf = shelf
         self._handed = acked
+        self._held = Handed()
         self._limit = 0
         self._promised = sent
 
@@ -44,6 +50,7 @@ class Reader:
         """Rows with ``seq > after``. Raises sqlite3.Error when the database cannot be read."""
         rows = await self._shelf.read(self.name, after, limit, max_bytes)
         if rows:
+            self._held.give(row.seq for row in rows if not row.uplinks or self.name in row.uplinks)
             self._handed = max(self._handed, rows[-1].seq)
             self._limit = limit
             if self._handed > self._promised:
@@ -53,12 +60,15 @@ class Reader:
     def acknowledge(self, seq: int) -> None:
         """The cloud has, or will never get, every row up to ``seq``."""
         if seq > self.acked:
-            self.acked = seq
+            after, self.acked = self.acked, seq
+            self._shelf.count(self.name, self._held.take(after, seq))
             self._keep()
 
     def drop(self, row: Row, reason: str) -> None:
         """Count a row that this uplink will never send."""
-        self._shelf.count_drop(self.name, row, reason)
+        if row.seq > self.acked:
+            self._held.give_up(row, reason)
+            self._shelf.note_drop(self.name, row, reason)
 
     @property
     def cursor(self) -> int:

@@ -56,8 +56,9 @@ class Columns(NamedTuple):
                     continue
                 expires, props = self.extras.get(index, (None, ()))
                 yield Row(
-                    seq, boot, topic, self.payloads[index], qos, retain, props, self.times[index], expires, source
-                )
+                    seq, boot, topic, self.payloads[index], qos, retain, props, self.times[index], expires, source,
+                    names,
+                )  # fmt: skip
 
 
 class Packed(NamedTuple):

@@ -83,12 +83,12 @@ def test_without_a_row_to_write_nothing_is_written_but_the_books_once_in_a_while
                 return before != database.path.with_name("gateway.db-wal").read_bytes()
 
             assert [await round() for _ in range(20)] == [False] * 20
-            assert bench.look("SELECT * FROM tally") == []
+            assert bench.look("SELECT * FROM tally WHERE name NOT LIKE 'uplink:%'") == []
             assert await outbox.tallies() == {"produced": 20, "stored": 20}
             bench.clock.advance(LAZY)
             assert [await round() for _ in range(3)] == [True, False, False]
-            assert dict(bench.look("SELECT * FROM tally")) == {"produced": 21, "stored": 21}
-        assert dict(bench.look("SELECT * FROM tally")) == {"produced": 23, "stored": 23}
+            assert dict(bench.look("SELECT * FROM tally WHERE name NOT LIKE 'uplink:%'")) == {"produced": 21, "stored": 21}
+        assert dict(bench.look("SELECT * FROM tally WHERE name NOT LIKE 'uplink:%'")) == {"produced": 23, "stored": 23}
 
     run(body)
 
