@@ -212,6 +212,7 @@ class App:
             self.parts.queues.tick()
             self.parts.sys_topics.tick()
             self.parts.queue_topics.tick()
+            self.parts.ledgers.tick()
             self.parts.database.look_after()
             self.parts.alarms.update(self.parts.database.health.alarms())
             interval = self._notifier.watchdog_interval

@@ -6,9 +6,13 @@ It lives below both, because the I/O layers do not import each other.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from gateway.message import Properties
+
+LEDGER_TOPIC: Final = "$gateway/ledger"
+RESEND_TOPIC: Final = "$gateway/resend"
+"""Local topics of what an uplink says of itself; nobody can publish or subscribe there."""
 
 
 class Row(NamedTuple):
@@ -70,3 +74,39 @@ class OutboxReader(Protocol):
 
     def wake(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` when there are rows to read: soon after they came, whether they are committed or not."""
+
+
+class Wanted(NamedTuple):
+    """Rows that are to be sent again: of the start ``boot`` (None: any), with numbers from ``first`` to ``last``,
+    accepted from ``since`` to ``until`` on the wall clock."""
+
+    boot: int | None
+    first: int
+    last: int
+    since: float
+    until: float
+
+
+class Found(NamedTuple):
+    """Some rows of the archive, in order.
+
+    rows     those that the uplink has done with
+    waiting  how many it has not: they come anyway
+    others   numbers of rows that are there and not for this uplink
+    after    where to go on; None: there is no more
+    """
+
+    rows: list[Row]
+    waiting: list[int]
+    others: list[int]
+    after: int | None
+
+
+class Archive(Protocol):
+    """What an uplink has done with and is still on the disk, and a way to say something of its own."""
+
+    async def find(self, wanted: Wanted, after: int) -> Found:
+        """Some of the wanted rows, class by class; begin with ``after`` 0. Raises sqlite3.Error."""
+
+    def post(self, topic: str, payload: bytes, props: Properties) -> None:
+        """Send a message to the cloud like any row of the class ``result``; ``topic`` is local."""

@@ -229,6 +229,13 @@ class Forward(Protocol):
     def class_(self) -> str: ...
 
 
+class Ledger(Protocol):
+    """How often an uplink tells what it should have sent."""
+
+    @property
+    def every(self) -> float: ...
+
+
 class Uplink(Protocol):
     """What every kind of uplink declares."""
 
@@ -236,6 +243,8 @@ class Uplink(Protocol):
     def url(self) -> str: ...
     @property
     def forward(self) -> Sequence[Forward]: ...
+    @property
+    def ledger(self) -> Ledger | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

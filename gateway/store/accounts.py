@@ -57,9 +57,9 @@ def entry(what: str, uplink: str) -> str:
 
 
 def is_for(uplink: str, names: tuple[str, ...], known: Container[str]) -> bool:
-    """Whether an uplink must have a row that was kept for ``names``: those that are no longer ``known`` have got
-    another name, and nobody knows which."""
-    return not names or uplink in names or not any(name in known for name in names)
+    """Whether an uplink must have a row that was kept for ``names``. One that is no longer ``known`` may have got
+    another name, and nobody knows which: its rows are for everybody."""
+    return not names or uplink in names or any(name not in known for name in names)
 
 
 def account(uplink: str, tallies: Mapping[str, int], drops: Drops) -> Account:

@@ -25,20 +25,20 @@ from gateway.errors import Refused
 from gateway.message import Message
 from gateway.metrics import Metrics
 from gateway.outbound import OutboxReader, Row
-from gateway.store.accounts import DELIVERED, PRODUCED, REFUSED, Hands, Outcome, add, entry, take_back
+from gateway.store.accountant import Accountant
+from gateway.store.accounts import Hands, add
 from gateway.store.answers import answer
 from gateway.store.batch import Batch
 from gateway.store.block import GRAIN, Block
 from gateway.store.books import Books
 from gateway.store.boots import Boots
 from gateway.store.db import FULL_BYTES, FULL_ITEMS, Database
-from gateway.store.drops import Drop, Drops
 from gateway.store.errors import StoreError
 from gateway.store.intake import AWAITED, Intake, Lane
 from gateway.store.outbox_table import LAZY, Applied, Changes, Loaded, OutboxTable, Waiting
 from gateway.store.promptness import PATIENCE, Promptness
 from gateway.store.reader import Reader
-from gateway.store.rooms import TELEMETRY, Room
+from gateway.store.rooms import RESULT, TELEMETRY, Room
 from gateway.store.routes import needs_of
 from gateway.store.tail import Tail
 
@@ -89,18 +89,17 @@ class Outbox(Subscriber):
         )
         self._intake = Intake(
             database, self._begin, self._announce, self._rouse, clock.time, lambda: clock.time() - clock.now(),
-            self._refused,
+            lambda names: self.accounts.refuse(names, clock.time()),
         )  # fmt: skip
         self._readers: dict[str, Reader] = {}
         self._bits: dict[str, int] = {}
         self._tail = Tail()
-        self._drops = Drops()
         self._waiting = Waiting()
         self._books = Books(lambda: self._join(LAZY).tallies, metrics)
         self._stored_to = 0  # the newest number in the table
         self._kept: dict[str, tuple[int, int]] = {}  # positions in the table
         self._promptness = Promptness()
-        self._orphans: set[tuple[str, int]] = set()  # rows that were not written, and that an uplink has in its hands
+        self.accounts = Accountant(lambda: self._batch.gathering, lambda: self._join(LAZY), self._books, metrics)
 
     async def load(self, boots: Boots) -> None:
         """Take up where the last stop left; ``boots`` is this start. Raises what ``Database.commit`` raises."""
@@ -109,7 +108,7 @@ class Outbox(Subscriber):
             pass
         load = partial(self._table.load, uplinks=self._uplinks, time=self._clock.time())
         loaded = await self._database.commit(load)
-        self._drops = loaded.drops
+        self.accounts.drops = loaded.drops
         self._books.totals = loaded.tallies
         self._tail.bound(self.rooms)
         self._intake.block = Block(0, loaded.last + 1, boots.number, 0)
@@ -134,7 +133,7 @@ class Outbox(Subscriber):
         self._bits = {name: 1 << number for number, name in enumerate(self._readers)}
         self._kept = dict(loaded.cursors)
         self._stored_to, self._waiting = max(self._stored_to, loaded.last), loaded.waiting
-        self._drops.keep_only(self._readers)
+        self.accounts.drops.keep_only(self._readers)
         self._intake.instant = [room.interval is not None for room in self.rooms]
         self._intake.lingers = [self._linger if room.interval is None else room.interval for room in self.rooms]
         self._intake.largest = [room.max_bytes for room in self.rooms]
@@ -180,6 +179,43 @@ class Outbox(Subscriber):
         books["stored"] = books.get("stored", 0) + self._tail.pending
         return books
 
+    # Messages of an uplink's own
+
+    def post(
+        self, uplink: str, message: Message, done: Done | None, mark: Callable[[int], str] | None = None
+    ) -> int | None:
+        """Keep a message for one uplink alone, of the class ``result``; its number, None when it cannot be kept.
+
+        ``done`` is as for ``deliver``. ``mark`` takes the number and gives what its ledger said, which is written
+        together with it.
+        """
+        before = self._intake.block.last
+        lane = Lane(self._intake, message.topic, RESULT, [(self._bits[uplink], uplink)])
+        lane.deliver(message, done)
+        row = self._intake.block.last
+        if row == before:
+            return None
+        if mark is not None:
+            changes = self._join()
+            changes.must = True
+            changes.marks[uplink] = mark(row)
+        return row
+
+    @property
+    def uplinks(self) -> Collection[str]:
+        """Names of those in the settings."""
+        return self._readers.keys()
+
+    def has_passed(self, uplink: str, row: int) -> bool:
+        """Whether an uplink has done with a row."""
+        return row <= self._readers[uplink].acked
+
+    def write_books(self, done: Callable[[BaseException | None], None]) -> None:
+        """Write whatever waits; ``done`` is called with None, or why that failed. Raises StoreError when the database
+        is closed."""
+        self._join().must = True
+        self._database.write(lambda connection: None, lambda _, error: done(error), size=0, within=0)
+
     # The transaction that gathers
 
     def _make_changes(self) -> Changes:
@@ -215,6 +251,8 @@ class Outbox(Subscriber):
         """
         changes.floor = self._tail.floor(self._table.boots.up())
         block = changes.block
+        if changes.marks:
+            return None  # a ledger and what it said are written together
         if block is None or not 0 < block.kept <= LEAVE_ROWS or block.bytes > LEAVE_BYTES or not self._table.lazy:
             return None
         patience = PATIENCE if self._promptness.is_prompt else 0.0
@@ -284,7 +322,7 @@ class Outbox(Subscriber):
             if name in self._kept:
                 self._kept[name] = position
         if applied.drops is not None:
-            self._drops.merge(applied.drops)
+            self.accounts.drops.merge(applied.drops)
         for reason, n in applied.lost.items():
             self._metrics.drop(reason, n)
             self._books.note(f"dropped:{reason}", n)
@@ -311,7 +349,6 @@ class Outbox(Subscriber):
             following = self._join()
             following.must = True
             following.drops.merge(changes.drops)
-            following.marks = {**changes.marks, **following.marks}
         return waiters
 
     def _give_back(self, changes: Changes, block: Block) -> list[Done]:
@@ -322,10 +359,7 @@ class Outbox(Subscriber):
         """
         handed = {self._bits[name]: reader.handed for name, reader in self._readers.items()}
         hands = {name: Hands(reader.acked, reader.handed) for name, reader in self._readers.items()}
-        failed = Drops()
-        take_back(block, hands, changes.tallies, failed, self._orphans)
-        self._drops.merge(failed)
-        changes.drops.merge(failed)
+        self.accounts.take_back(changes, block, hands)
         waiters, lost, taken = block.give_back(handed)
         add(changes.tallies, "stored", taken - block.count)
         self._books.note("stored", taken)
@@ -387,49 +421,9 @@ class Outbox(Subscriber):
             waiters += block.settle(need, reached)
         answer(iter(waiters), None)
 
-    def note_drop(self, uplink: str, row: Row, reason: str) -> None:
-        """An uplink gives a row up; for the readers."""
-        self._drops.add(uplink, reason, Drop(1, row.time, row.time))
-        self._books.note(f"dropped:{reason}", 1)
-        self._metrics.drop(reason)
-
-    def count(self, uplink: str, outcomes: Sequence[Outcome]) -> None:
-        """Count what an uplink has done with rows, with those that gather or with its position; for the readers."""
-        changes = self._batch.gathering
-        block = changes.block if changes is not None else None
-        produced, done = 0, []
-        for outcome in outcomes:
-            if (uplink, outcome[0]) in self._orphans:
-                self._orphans.discard((uplink, outcome[0]))
-                produced += 1
-            if block is not None and outcome[0] >= block.first:
-                block.outcomes.append((outcome[0], uplink, outcome[1]))
-            else:
-                done.append(outcome)
-        if not done:
-            return
-        with suppress(StoreError):  # closed: it is sent again, and counted then
-            changes = self._join(LAZY)
-            add(changes.tallies, entry(PRODUCED, uplink), produced)
-            for _, reason, time in done:
-                if not reason:
-                    add(changes.tallies, entry(DELIVERED, uplink), 1)
-                    continue
-                changes.must = True
-                changes.drops.add(uplink, reason, Drop(1, time, time))
-                add(changes.tallies, f"dropped:{reason}", 1)
-
-    def _refused(self, uplinks: Sequence[str]) -> None:
-        """A message that nobody waits for was not kept."""
-        self._books.lose(REFUSED, 1)
-        time = self._clock.time()
-        with suppress(StoreError):  # closed: the metrics have it
-            changes = self._join()
-            changes.must = True
-            for uplink in uplinks:
-                self._drops.add(uplink, REFUSED, Drop(1, time, time))
-                changes.drops.add(uplink, REFUSED, Drop(1, time, time))
-                add(changes.tallies, entry(PRODUCED, uplink), 1)
+    def takes_over(self, names: tuple[str, ...]) -> bool:
+        """See ``accounts.is_for``; for the readers."""
+        return any(name not in self._readers for name in names)
 
     def _slowest(self) -> int:
         return min((reader.acked for reader in self._readers.values()), default=self._intake.block.last)
@@ -450,7 +444,7 @@ class Outbox(Subscriber):
                 name: {
                     "cursor": reader.acked,
                     "depth": depths[name],
-                    "drops": {reason: drop._asdict() for reason, drop in self._drops.of(name).items()},
+                    "drops": {reason: drop._asdict() for reason, drop in self.accounts.drops.of(name).items()},
                 }
                 for name, reader in self._readers.items()
             },

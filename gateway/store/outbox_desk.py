@@ -13,6 +13,7 @@ from typing import Any, Final
 from gateway.clock import iso_time
 from gateway.errors import GatewayError
 from gateway.outbound import OutboxReader, Row
+from gateway.store.accounts import is_for
 from gateway.store.db import Database
 from gateway.store.outbox import Outbox
 from gateway.store.outbox_table import look
@@ -106,8 +107,10 @@ class OutboxDesk:
         return {"purged": len(rows), "next": upto if rows else None}
 
     async def _rows(self, after: int, limit: int, uplink: str | None) -> list[Row]:
+        known = self._outbox.status()["uplinks"].keys()
+        wants = partial(is_for, uplink, known=known) if uplink is not None else None
         return await self._database.read(
-            partial(look, after=after, limit=limit, max_bytes=PAGE_BYTES, uplink=uplink, damaged=set())
+            partial(look, after=after, limit=limit, max_bytes=PAGE_BYTES, wants=wants, damaged=set())
         )
 
     async def _newest(self) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 import sqlite3
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple, cast
 
@@ -24,6 +24,7 @@ from gateway.store.accounts import (
     PRODUCED,
     RECOUNT,
     THINNED,
+    account,
     add,
     count_block,
     entry,
@@ -33,6 +34,7 @@ from gateway.store.boots import Boots
 from gateway.store.drops import Drops, load_drops
 from gateway.store.errors import StoreError
 from gateway.store.making_room import DAMAGED, Lost, RoomMaker
+from gateway.store.marks import first_mark, mark_of
 from gateway.store.old_rows import convert
 from gateway.store.recount import count_missing, rebase
 from gateway.store.ring import Ring
@@ -117,7 +119,6 @@ class Loaded(NamedTuple):
     drops: Drops
     tallies: dict[str, int]
     waiting: Waiting
-    marks: dict[str, str]
 
 
 class OutboxTable:
@@ -214,9 +215,9 @@ class OutboxTable:
         acked = {uplink: position[0] for uplink, position in cursors.items()}
         tallies: dict[str, int] = dict(connection.execute(SQL["tally_all"]).fetchall())
         self._check_accounts(connection, acked, tallies, known.keys() - {NOBODY}, time)
-        marks: dict[str, str] = dict(connection.execute(SQL["mark_all"]).fetchall())
+        self._begin_marks(connection, acked, last)
         tallies = {name: n for name, n in tallies.items() if not name.startswith(PREFIX)}
-        return Loaded(cursors, last, load_drops(connection), tallies, self._waiting(connection, acked), marks)
+        return Loaded(cursors, last, load_drops(connection), tallies, self._waiting(connection, acked))
 
     def convert_old(self, connection: sqlite3.Connection) -> bool:
         """Move some rows of an older database into segments; whether there may be more."""
@@ -269,9 +270,24 @@ class OutboxTable:
         """Bring the accounts in line with what is there, where that is not known."""
         if acked and (known != acked.keys() or any(entry(PRODUCED, name) not in tallies for name in acked)):
             rebase(connection, acked)
+            for name in acked:
+                connection.execute(SQL["mark_delete"], {"uplink": name})
         elif acked and RECOUNT in tallies:
             count_missing(connection, acked, DAMAGED, time, time)
         connection.execute(SQL["tally_delete"], {"name": RECOUNT})
+
+    def _begin_marks(self, connection: sqlite3.Connection, uplinks: Collection[str], last: int) -> None:
+        """A start begins behind the row ``last``: what was not told of those before goes into each uplink's mark."""
+        tallies: dict[str, int] = dict(connection.execute(SQL["tally_all"]).fetchall())
+        drops = load_drops(connection)
+        marks: dict[str, str] = dict(connection.execute(SQL["mark_all"]).fetchall())
+        for name in uplinks:
+            now = account(name, tallies, drops)
+            if name in marks:
+                mark = mark_of(marks[name]).next_boot(self.boots.number, last, now.produced)
+            else:
+                mark = first_mark(self.boots.number, last, now, {r: drop.n for r, drop in drops.of(name).items()})
+            connection.execute(SQL["mark_set"], {"uplink": name, "state": mark.text()})
 
     def _refresh(self, connection: sqlite3.Connection) -> None:
         self._last = max(self._last, self.maker.load(connection))
@@ -306,11 +322,11 @@ def look(
     limit: int,
     max_bytes: int,
     damaged: set[int],
-    uplink: str | None = None,
+    wants: Callable[[tuple[str, ...]], bool] | None = None,
 ) -> list[Row]:
-    """Committed rows behind ``after``, with ``uplink`` only those that it must have: at most ``limit``, about
-    ``max_bytes`` of payload. Keys of segments that cannot be read go into ``damaged``."""
-    streams = [_stream(connection, room, after, damaged, uplink) for room in range(len(ROOMS))]
+    """Committed rows behind ``after``, see ``Columns.rows``: at most ``limit``, about ``max_bytes`` of payload. Keys of
+    segments that cannot be read go into ``damaged``."""
+    streams = [_stream(connection, room, after, damaged, wants) for room in range(len(ROOMS))]
     rows = take(heapq.merge(*streams, key=lambda row: row.seq), limit, max_bytes)
     for stream in streams:
         stream.close()
@@ -318,7 +334,11 @@ def look(
 
 
 def _stream(
-    connection: sqlite3.Connection, room: int, after: int, damaged: set[int], uplink: str | None
+    connection: sqlite3.Connection,
+    room: int,
+    after: int,
+    damaged: set[int],
+    wants: Callable[[tuple[str, ...]], bool] | None,
 ) -> Generator[Row, None, None]:
     cursor = connection.execute(SQL["segment_read"], key_range(room, after))
     try:
@@ -328,7 +348,7 @@ def _stream(
             except StoreError:
                 damaged.add(key)
                 continue
-            yield from columns.rows(boot, after, uplink)
+            yield from columns.rows(boot, after, wants)
     finally:
         cursor.close()
 

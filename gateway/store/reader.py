@@ -14,6 +14,16 @@ from gateway.store.accounts import Outcome
 from gateway.store.handed import Handed
 
 
+class Accounts(Protocol):
+    """See ``accountant.py``."""
+
+    def note_drop(self, uplink: str, row: Row, reason: str) -> None:
+        """It will not be sent; it is counted in the books when the position moves past it."""
+
+    def count(self, uplink: str, outcomes: Sequence[Outcome]) -> None:
+        """Count what became of rows, together with the position that is kept next."""
+
+
 class Shelf(Protocol):
     """What a reader needs of the outbox."""
 
@@ -23,11 +33,12 @@ class Shelf(Protocol):
     def keep_position(self, uplink: str, acked: int, sent: int) -> None:
         """Store it with the next commit, within a second."""
 
-    def note_drop(self, uplink: str, row: Row, reason: str) -> None:
-        """It will not be sent; it is counted in the books when the position moves past it."""
+    def takes_over(self, names: tuple[str, ...]) -> bool:
+        """Whether rows kept for these are for everybody, see ``accounts.is_for``."""
 
-    def count(self, uplink: str, outcomes: Sequence[Outcome]) -> None:
-        """Count what became of rows, together with the position that is kept next."""
+    @property
+    def accounts(self) -> Accounts:
+        """Who counts what becomes of rows."""
 
 
 class Reader:
@@ -50,25 +61,31 @@ class Reader:
         """Rows with ``seq > after``. Raises sqlite3.Error when the database cannot be read."""
         rows = await self._shelf.read(self.name, after, limit, max_bytes)
         if rows:
-            self._held.give(row.seq for row in rows if not row.uplinks or self.name in row.uplinks)
+            rows = [self._addressed(row) for row in rows]
+            self._held.give(row.seq for row in rows if self.name in row.uplinks)
             self._handed = max(self._handed, rows[-1].seq)
             self._limit = limit
             if self._handed > self._promised:
                 self._keep()
         return rows
 
+    def _addressed(self, row: Row) -> Row:
+        if self.name in row.uplinks or (row.uplinks and not self._shelf.takes_over(row.uplinks)):
+            return row
+        return row._replace(uplinks=(self.name,))
+
     def acknowledge(self, seq: int) -> None:
         """The cloud has, or will never get, every row up to ``seq``."""
         if seq > self.acked:
             after, self.acked = self.acked, seq
-            self._shelf.count(self.name, self._held.take(after, seq))
+            self._shelf.accounts.count(self.name, self._held.take(after, seq))
             self._keep()
 
     def drop(self, row: Row, reason: str) -> None:
         """Count a row that this uplink will never send."""
         if row.seq > self.acked:
             self._held.give_up(row, reason)
-            self._shelf.note_drop(self.name, row, reason)
+            self._shelf.accounts.note_drop(self.name, row, reason)
 
     @property
     def cursor(self) -> int:

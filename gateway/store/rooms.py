@@ -11,6 +11,7 @@ ROOMS: Final = ("telemetry", "alarm", "command", "result")
 """By their number, which is part of the key of every segment: add at the end only."""
 
 TELEMETRY: Final = 0
+RESULT: Final = 3
 
 KEY_BITS: Final = 56
 """A segment's key is its class, then the number of its last row in so many bits."""

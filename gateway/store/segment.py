@@ -15,7 +15,7 @@ import struct
 import sys
 import zlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
@@ -47,12 +47,12 @@ class Columns(NamedTuple):
     payloads: Sequence[bytes]
     extras: dict[int, tuple[float | None, Properties]]
 
-    def rows(self, boot: int, after: int, uplink: str | None = None) -> Iterator[Row]:
-        """Rows with ``seq > after``; with ``uplink`` only those that it must have."""
+    def rows(self, boot: int, after: int, wants: Callable[[tuple[str, ...]], bool] | None = None) -> Iterator[Row]:
+        """Rows with ``seq > after``; with ``wants`` only those that are for whom it wants."""
         for index, seq in enumerate(self.seqs):
             if seq > after:
                 topic, source, qos, retain, names = self.heads[index]
-                if uplink is not None and names and uplink not in names:
+                if wants is not None and not wants(names):
                     continue
                 expires, props = self.extras.get(index, (None, ()))
                 yield Row(

@@ -113,3 +113,10 @@ ON CONFLICT (uplink) DO UPDATE SET state = excluded.state;
 -- name: mark_delete
 -- The uplink is gone.
 DELETE FROM outbox_ledger WHERE uplink = :uplink;
+
+-- name: segment_find
+-- Segments that may hold rows which are to be sent again, class by class.
+SELECT id, first, boot, data FROM outbox_segment
+WHERE id > :after AND (id & ((1 << 56) - 1)) >= :first AND first <= :last AND until >= :since AND since <= :until
+    AND (:boot IS NULL OR boot = :boot)
+ORDER BY id LIMIT :limit;

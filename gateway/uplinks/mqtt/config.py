@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from gateway.config.declare import Duration, File, Secret, between, not_empty, setting, topic_filter
 from gateway.topic import Rewrite, overlaps
+from gateway.uplinks.ledger import Ledger
 
 
 class Endpoint(NamedTuple):
@@ -127,6 +128,8 @@ class MqttUplink:
     forward: tuple[Forward, ...] = setting((), text="What goes to the cloud.")
     receive: tuple[Receive, ...] = setting((), text="What comes from the cloud.")
 
+    ledger: Ledger | None = setting(None, text="")
+
     @property
     def endpoint(self) -> Endpoint:
         """``url``, taken apart."""
@@ -137,6 +140,8 @@ class MqttUplink:
         yield from self._login_problems()
         yield from self._rewrite_problems()
         yield from self._echo_problems()
+        if self.ledger is not None and self.ledger.resend is not None and self.version != "5":
+            yield "ledger.resend", 'needs version = "5": without message ids nobody knows what is missing'
 
     def _login_problems(self) -> Iterator[tuple[str, str]]:
         if self.password is not None and self.username is None:

@@ -21,6 +21,7 @@ from typing import Any, Final
 from gateway.broker.port import Done, Publisher
 from gateway.clock import Clock, iso_time
 from gateway.errors import Refused, Retry
+from gateway.message import Properties
 from gateway.metrics import Metrics
 from gateway.mqtt.reasons import (
     IMPLEMENTATION_SPECIFIC_ERROR,
@@ -31,13 +32,16 @@ from gateway.mqtt.reasons import (
     UNSPECIFIED_ERROR,
     reason_text,
 )
+from gateway.outbound import Archive
 from gateway.topic import name_problem
 from gateway.uplinks.base import OutboxReader, Row
+from gateway.uplinks.ledger import ledger_topics
 from gateway.uplinks.mqtt.answers import Answers
 from gateway.uplinks.mqtt.client import CloudClient, Welcome
-from gateway.uplinks.mqtt.config import MqttUplink
+from gateway.uplinks.mqtt.config import Forward, MqttUplink
 from gateway.uplinks.mqtt.mapping import Received, Topics, incoming_message, is_loop, outgoing_properties
-from gateway.uplinks.mqtt.window import Slot, Window, packet_id
+from gateway.uplinks.mqtt.window import RESEND_IDS, Slot, Window, packet_id
+from gateway.uplinks.resend import SHARE, Resend
 
 READ_ROWS: Final = 256
 READ_BYTES: Final = 256 * 1024
@@ -49,6 +53,9 @@ TRIES: Final = 3
 PAUSES: Final = (1.0, 5.0)
 """Seconds the line rests after the first and the second refusal of a row that may pass."""
 
+NOT_FORWARDED: Final = "not_forwarded"
+"""Why a row is given up that no entry of ``forward`` matches any more."""
+
 PASSING: Final = frozenset((UNSPECIFIED_ERROR, IMPLEMENTATION_SPECIFIC_ERROR, PACKET_IDENTIFIER_IN_USE, QUOTA_EXCEEDED))
 """Refusals that say nothing against the row itself."""
 
@@ -58,6 +65,7 @@ class MqttUplinkRunner:
 
     random  0 to 1, spreads the pauses
     pauses  see PAUSES
+    archive  what can be sent once more; None: nothing
     """
 
     def __init__(
@@ -71,7 +79,9 @@ class MqttUplinkRunner:
         gateway_name: str,
         random: Callable[[], float],
         pauses: tuple[float, ...] = PAUSES,
+        archive: Archive | None = None,
     ) -> None:
+        self._name = name
         self._source = f"uplink:{name}"
         self._config = config
         self._reader = reader
@@ -82,11 +92,17 @@ class MqttUplinkRunner:
         self._random = random
         self._pauses = pauses
         self._client_id = f"gw-{gateway_name}" if config.client_id is None else config.client_id
-        self._up_topic = Topics(config.forward)
+        own = [Forward(filter=local, to=topic) for local, topic in ledger_topics(config.ledger, gateway_name)]
+        self._up_topic = Topics((*own, *config.forward))
         self._down_topic = Topics(config.receive)
         self._answers = Answers()
         self._moved = asyncio.Event()
         self._resume_at = 0.0
+        self._limit = config.window
+        self._asked_at = config.ledger.resend if config.ledger is not None else None
+        self.resend: Resend | None = None
+        if archive is not None and config.version == "5":
+            self.resend = Resend(archive, RESEND_IDS, self._up_topic, self._properties, self._moved.set)
         # Set by the first run: before it, the store may not be open.
         self._window: Window | None = None
         self._queue: deque[Row] = deque()
@@ -119,6 +135,8 @@ class MqttUplinkRunner:
             self._state = "down"
             self._connected_since = None
             window.disconnected()
+            if self.resend is not None:
+                self.resend.disconnected()
             await client.close()
 
     def status(self) -> dict[str, Any]:
@@ -169,21 +187,25 @@ class MqttUplinkRunner:
         if not welcome.session_present:
             window.new_session()
             self._possibly_sent = 0
-        window.limit = min(self._config.window, welcome.receive_maximum)
+        self._limit = window.limit = min(self._config.window, welcome.receive_maximum)
+        if self.resend is not None:
+            self.resend.connected(welcome.session_present)
         self._resume_at = 0.0
         self._state = "up"
         self._last_error = ""
         self._connected_since = self._clock.time()
 
     async def _subscribe(self, client: CloudClient) -> None:
-        wanted = self._config.receive
-        codes = await client.subscribe([(entry.filter, entry.qos) for entry in wanted])
-        for entry, code in zip(wanted, codes, strict=True):
+        wanted = [(entry.filter, entry.qos) for entry in self._config.receive]
+        if self._asked_at is not None:
+            wanted.append((self._asked_at, 1))
+        codes = await client.subscribe(wanted)
+        for (pattern, _), code in zip(wanted, codes, strict=True):
             if code >= 0x80:
                 # What goes up is worth more than a perfect connection: say it and go on.
                 self._metrics.count("uplink_subscribe_refused")
                 self._last_error = (
-                    f"the broker refused the subscription to {entry.filter!r}: {reason_text(code)}; "
+                    f"the broker refused the subscription to {pattern!r}: {reason_text(code)}; "
                     "check the broker's access rules"
                 )
 
@@ -199,11 +221,31 @@ class MqttUplinkRunner:
                 await self._wait(rest)
                 continue
             self._send_waiting(client, window)
+            if self.resend is not None and await self._send_again(client, window, self.resend):
+                self._moved.set()
             self._send_new(client, window)
             if not self._queue and self._more:
                 await self._read()
             else:
                 await self._moved.wait()
+
+    async def _send_again(self, client: CloudClient, window: Window, resend: Resend) -> bool:
+        """Rows that somebody has asked for, beside the others; whether there is more to do at once."""
+
+        def publish(identifier: int, topic: str, payload: bytes, props: Properties, duplicate: bool) -> None:
+            size = client.publish(identifier, topic, payload, False, props, duplicate)
+            self._bytes += size
+            self._metrics.count("uplink_resent")
+            self._metrics.count("uplink_bytes_out", size)
+
+        is_moving = await resend.fill()
+        share = self._limit // SHARE or int(self._limit > 1 or not self._queue)
+        resend.send(publish, min(share, self._limit - window.in_flight))
+        window.limit = self._limit - resend.in_flight
+        return is_moving
+
+    def _properties(self, row: Row) -> Properties:
+        return outgoing_properties(row, self._gateway, self._clock.time())
 
     async def _wait(self, seconds: float) -> None:
         try:
@@ -236,10 +278,14 @@ class MqttUplinkRunner:
         queue = self._queue
         while queue:
             row = queue[0]
-            if row.source == self._source or self._up_topic(row.topic) is None:
+            is_named = self._name in row.uplinks
+            is_mine = is_named or (not row.uplinks and row.source != self._source)
+            if not is_mine or self._up_topic(row.topic) is None:
+                if is_named:
+                    self._reader.drop(row, NOT_FORWARDED)  # the settings were others when it was kept
                 if window.skip(row.seq):
                     self._reader.acknowledge(window.cursor)
-            elif window.has_room(row):
+            elif window.limit > 0 and window.has_room(row):
                 self._send(client, window, window.take(row, row.seq <= self._possibly_sent))
             else:
                 return
@@ -272,6 +318,9 @@ class MqttUplinkRunner:
         self._metrics.count("uplink_bytes_out", size)
 
     def _on_answer(self, identifier: int, reason: int) -> None:
+        if self.resend is not None and self.resend.answered(identifier, reason):
+            self._moved.set()
+            return
         window = self._window
         slot = window.answered(identifier) if window is not None else None
         if window is None or slot is None or slot.row is None:
@@ -311,6 +360,11 @@ class MqttUplinkRunner:
 
     def _on_message(self, received: Received, done: Done | None) -> None:
         self._metrics.count("uplink_messages_in")
+        if received.topic == self._asked_at and self.resend is not None:
+            self.resend.ask(received.payload)
+            if done is not None:
+                done(None)
+            return
         topic = self._down_topic(received.topic)
         if topic is None or is_loop(received.props, self._gateway):
             # No entry matches: a subscription of earlier settings that the broker's session still has.

@@ -15,8 +15,10 @@ from typing import Final
 
 from gateway.uplinks.base import Row
 
-PACKET_IDS: Final = 65_534
-"""Packet identifiers for rows. 65 535 stays free for SUBSCRIBE, which shares the number space."""
+PACKET_IDS: Final = 65_470
+"""Packet identifiers for rows. Those behind are for rows that are sent once more, and 65 535 for SUBSCRIBE."""
+
+RESEND_IDS: Final = range(PACKET_IDS + 1, 65_535)
 
 SUBSCRIBE_ID: Final = 65_535
 
