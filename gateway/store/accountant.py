@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
+from gateway.broker.port import Done
 from gateway.metrics import Metrics
 from gateway.outbound import Row
-from gateway.store.accounts import DELIVERED, PRODUCED, REFUSED, Hands, Outcome, add, entry, take_back
+from gateway.store.accounts import DELIVERED, FAILED, PRODUCED, REFUSED, Has, Outcome, add, entry, take_back
 from gateway.store.block import Block
 from gateway.store.books import Books
+from gateway.store.changes import Changes
 from gateway.store.drops import Drop, Drops
 from gateway.store.errors import StoreError
-from gateway.store.outbox_table import Changes
 
 
 class Accountant:
@@ -80,9 +81,25 @@ class Accountant:
                 changes.drops.add(uplink, REFUSED, Drop(1, time, time))
                 add(changes.tallies, entry(PRODUCED, uplink), 1)
 
-    def take_back(self, changes: Changes, block: Block, hands: Mapping[str, Hands]) -> None:
-        """The block was not written; see ``accounts.take_back``."""
+    def give_back(
+        self, changes: Changes, block: Block, bits: Mapping[str, int], has: Callable[[str, int, int], Has]
+    ) -> list[Done]:
+        """Take the rows of a failed commit out of the block and of the counts; their waiters. See ``take_back``.
+
+        Rows that nobody waits for are lost, unless every uplink that needs them has taken them meanwhile: they still
+        have them.
+        """
+
+        def is_taken(need: int, room: int, seq: int) -> bool:
+            return all(has(name, room, seq) is not Has.NOT for name, bit in bits.items() if bit & need)
+
         failed = Drops()
-        take_back(block, hands, changes.tallies, failed, self._orphans)
+        take_back(block, has, changes.tallies, failed, self._orphans)
         self.drops.merge(failed)
         changes.drops.merge(failed)
+        waiters, lost, taken = block.give_back(is_taken)
+        add(changes.tallies, "stored", taken - block.count)
+        self._books.note("stored", taken)
+        if lost:
+            self._books.lose(FAILED, lost)
+        return waiters

@@ -13,7 +13,8 @@ rows are counted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
+from enum import Enum, auto
 from typing import Final, NamedTuple
 
 from gateway.store.block import Block
@@ -87,32 +88,38 @@ def count_block(block: Block, tallies: dict[str, int], drops: Drops) -> None:
             add(tallies, entry(DELIVERED, name), 1)
 
 
-class Hands(NamedTuple):
-    """How far an uplink is: the last row it has done with, and the last that it was given."""
+class Has(Enum):
+    """How an uplink stands to a row: it is done with it, has it in its hands, or has not got it."""
 
-    acked: int
-    handed: int
+    DONE = auto()
+    HELD = auto()
+    NOT = auto()
 
 
 def take_back(
-    block: Block, hands: Mapping[str, Hands], tallies: dict[str, int], drops: Drops, orphans: set[tuple[str, int]]
+    block: Block,
+    has: Callable[[str, int, int], Has],
+    tallies: dict[str, int],
+    drops: Drops,
+    orphans: set[tuple[str, int]],
 ) -> None:
     """The block was not written, and its rows are about to be given back: correct what ``count_block`` counted.
 
-    A row that an uplink has in its hands is counted when it is done with it (``orphans``). One that nobody waits for
-    is lost to those who have not got it.
+    ``has`` takes uplink, class and number. A row that an uplink has in its hands is counted when it is done with it
+    (``orphans``). One that nobody waits for is lost to those who have not got it.
     """
     for index, payload in enumerate(block.payloads):
         if payload is None:
             continue
         seq, time = block.first + index, block.times[index]
-        for name in block.heads[block.places[index]].names:
-            hand = hands.get(name)
-            if hand is None or seq <= hand.acked:
+        head = block.heads[block.places[index]]
+        for name in head.names:
+            state = has(name, head.room, seq)
+            if state is Has.DONE:
                 continue
-            if seq > hand.handed and block.dones[index] is None:
+            if state is Has.NOT and block.dones[index] is None:
                 drops.add(name, FAILED, Drop(1, time, time))
                 continue
             add(tallies, entry(PRODUCED, name), -1)
-            if seq <= hand.handed:
+            if state is Has.HELD:
                 orphans.add((name, seq))

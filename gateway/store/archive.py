@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
 from gateway.clock import Clock
 from gateway.message import Message, Properties
 from gateway.outbound import Found, Row, Wanted
+from gateway.ranges import Ranges
 from gateway.store.accounts import is_for
 from gateway.store.db import Database
 from gateway.store.errors import StoreError
 from gateway.store.outbox import Outbox
+from gateway.store.rooms import KEY_BITS, ROOMS
 from gateway.store.segment import unpack
 from gateway.store.sql import SQL
 
@@ -35,13 +37,14 @@ class UplinkArchive:
         """As ``gateway.outbound.Archive``; ``after`` is the key of the last segment that was looked at."""
         known = self._outbox.uplinks
         wants = partial(is_for, self._uplink, known=known)
-        passed = partial(self._outbox.has_passed, self._uplink)
-        return await self._database.read(partial(_find, wanted=wanted, after=after, wants=wants, passed=passed))
+        reader = self._outbox.reader(self._uplink)
+        acked = [reader.acked(room) for room in range(len(ROOMS))]
+        return await self._database.read(partial(_find, wanted=wanted, after=after, wants=wants, acked=acked))
 
     def post(self, topic: str, payload: bytes, props: Properties) -> None:
         """As ``gateway.outbound.Archive``."""
         message = Message(topic, payload, 1, time=self._clock.time(), props=props)
-        self._outbox.post(self._uplink, message, None)
+        self._outbox.posts.post(self._uplink, message, None)
 
 
 def _find(
@@ -49,7 +52,7 @@ def _find(
     wanted: Wanted,
     after: int,
     wants: Callable[[tuple[str, ...]], bool],
-    passed: Callable[[int], bool],
+    acked: Sequence[Ranges],
 ) -> Found:
     rows: list[Row] = []
     waiting: list[int] = []
@@ -71,7 +74,7 @@ def _find(
                 continue
             if not wants(row.uplinks):
                 others.append(row.seq)
-            elif passed(row.seq):
+            elif row.seq in acked[key >> KEY_BITS]:
                 rows.append(row)
             else:
                 waiting.append(row.seq)

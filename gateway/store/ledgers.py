@@ -24,6 +24,7 @@ from gateway.store.drops import load_drops
 from gateway.store.errors import StoreError
 from gateway.store.marks import mark_of
 from gateway.store.outbox import Outbox
+from gateway.store.rooms import RESULT
 from gateway.store.sql import SQL
 from gateway.store.statement import Standing, statement, told
 
@@ -56,12 +57,12 @@ class Ledgers:
         """Begin the ledgers that are due."""
         now = self._clock.now()
         for name, due in self._due.items():
-            if now < due or name in self._busy or not self._outbox.has_passed(name, self._row[name]):
+            if now < due or name in self._busy or not self._has_arrived(name, self._row[name]):
                 continue
             self._busy.add(name)
             self._due[name] = now + self._terms[name].every
             try:
-                self._outbox.write_books(partial(self._written, name))
+                self._outbox.posts.write_books(partial(self._written, name))
             except StoreError:  # closed: there is nobody to tell
                 return
 
@@ -78,17 +79,20 @@ class Ledgers:
         self._busy.discard(name)
         if standing is None:
             return
-        if not self._outbox.has_passed(name, standing.mark.row):
+        if not self._has_arrived(name, standing.mark.row):
             self._row[name] = standing.mark.row  # a ledger of an earlier start still waits
             return
         time = self._clock.time()
         payload = json.dumps(statement(self._gateway, name, standing, time), separators=(",", ":")).encode()
         message = Message(self._terms[name].topic, payload, 1, time=time, props=JSON_TYPE)
         mark = told(standing, time)
-        row = self._outbox.post(
+        row = self._outbox.posts.post(
             name, message, partial(self._kept, name), lambda row: replace(mark, row=row).text()
         )  # fmt: skip
         self._row[name] = row or 0
+
+    def _has_arrived(self, name: str, row: int) -> bool:
+        return not row or row in self._outbox.reader(name).acked(RESULT)
 
     def _kept(self, name: str, error: BaseException | None) -> None:
         if error is not None:

@@ -6,13 +6,15 @@ It looks at what is on the disk. What came within the last second, and what the 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial, reduce
+from operator import and_
 from typing import Any, Final
 
 from gateway.clock import iso_time
 from gateway.errors import GatewayError
 from gateway.outbound import OutboxReader, Row
+from gateway.ranges import NOTHING, Ranges
 from gateway.store.accounts import is_for
 from gateway.store.db import Database
 from gateway.store.outbox import Outbox
@@ -85,10 +87,9 @@ class OutboxDesk:
         uplink = request.get("uplink")
         after = _number(request, "after", 0)
         limit = min(PAGE, _number(request, "limit", PAGE))
-        if uplink is not None:
-            after = max(after, self._reader(request).cursor)
-        rows = await self._rows(after, limit, uplink)
-        return {"rows": [_shown(row) for row in rows], "next": rows[-1].seq if rows else None}
+        acked = self._done_by_all() if uplink is None else _acked(self._reader(request))
+        rows = await self._rows(after, limit, uplink, acked)
+        return {"rows": [_shown(row) for _, row in rows], "next": rows[-1][1].seq if rows else None}
 
     async def purge(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Give up rows that ``uplink`` needs, the oldest first: a page of them, up to the number ``upto``. They are
@@ -98,20 +99,28 @@ class OutboxDesk:
         """
         reader = self._reader(request)
         upto = _number(request, "upto", 0) or await self._newest()
-        found = await self._rows(reader.cursor, PAGE, request["uplink"])
-        rows = [row for row in found if reader.cursor < row.seq <= upto]  # the cloud may have got some meanwhile
-        for row in rows:
-            reader.drop(row, PURGED)
-        reader.acknowledge(rows[-1].seq if rows else upto)
+        found = await self._rows(0, PAGE, request["uplink"], _acked(reader))
+        # The cloud may have got some meanwhile.
+        rows = [(room, row) for room, row in found if row.seq <= upto and row.seq not in reader.acked(room)]
+        for room, row in rows:
+            reader.drop(row, PURGED, room)
+        for room in range(len(ROOMS)):
+            reader.acknowledge(room, 0, rows[-1][1].seq if rows else upto)
         await self._database.commit(lambda connection: None, size=0, within=0)
         return {"purged": len(rows), "next": upto if rows else None}
 
-    async def _rows(self, after: int, limit: int, uplink: str | None) -> list[Row]:
-        known = self._outbox.status()["uplinks"].keys()
+    async def _rows(self, after: int, limit: int, uplink: str | None, acked: Sequence[Ranges]) -> list[tuple[int, Row]]:
+        known = self._outbox.uplinks
         wants = partial(is_for, uplink, known=known) if uplink is not None else None
         return await self._database.read(
-            partial(look, after=after, limit=limit, max_bytes=PAGE_BYTES, wants=wants, damaged=set())
+            partial(look, after=after, limit=limit, max_bytes=PAGE_BYTES, wants=wants, acked=acked)
         )
+
+    def _done_by_all(self) -> list[Ranges]:
+        readers = [self._outbox.reader(name) for name in self._outbox.uplinks]
+        if not readers:
+            return [NOTHING] * len(ROOMS)
+        return [reduce(and_, (reader.acked(room) for reader in readers)) for room in range(len(ROOMS))]
 
     async def _newest(self) -> int:
         found = await self._database.read(lambda connection: connection.execute(SQL["segment_rooms"]).fetchall())
@@ -124,6 +133,11 @@ class OutboxDesk:
         except KeyError:
             known = ", ".join(self._outbox.status()["uplinks"]) or "none"
             raise GatewayError(f"there is no uplink {name!r}; there are: {known}") from None
+
+
+def _acked(reader: OutboxReader) -> list[Ranges]:
+    """What an uplink has, by class."""
+    return [reader.acked(room) for room in range(len(ROOMS))]
 
 
 def _number(request: Mapping[str, Any], name: str, default: int) -> int:

@@ -10,9 +10,11 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
+from gateway.ranges import Ranges
 from gateway.store.making_room import NEAR, RoomMaker, Segment
 from gateway.store.rooms import ROOMS, Room, key_of
 from gateway.store.sql import SQL
+from gateway.store.ways import Ways
 
 TRIM_SEGMENTS: Final = 50
 """Acknowledged segments gather until so many go in one range delete: a delete for each doubles what is written."""
@@ -47,20 +49,28 @@ class Ring:
         """Of all classes."""
         return sum(self._counts)
 
-    def turn(
-        self, connection: sqlite3.Connection, maker: RoomMaker, rooms: Sequence[Room], acked: int, idle: bool
-    ) -> bool:
-        """Take in what has been acknowledged, up to the row ``acked``, and delete what there is no room for.
+    def rows_of(self, room: int) -> int:
+        """Of one class."""
+        return self._counts[room]
 
-        ``idle``: nothing else is written, so that little may be deleted too. Returns whether more must go.
+    def turn(
+        self, connection: sqlite3.Connection, maker: RoomMaker, rooms: Sequence[Room], ways: Ways, idle: bool
+    ) -> bool:
+        """Take in what has been acknowledged by all, and delete what there is no room for.
+
+        Stretches behind a backlog count when that has gone, and go before it when room is needed. ``idle``: nothing
+        else is written, so that little may be deleted too. Returns whether more must go.
         """
         more = False
         for number, room in enumerate(rooms):
-            self._take_in(connection, number, acked)
+            done = ways.done(number)
+            self._take_in(connection, number, done.prefix)
             near = int(NEAR * room.max_bytes) if room.thins else room.max_bytes
             pressing = min(self._sizes[number], maker.bytes_of(number) - near)
             if pressing > 0:
                 more = self._shrink(connection, maker, number, pressing) or more
+            if not self.max_bytes or maker.bytes_of(number) > near:
+                more = _clear(connection, maker, number, done, idle) or more
         excess = self.bytes - self.max_bytes
         for number in sorted(range(len(rooms)), key=lambda one: self._sizes[one], reverse=True):
             if excess <= (self.max_bytes // SLACK if self.max_bytes else 0):
@@ -100,3 +110,17 @@ class Ring:
             return False
         maker.delete(connection, number, going)
         return len(going) == STEP and size > 0
+
+
+def _clear(connection: sqlite3.Connection, maker: RoomMaker, number: int, done: Ranges, idle: bool) -> bool:
+    """Delete the stretches behind the first, if they are long enough or nothing else happens."""
+    more = False
+    for after, upto in done:
+        if after < done.prefix:
+            continue
+        found = maker.oldest(connection, number, STEP, key_of(number, after), upto)
+        old = [segment for segment in found if segment.first > after]
+        if old and (idle or len(old) >= TRIM_SEGMENTS):
+            maker.delete(connection, number, old)
+            more = more or len(found) == STEP
+    return more

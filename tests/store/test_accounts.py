@@ -12,13 +12,16 @@ import pytest
 
 from gateway.message import Message
 from gateway.outbound import Row
+from gateway.ranges import Ranges
 from gateway.store.accounts import RECOUNT, Account, account
 from gateway.store.drops import load_drops
 from gateway.store.outbox import Outbox
-from gateway.store.rooms import TELEMETRY
+from gateway.store.position import load_positions
+from gateway.store.rooms import ROOMS, TELEMETRY
 from gateway.store.routes import Route
+from gateway.store.segment import unpack
 from gateway.store.sql import SQL
-from store.bench import Bench, message, messages, rows_in, run, settle, store, without_tail
+from store.bench import Bench, acknowledge, message, messages, run, settle, store, take, without_tail
 from store.queue_bench import crash
 
 
@@ -28,19 +31,24 @@ def accounts(bench: Bench) -> dict[str, Account]:
         other.execute("BEGIN")
         tallies = dict(other.execute(SQL["tally_all"]).fetchall())
         drops = load_drops(other)
-        cursors = {uplink: acked for uplink, acked, _ in other.execute(SQL["cursor_all"]).fetchall() if uplink}
-        rows = rows_in(other)
+        positions = load_positions(other)
+        rows = rows_by_class(other)
     found = {}
-    for name, acked in cursors.items():
+    for name, position in positions.items():
         found[name] = account(name, tallies, drops)
-        waiting = [row for row in rows if row.seq > acked and name in row.uplinks]
+        waiting = [row for room, row in rows if row.seq not in position.acked[room] and name in row.uplinks]
         assert found[name].waiting == len(waiting), (name, found[name], waiting)
     return found
 
 
-def to(outbox: Outbox, *names: str) -> Any:
+def rows_by_class(connection: sqlite3.Connection) -> list[tuple[int, Row]]:
+    found = connection.execute("SELECT id >> 56, first, boot, data FROM outbox_segment").fetchall()
+    return [(room, row) for room, first, boot, data in found for row in unpack(first, data).rows(boot, 0)]
+
+
+def to(outbox: Outbox, *names: str, room: int = TELEMETRY) -> Any:
     """The way in for a topic that goes to these."""
-    return outbox.merge([tuple(Route(name, 0, TELEMETRY) for name in names)], f"for/{'/'.join(names)}")
+    return outbox.merge([tuple(Route(name, 0, room) for name in names)], f"{room}/for/{'/'.join(names)}")
 
 
 def test_what_is_written_delivered_dropped_and_waits_is_counted_once(bench: Bench) -> None:
@@ -48,20 +56,20 @@ def test_what_is_written_delivered_dropped_and_waits_is_counted_once(bench: Benc
         async with bench.outbox("a", "b") as (outbox, database):
             await store(outbox, *messages(10))
             a = outbox.reader("a")
-            rows = await a.read(0, 6, 1000)
+            rows = await take(a, 0, 6, 1000)
             a.drop(rows[1], "too_large")
             await settle(database)
             assert accounts(bench)["a"] == Account(10)  # the position has not moved past it
-            a.acknowledge(4)
+            acknowledge(a, 4)
             await settle(database)
             assert accounts(bench) == {"a": Account(10, 3, 0, 1), "b": Account(10)}
 
     async def second() -> None:
         async with bench.outbox("a", "b") as (outbox, _database):
             a = outbox.reader("a")
-            rows = await a.read(a.cursor, 10, 1000)
+            rows = await take(a, a.cursor, 10, 1000)
             assert [row.seq for row in rows] == [5, 6, 7, 8, 9, 10]
-            a.acknowledge(10)
+            acknowledge(a, 10)
         assert accounts(bench) == {"a": Account(10, 9, 0, 1), "b": Account(10)}
 
     run(first)
@@ -73,7 +81,7 @@ def test_what_a_killed_process_gave_up_without_moving_on_is_counted_by_the_next(
         async with bench.outbox("a") as (outbox, database):
             await store(outbox, *messages(3))
             reader = outbox.reader("a")
-            rows = await reader.read(0, 3, 1000)
+            rows = await take(reader, 0, 3, 1000)
             reader.drop(rows[1], "refused")  # the first has no answer yet
             await settle(database)
             copies.append(crash(bench))
@@ -81,9 +89,9 @@ def test_what_a_killed_process_gave_up_without_moving_on_is_counted_by_the_next(
     async def after() -> None:
         async with copies[0].outbox("a") as (outbox, _database):
             reader = outbox.reader("a")
-            rows = await reader.read(0, 3, 1000)
+            rows = await take(reader, 0, 3, 1000)
             reader.drop(rows[1], "refused")
-            reader.acknowledge(3)
+            acknowledge(reader, 3)
         assert accounts(copies[0]) == {"a": Account(3, 2, 0, 1)}
 
     copies: list[Bench] = []
@@ -101,8 +109,8 @@ def test_rows_of_another_uplink_are_not_in_the_account(bench: Bench) -> None:
             await settle(database)
             assert accounts(bench) == {"a": Account(6), "b": Account(7)}
             reader = outbox.reader("a")
-            assert [row.uplinks for row in await reader.read(0, 3, 1000)] == [("a",), ("b",), ("a", "b")]
-            reader.acknowledge(3)
+            assert [row.uplinks for row in await take(reader, 0, 3, 1000)] == [("a",), ("b",), ("a", "b")]
+            acknowledge(reader, 3)
             await settle(database)
             assert accounts(bench)["a"] == Account(6, 2)
 
@@ -116,10 +124,10 @@ def test_what_was_never_written_is_in_the_books_with_what_became_of_it(bench: Be
                 outbox.deliver(message(1), None)
             for name in ("a", "b"):
                 reader = outbox.reader(name)
-                rows = await reader.read(0, 10, 1000)
+                rows = await take(reader, 0, 10, 1000)
                 if name == "b":
                     reader.drop(rows[0], "expired")
-                reader.acknowledge(rows[-1].seq)
+                acknowledge(reader, rows[-1].seq)
             await settle(database)
             assert bench.numbers() == []
         assert accounts(bench) == {"a": Account(5, 5), "b": Account(5, 4, 0, 1)}
@@ -151,8 +159,8 @@ def test_other_uplinks_in_the_settings(bench: Bench) -> None:
             await store(outbox, *messages(4))
             to(outbox, "a").deliver(message(5), None)
             reader = outbox.reader("b")
-            await reader.read(0, 2, 1000)
-            reader.acknowledge(2)
+            await take(reader, 0, 2, 1000)
+            acknowledge(reader, 2)
 
     async def renamed() -> None:
         async with bench.outbox("b", "c") as (_outbox, _database):
@@ -174,8 +182,8 @@ def test_a_database_without_accounts_gets_them(bench: Bench) -> None:
         async with bench.outbox("a") as (outbox, _database):
             await store(outbox, *messages(4))
             reader = outbox.reader("a")
-            await reader.read(0, 3, 1000)
-            reader.acknowledge(3)
+            await take(reader, 0, 3, 1000)
+            acknowledge(reader, 3)
 
     async def again() -> None:
         async with bench.outbox("a") as (_outbox, _database):
@@ -201,7 +209,7 @@ def test_what_is_damaged_is_counted_by_what_is_missing(bench: Bench) -> None:
         async with bench.outbox("a", "b") as (outbox, database):
             for name in ("a", "b"):
                 reader = outbox.reader(name)
-                await reader.read(0, 10, 1000)
+                await take(reader, 0, 10, 1000)
             await store(outbox, message(9))
             await settle(database)
             found = accounts(bench)
@@ -240,27 +248,27 @@ def test_the_disk_takes_nothing_for_a_while(bench: Bench) -> None:
         async with bench.outbox("a", "b") as (outbox, database):
             await store(outbox, *messages(2))
             a, b = outbox.reader("a"), outbox.reader("b")
-            await a.read(0, 10, 10**6)
+            await take(a, 0, 10, 10**6)
             (pages,) = await database.read(lambda connection: connection.execute("PRAGMA page_count").fetchone())
             await limit_pages(database, pages)
             big = random.Random(1).randbytes(30_000)
             asked: list[BaseException | None] = []
             outbox.deliver(message(3, big), None)  # a and b have it
             outbox.deliver(message(4, big), asked.append)  # a has it
-            assert [row.seq for row in await a.read(2, 10, 10**6)] == [3, 4]
-            assert [row.seq for row in await b.read(0, 3, 10**6)] == [1, 2, 3]
+            assert [row.seq for row in await take(a, 2, 10, 10**6)] == [3, 4]
+            assert [row.seq for row in await take(b, 0, 3, 10**6)] == [1, 2, 3]
             outbox.deliver(message(5, big), None)  # nobody has it
-            a.acknowledge(3)
+            acknowledge(a, 3)
             await settle_anyway(database)
             assert len(asked) == 1
             assert asked[0] is not None
             accounts(bench)
             await limit_pages(database, 1_000_000)
-            a.acknowledge(4)  # it arrived, although the store could not keep it
+            acknowledge(a, 4)  # it arrived, although the store could not keep it
             await store(outbox, message(6))
             await settle(database)
             assert accounts(bench)["a"] == Account(6, 4, 0, 1)
-            b.acknowledge(3)
+            acknowledge(b, 3)
             await settle(database)
             assert accounts(bench)["b"] == Account(5, 3, 0, 1)
 
@@ -289,30 +297,46 @@ async def settle_anyway(database: Any) -> None:
 
 
 class Player:
-    """An uplink that does anything that one may do."""
+    """An uplink that does anything that one may do: what is newest before what is older, in pieces, in any order."""
 
     def __init__(self, outbox: Outbox, name: str, chance: random.Random) -> None:
         self.reader: Any = outbox.reader(name)
         self.name = name
         self.chance = chance
-        self.rows: list[Row] = []
-        self.read_to = self.reader.cursor
+        self.batches: list[tuple[int, int, list[Row], int]] = []
+        self.given: list[Ranges] = [self.reader.acked(room) for room in range(len(ROOMS))]
+        self.gone: set[int] = set()
 
     async def turn(self) -> None:
         what = self.chance.randrange(4)
         if what == 0:
-            rows = await self.reader.read(self.read_to, self.chance.randint(1, 8), 10**6)
-            if rows:
-                self.rows += rows
-                self.read_to = rows[-1].seq
-        elif what == 1 and self.rows:
-            row = self.chance.choice(self.rows)
-            if self.name in row.uplinks and not hasattr(row, "gone"):
+            room = self.chance.choice((0, 0, 1))
+            gaps = self.given[room].gaps(0, self.reader.newest)
+            if not gaps:
+                return
+            after, upto = self.chance.choice(gaps)
+            after = self.chance.choice((after, after, (after + upto) // 2))
+            batch = await self.reader.read(room, after, upto, self.chance.randint(1, 8), 10**6)
+            self.given[room] = self.given[room].add(after, batch.reached)
+            self.batches.append((room, after, batch.rows, batch.reached))
+        elif what == 1 and self.batches:
+            _, _, rows, _ = self.chance.choice(self.batches)
+            mine = [row for row in rows if self.name in row.uplinks and row.seq not in self.gone]
+            if mine:
+                row = self.chance.choice(mine)
+                self.gone.add(row.seq)
                 self.reader.drop(row, self.chance.choice(["expired", "too_large"]))
-        elif self.rows:
-            count = self.chance.randint(1, len(self.rows))
-            self.reader.acknowledge(self.rows[count - 1].seq)
-            del self.rows[:count]
+        elif self.batches:
+            at = self.chance.randrange(len(self.batches))
+            room, after, rows, reached = self.batches[at]
+            count = self.chance.randint(0, len(rows))
+            if count < len(rows):
+                upto = rows[count].seq - 1
+                self.batches[at] = (room, upto, rows[count:], reached)
+            else:
+                upto = reached
+                del self.batches[at]
+            self.reader.acknowledge(room, after, upto)
 
 
 async def play(bench: Bench, chance: random.Random, turns: int, **bounds: Any) -> Bench:
@@ -329,7 +353,9 @@ async def play(bench: Bench, chance: random.Random, turns: int, **bounds: Any) -
                 for _ in range(chance.randint(1, 6)):
                     payload = b"%d" % chance.randrange(100) if chance.random() < 0.9 else chance.randbytes(50)
                     one = Message("t", payload, chance.randrange(3), time=bench.clock.time())
-                    to(outbox, *names).deliver(one, (lambda error: None) if chance.random() < 0.5 else None)
+                    to(outbox, *names, room=chance.choice((0, 0, 1))).deliver(
+                        one, (lambda error: None) if chance.random() < 0.5 else None
+                    )
             elif what < 8:
                 await chance.choice(players).turn()
             elif what == 8:

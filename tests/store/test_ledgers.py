@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from gateway.outbound import LEDGER_TOPIC, Row
+from gateway.outbound import LAST, LEDGER_TOPIC, Row
 from gateway.store.accounts import Account
 from gateway.store.db import Database
 from gateway.store.ledgers import Ledgers, LedgerTerms
 from gateway.store.marks import MAX_STRETCHES, Mark, mark_of
 from gateway.store.outbox import Outbox
-from store.bench import Bench, message, messages, run, settle, store
+from gateway.store.rooms import ROOMS
+from store.bench import Bench, acknowledge, message, messages, run, settle, store, take
 from store.queue_bench import crash
 from store.test_accounts import limit_pages, settle_anyway, to
 
@@ -35,12 +36,13 @@ class World:
 
     async def drain(self, name: str) -> list[Row]:
         """The uplink delivers everything."""
-        reader: Any = self.outbox.reader(name)
+        reader = self.outbox.reader(name)
         found: list[Row] = []
-        while rows := await reader.read(reader.cursor, 100, 10**6):
-            found += [row for row in rows if name in row.uplinks]
-            reader.acknowledge(rows[-1].seq)
-        return found
+        for room in range(len(ROOMS)):
+            while (batch := await reader.read(room, reader.acked(room).prefix, LAST, 100, 10**6)).rows:
+                found += [row for row in batch.rows if name in row.uplinks]
+                reader.acknowledge(room, 0, batch.rows[-1].seq)
+        return sorted(found)
 
 
 @asynccontextmanager
@@ -58,9 +60,9 @@ def test_a_ledger_says_what_there_was_since_the_last(bench: Bench) -> None:
         async with world(bench, "cloud") as one:
             await store(one.outbox, *messages(10))
             reader = one.outbox.reader("cloud")
-            rows = await reader.read(0, 4, 1000)
+            rows = await take(reader, 0, 4, 1000)
             reader.drop(rows[0], "too_large")
-            reader.acknowledge(4)
+            acknowledge(reader, 4)
             await one.minute()
             (first,) = ledgers_in(await one.drain("cloud"))
             assert first["ids"] == [{"boot": 1, "first": 1, "last": 10, "n": 10}]

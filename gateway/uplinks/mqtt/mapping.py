@@ -64,17 +64,17 @@ class Topics:
         return None
 
 
-def outgoing_properties(row: Row, gateway: str, time: float) -> Properties:
-    """What goes up with a row: its own properties, the time it has left, its identity, our name.
+def outgoing_properties(row: Row, gateway: str) -> Properties:
+    """What goes up with a row, whenever it goes: its own properties, its identity, our name."""
+    identity = (USER_PROPERTY, (MESSAGE_ID, f"{row.boot}:{row.seq}")), (USER_PROPERTY, (VIA, gateway))
+    if not row.props:
+        return identity
+    return *[item for item in row.props if item[0] in _PASSED_ON], *identity
 
-    ``time`` is the wall clock; call it only for a row that has not expired.
-    """
-    kept = [item for item in row.props if item[0] in _PASSED_ON]
-    if row.expires is not None:
-        kept.insert(0, (MESSAGE_EXPIRY, min(max(math.ceil(row.expires - time), 1), LONGEST_EXPIRY)))
-    kept.append((USER_PROPERTY, (MESSAGE_ID, row.message_id)))
-    kept.append((USER_PROPERTY, (VIA, gateway)))
-    return tuple(kept)
+
+def with_expiry(props: Properties, left: float) -> Properties:
+    """The same with the time that is left, in seconds, more than 0."""
+    return (MESSAGE_EXPIRY, min(max(math.ceil(left), 1), LONGEST_EXPIRY)), *props
 
 
 def is_loop(props: Properties, gateway: str) -> bool:

@@ -21,7 +21,6 @@ from typing import Any, Final
 from gateway.broker.port import Done, Publisher
 from gateway.clock import Clock, iso_time
 from gateway.errors import Refused, Retry
-from gateway.message import Properties
 from gateway.metrics import Metrics
 from gateway.mqtt.reasons import (
     IMPLEMENTATION_SPECIFIC_ERROR,
@@ -32,16 +31,24 @@ from gateway.mqtt.reasons import (
     UNSPECIFIED_ERROR,
     reason_text,
 )
-from gateway.outbound import Archive
 from gateway.topic import name_problem
 from gateway.uplinks.base import OutboxReader, Row
-from gateway.uplinks.ledger import ledger_topics
 from gateway.uplinks.mqtt.answers import Answers
 from gateway.uplinks.mqtt.client import CloudClient, Welcome
-from gateway.uplinks.mqtt.config import Forward, MqttUplink
-from gateway.uplinks.mqtt.mapping import Received, Topics, incoming_message, is_loop, outgoing_properties
-from gateway.uplinks.mqtt.window import RESEND_IDS, Slot, Window, packet_id
-from gateway.uplinks.resend import SHARE, Resend
+from gateway.uplinks.mqtt.config import MqttUplink
+from gateway.uplinks.mqtt.mapping import (
+    Received,
+    Topics,
+    incoming_message,
+    is_loop,
+    outgoing_properties,
+    with_expiry,
+)
+from gateway.uplinks.mqtt.window import Run, Slot, Window
+from gateway.uplinks.parcel import Parcel, single
+
+LAST: Final = (1 << 56) - 1
+"""No row has a higher number."""
 
 READ_ROWS: Final = 256
 READ_BYTES: Final = 256 * 1024
@@ -53,9 +60,6 @@ TRIES: Final = 3
 PAUSES: Final = (1.0, 5.0)
 """Seconds the line rests after the first and the second refusal of a row that may pass."""
 
-NOT_FORWARDED: Final = "not_forwarded"
-"""Why a row is given up that no entry of ``forward`` matches any more."""
-
 PASSING: Final = frozenset((UNSPECIFIED_ERROR, IMPLEMENTATION_SPECIFIC_ERROR, PACKET_IDENTIFIER_IN_USE, QUOTA_EXCEEDED))
 """Refusals that say nothing against the row itself."""
 
@@ -65,7 +69,6 @@ class MqttUplinkRunner:
 
     random  0 to 1, spreads the pauses
     pauses  see PAUSES
-    archive  what can be sent once more; None: nothing
     """
 
     def __init__(
@@ -79,9 +82,7 @@ class MqttUplinkRunner:
         gateway_name: str,
         random: Callable[[], float],
         pauses: tuple[float, ...] = PAUSES,
-        archive: Archive | None = None,
     ) -> None:
-        self._name = name
         self._source = f"uplink:{name}"
         self._config = config
         self._reader = reader
@@ -92,21 +93,15 @@ class MqttUplinkRunner:
         self._random = random
         self._pauses = pauses
         self._client_id = f"gw-{gateway_name}" if config.client_id is None else config.client_id
-        own = [Forward(filter=local, to=topic) for local, topic in ledger_topics(config.ledger, gateway_name)]
-        self._up_topic = Topics((*own, *config.forward))
+        self._up_topic = Topics(config.forward)
         self._down_topic = Topics(config.receive)
         self._answers = Answers()
         self._moved = asyncio.Event()
         self._resume_at = 0.0
-        self._limit = config.window
-        self._asked_at = config.ledger.resend if config.ledger is not None else None
-        self.resend: Resend | None = None
-        if archive is not None and config.version == "5":
-            self.resend = Resend(archive, RESEND_IDS, self._up_topic, self._properties, self._moved.set)
         # Set by the first run: before it, the store may not be open.
         self._window: Window | None = None
+        self._run = Run(0, 0)
         self._queue: deque[Row] = deque()
-        self._read_to = 0
         self._more = True
         self._commits = 0
         self._possibly_sent = 0
@@ -135,8 +130,6 @@ class MqttUplinkRunner:
             self._state = "down"
             self._connected_since = None
             window.disconnected()
-            if self.resend is not None:
-                self.resend.disconnected()
             await client.close()
 
     def status(self) -> dict[str, Any]:
@@ -150,7 +143,7 @@ class MqttUplinkRunner:
             "state": self._state,
             "reason": self._reason(),
             "in_flight": window.in_flight if window is not None else 0,
-            "cursor": window.cursor if window is not None else self._reader.cursor,
+            "cursor": self._run.cursor if window is not None else self._reader.cursor,
             "sent": self._sent,
             "acked": self._acked,
             "refused": self._refused,
@@ -167,7 +160,7 @@ class MqttUplinkRunner:
             return "paused"
         if not len(window) and not self._queue and not self._more:
             return "caught_up"
-        if self._queue and not window.has_room(self._queue[0]):
+        if self._queue and not window.has_room(self._queue[0].seq, len(self._queue[0].payload)):
             return "window_full"
         return "moving"
 
@@ -175,8 +168,8 @@ class MqttUplinkRunner:
 
     def _begin(self) -> Window:
         if self._window is None:
-            self._window = Window(self._reader.cursor, self._config.window)
-            self._read_to = self._reader.cursor
+            self._window = Window(self._config.window)
+            self._run = Run(self._reader.cursor, LAST)
             self._possibly_sent = self._reader.possibly_sent
             self._reader.wake(self._on_rows)
         return self._window
@@ -187,25 +180,21 @@ class MqttUplinkRunner:
         if not welcome.session_present:
             window.new_session()
             self._possibly_sent = 0
-        self._limit = window.limit = min(self._config.window, welcome.receive_maximum)
-        if self.resend is not None:
-            self.resend.connected(welcome.session_present)
+        window.limit = min(self._config.window, welcome.receive_maximum)
         self._resume_at = 0.0
         self._state = "up"
         self._last_error = ""
         self._connected_since = self._clock.time()
 
     async def _subscribe(self, client: CloudClient) -> None:
-        wanted = [(entry.filter, entry.qos) for entry in self._config.receive]
-        if self._asked_at is not None:
-            wanted.append((self._asked_at, 1))
-        codes = await client.subscribe(wanted)
-        for (pattern, _), code in zip(wanted, codes, strict=True):
+        wanted = self._config.receive
+        codes = await client.subscribe([(entry.filter, entry.qos) for entry in wanted])
+        for entry, code in zip(wanted, codes, strict=True):
             if code >= 0x80:
                 # What goes up is worth more than a perfect connection: say it and go on.
                 self._metrics.count("uplink_subscribe_refused")
                 self._last_error = (
-                    f"the broker refused the subscription to {pattern!r}: {reason_text(code)}; "
+                    f"the broker refused the subscription to {entry.filter!r}: {reason_text(code)}; "
                     "check the broker's access rules"
                 )
 
@@ -221,31 +210,11 @@ class MqttUplinkRunner:
                 await self._wait(rest)
                 continue
             self._send_waiting(client, window)
-            if self.resend is not None and await self._send_again(client, window, self.resend):
-                self._moved.set()
             self._send_new(client, window)
             if not self._queue and self._more:
                 await self._read()
             else:
                 await self._moved.wait()
-
-    async def _send_again(self, client: CloudClient, window: Window, resend: Resend) -> bool:
-        """Rows that somebody has asked for, beside the others; whether there is more to do at once."""
-
-        def publish(identifier: int, topic: str, payload: bytes, props: Properties, duplicate: bool) -> None:
-            size = client.publish(identifier, topic, payload, False, props, duplicate)
-            self._bytes += size
-            self._metrics.count("uplink_resent")
-            self._metrics.count("uplink_bytes_out", size)
-
-        is_moving = await resend.fill()
-        share = self._limit // SHARE or int(self._limit > 1 or not self._queue)
-        resend.send(publish, min(share, self._limit - window.in_flight))
-        window.limit = self._limit - resend.in_flight
-        return is_moving
-
-    def _properties(self, row: Row) -> Properties:
-        return outgoing_properties(row, self._gateway, self._clock.time())
 
     async def _wait(self, seconds: float) -> None:
         try:
@@ -256,11 +225,11 @@ class MqttUplinkRunner:
 
     async def _read(self) -> None:
         commits = self._commits
-        rows = await self._reader.read(self._read_to, READ_ROWS, READ_BYTES)
+        rows = await self._reader.read(self._run.read_to, READ_ROWS, READ_BYTES)
         # A commit while the read was under way may have added what it did not see.
         self._more = bool(rows) or self._commits != commits
         if rows:
-            self._read_to = rows[-1].seq
+            self._run.read_to = rows[-1].seq
             self._queue.extend(rows)
 
     def _on_rows(self) -> None:
@@ -275,67 +244,63 @@ class MqttUplinkRunner:
             self._send(client, window, slot)
 
     def _send_new(self, client: CloudClient, window: Window) -> None:
-        queue = self._queue
+        queue, run = self._queue, self._run
         while queue:
             row = queue[0]
-            is_named = self._name in row.uplinks
-            is_mine = is_named or (not row.uplinks and row.source != self._source)
-            if not is_mine or self._up_topic(row.topic) is None:
-                if is_named:
-                    self._reader.drop(row, NOT_FORWARDED)  # the settings were others when it was kept
-                if window.skip(row.seq):
-                    self._reader.acknowledge(window.cursor)
-            elif window.limit > 0 and window.has_room(row):
-                self._send(client, window, window.take(row, row.seq <= self._possibly_sent))
+            topic = None if row.source == self._source else self._up_topic(row.topic)
+            if topic is None:
+                if window.skip(run, row.seq):
+                    self._reader.acknowledge(run.cursor)
+            elif window.has_room(row.seq, len(row.payload)):
+                parcel = single(row, topic, outgoing_properties(row, self._gateway))
+                self._send(client, window, window.take(run, parcel, row.seq <= self._possibly_sent))
             else:
                 return
             queue.popleft()
 
     def _send(self, client: CloudClient, window: Window, slot: Slot) -> None:
-        row = slot.row
-        assert row is not None, "a settled row is never sent"
-        topic = self._up_topic(row.topic)
-        assert topic is not None, "a row without a topic at the cloud never enters the window"
-        time = self._clock.time()
-        if row.expires is not None and row.expires <= time:
-            self._give_up(window, slot, "expired")
-            return
-        props = outgoing_properties(row, self._gateway, time)
+        parcel = slot.parcel
+        assert parcel is not None, "a settled parcel is never sent"
+        props = parcel.props
+        expires = parcel.expires
+        if expires is not None:
+            left = expires - self._clock.time()
+            if left <= 0:
+                self._give_up(window, slot, "expired")
+                return
+            props = with_expiry(props, left)
         try:
-            size = client.publish(packet_id(row.seq), topic, row.payload, row.retain, props, slot.sent)
+            size = client.publish(slot.id, parcel.topic, parcel.payload, parcel.retain, props, slot.sent)
         except Refused as refused:
-            self._note(row, str(refused))
+            self._note(parcel, str(refused))
             self._give_up(window, slot, "too_large")
             return
         except ValueError as error:
-            self._note(row, f"it cannot be written as MQTT: {error}")
+            self._note(parcel, f"it cannot be written as MQTT: {error}")
             self._give_up(window, slot, "malformed")
             return
         window.start(slot)
-        self._sent += 1
+        self._sent += len(parcel.rows)
         self._bytes += size
         self._metrics.count("uplink_messages_out")
         self._metrics.count("uplink_bytes_out", size)
 
     def _on_answer(self, identifier: int, reason: int) -> None:
-        if self.resend is not None and self.resend.answered(identifier, reason):
-            self._moved.set()
-            return
         window = self._window
         slot = window.answered(identifier) if window is not None else None
-        if window is None or slot is None or slot.row is None:
+        if window is None or slot is None or slot.parcel is None:
             return
         if reason < 0x80:
-            self._acked += 1
+            self._acked += len(slot.parcel.rows)
             self._settle(window, slot)
         else:
-            self._on_refusal(window, slot, slot.row, reason)
+            self._on_refusal(window, slot, slot.parcel, reason)
         self._moved.set()
 
-    def _on_refusal(self, window: Window, slot: Slot, row: Row, reason: int) -> None:
+    def _on_refusal(self, window: Window, slot: Slot, parcel: Parcel, reason: int) -> None:
         self._refused += 1
         self._metrics.count("uplink_refused")
-        self._note(row, f"the broker refused it: {reason_text(reason)}")
+        self._note(parcel, f"the broker refused it: {reason_text(reason)}")
         window.wait(slot)
         if reason in PASSING and slot.tries < TRIES:
             pause = self._pauses[min(slot.tries, len(self._pauses)) - 1]
@@ -345,26 +310,23 @@ class MqttUplinkRunner:
             self._give_up(window, slot, "refused_" + name.replace(" ", "_"))
 
     def _give_up(self, window: Window, slot: Slot, reason: str) -> None:
-        if slot.row is not None:
-            self._reader.drop(slot.row, reason)
+        if slot.parcel is not None:
+            for row in slot.parcel.rows:
+                self._reader.drop(row, reason)
         self._settle(window, slot)
 
     def _settle(self, window: Window, slot: Slot) -> None:
         if window.settle(slot):
-            self._reader.acknowledge(window.cursor)
+            self._reader.acknowledge(slot.run.cursor)
 
-    def _note(self, row: Row, text: str) -> None:
+    def _note(self, parcel: Parcel, text: str) -> None:
+        row = parcel.rows[0]
         self._last_error = f"message {row.message_id} on {row.topic!r}: {text}"
 
     # Down.
 
     def _on_message(self, received: Received, done: Done | None) -> None:
         self._metrics.count("uplink_messages_in")
-        if received.topic == self._asked_at and self.resend is not None:
-            self.resend.ask(received.payload)
-            if done is not None:
-                done(None)
-            return
         topic = self._down_topic(received.topic)
         if topic is None or is_loop(received.props, self._gateway):
             # No entry matches: a subscription of earlier settings that the broker's session still has.

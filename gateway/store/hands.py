@@ -7,24 +7,21 @@ from collections.abc import Iterable
 
 from gateway.outbound import Row
 from gateway.store.accounts import Outcome
+from gateway.store.rooms import ROOMS
 
 
-class Handed:
-    """Numbers in order. Bounded by what an uplink takes at a time."""
+class Hands:
+    """Numbers in order, by class. Bounded by what an uplink takes at a time."""
 
-    __slots__ = ("_given_up", "_seqs")
+    __slots__ = ("_by_room", "_given_up")
 
     def __init__(self) -> None:
-        self._seqs: list[int] = []
+        self._by_room: tuple[list[int], ...] = tuple([] for _ in ROOMS)
         self._given_up: dict[int, tuple[str, float]] = {}
 
-    def __len__(self) -> int:
-        """Rows that it has not done with."""
-        return len(self._seqs)
-
-    def give(self, seqs: Iterable[int]) -> None:
-        """It has got these, in order."""
-        held = self._seqs
+    def give(self, room: int, seqs: Iterable[int]) -> None:
+        """It has got these of a class, in order."""
+        held = self._by_room[room]
         for seq in seqs:
             if not held or seq > held[-1]:
                 held.append(seq)
@@ -35,12 +32,11 @@ class Handed:
 
     def give_up(self, row: Row, reason: str) -> None:
         """It will not send this one."""
-        self.give((row.seq,))
         self._given_up[row.seq] = (reason, row.time)
 
-    def take(self, after: int, upto: int) -> list[Outcome]:
-        """It has done with all rows behind ``after``, up to ``upto``: what became of those that it had."""
-        held = self._seqs
+    def take(self, room: int, after: int, upto: int) -> list[Outcome]:
+        """It has done with the rows of a class behind ``after``, up to ``upto``: what became of those that it had."""
+        held = self._by_room[room]
         start, end = bisect_right(held, after), bisect_right(held, upto)
         done = held[start:end]
         del held[start:end]
