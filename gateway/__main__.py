@@ -27,6 +27,7 @@ COMMANDS: Final = (
     "stream",
     "dlq",
     "store",
+    "verify",
     "pub",
     "sub",
     "user",

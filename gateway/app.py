@@ -27,6 +27,7 @@ from gateway.store.outbox_desk import OutboxDesk
 from gateway.store.wear import wear
 from gateway.supervise import Health, Supervised
 from gateway.systemd import Notifier
+from gateway.uplinks.resend_desk import ResendDesk
 from gateway.watchdog import Watchdog
 
 log = logging.getLogger("gateway")
@@ -153,6 +154,7 @@ class App:
             **SessionDesk(self.parts.server).commands(),
             **parts.delayed_commands.commands(),
             **OutboxDesk(parts.outbox, parts.database).commands(),
+            **ResendDesk(parts.uplinks).commands(),
             **parts.queue_commands.commands(),
         }
         control = ControlServer(self.state, commands, {"trace": self.parts.server.tracer.begin})

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.cli.progress import Progress
+from gateway.cli.resend import add_resend
 from gateway.cli.session import table
 from gateway.cli.sure import add_yes, is_sure
 from gateway.cli.where import add_options, state_of
 from gateway.control import ask
 
-CLASS_COLUMNS: Final = ("class", "rows", "bytes", "max_bytes", "oldest", "newest", "thinned")
+CLASS_COLUMNS: Final = ("class", "rows", "acknowledged", "bytes", "max_bytes", "oldest", "newest", "thinned")
 ROW_COLUMNS: Final = ("seq", "time", "topic", "qos", "bytes", "source")
 LOST_COLUMNS: Final = ("reason", "count", "first", "last")
 
@@ -25,8 +26,8 @@ PATIENCE: Final = 60.0
 
 
 def register(subparsers: Any) -> None:
-    """Add the command and its five words."""
-    parser = subparsers.add_parser("outbox", help="list, show, export and purge what waits for the uplinks")
+    """Add the command and its six words."""
+    parser = subparsers.add_parser("outbox", help="list, show, export, purge and resend what is for the uplinks")
     words = parser.add_subparsers(metavar="WORD", required=True)
 
     _finish(words.add_parser("list", help="the classes of rows, and their room"), run_list)
@@ -50,6 +51,8 @@ def register(subparsers: Any) -> None:
     add_yes(purge)
     _finish(purge, run_purge)
 
+    add_resend(words)
+
 
 def _finish(parser: argparse.ArgumentParser, run: Any) -> None:
     parser.add_argument("--json", action="store_true", help="JSON instead of text")
@@ -69,6 +72,8 @@ def run_info(args: argparse.Namespace) -> int:
         print(json.dumps(info, indent=2))
         return 0
     print(f"uplink {info['uplink']}: {info['depth']} rows wait, {info['cursor']} is the last that it has")
+    account = info["account"]
+    print(", ".join(f"{account[name]} {name}" for name in ("produced", "delivered", "thinned", "dropped", "waiting")))
     if info["lost"]:
         print("\n".join(table(info["lost"], LOST_COLUMNS)))
     return 0

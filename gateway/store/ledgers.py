@@ -109,6 +109,8 @@ def standing_of(connection: sqlite3.Connection, uplink: str) -> Standing | None:
     return Standing(mark_of(marks[uplink]), tallies.get(BOOKED, 0), account(uplink, tallies, drops), drops.of(uplink))
 
 
-def shown(standing: Standing) -> dict[str, Any]:
+def shown(standing: Standing | None) -> dict[str, Any] | None:
     """The account for people."""
+    if standing is None:
+        return None
     return {**standing.account._asdict(), "waiting": standing.account.waiting, "ledgers": standing.mark.number}

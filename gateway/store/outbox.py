@@ -378,6 +378,10 @@ class Outbox(Subscriber):
         """Names of those in the settings."""
         return self._readers.keys()
 
+    def in_ring(self, room: int) -> int:
+        """Rows of a class that every uplink has, and that are still there."""
+        return self._table.ring.rows_of(room)
+
     def status(self) -> dict[str, Any]:
         """Rows that wait, their bytes on the disk, the age of the oldest there in seconds (None: unknown or none), and
         each uplink."""

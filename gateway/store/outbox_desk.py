@@ -17,6 +17,7 @@ from gateway.outbound import OutboxReader, Row
 from gateway.ranges import NOTHING, Ranges
 from gateway.store.accounts import is_for
 from gateway.store.db import Database
+from gateway.store.ledgers import shown, standing_of
 from gateway.store.outbox import Outbox
 from gateway.store.outbox_table import look
 from gateway.store.rooms import ROOMS
@@ -57,6 +58,7 @@ class OutboxDesk:
                 {
                     "class": name,
                     "rows": sum(row[2] for row in rows),
+                    "acknowledged": self._outbox.in_ring(number),
                     "bytes": sum(row[3] for row in rows),
                     "max_bytes": room.max_bytes,
                     "oldest": iso_time(min(row[4] for row in rows)) if rows else None,
@@ -67,7 +69,7 @@ class OutboxDesk:
         return classes
 
     async def info(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The uplink ``uplink``: how far it is, what waits for it, what it will never get.
+        """The uplink ``uplink``: how far it is, its account as it is on the disk, what it will never get.
 
         Raises GatewayError when there is no such uplink.
         """
@@ -77,7 +79,14 @@ class OutboxDesk:
             {"reason": reason, "count": drop["n"], "first": iso_time(drop["first"]), "last": iso_time(drop["last"])}
             for reason, drop in status["drops"].items()
         ]
-        return {"uplink": request["uplink"], "cursor": status["cursor"], "depth": status["depth"], "lost": lost}
+        standing = await self._database.read(partial(standing_of, uplink=request["uplink"]))
+        return {
+            "uplink": request["uplink"],
+            "cursor": status["cursor"],
+            "depth": status["depth"],
+            "account": shown(standing),
+            "lost": lost,
+        }
 
     async def peek(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Some rows behind the number ``after``, with ``uplink`` those that it still needs: at most ``limit``.

@@ -24,6 +24,7 @@ BOTTOM = {
     "gateway.errors",
     "gateway.outbound",
     "gateway.ranges",
+    "gateway.spans",
     "gateway.metrics",
     "gateway.native",
 }
@@ -150,7 +151,8 @@ def test_io_layers_do_not_import_each_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "shared"), [("connectors", {"base", "points", "polling"}), ("uplinks", {"base", "batch", "parcel"})]
+    ("family", "shared"),
+    [("connectors", {"base", "points", "polling"}), ("uplinks", {"base", "batch", "ledger", "parcel", "resend"})],
 )
 def test_a_kind_sees_the_settings_its_family_and_itself(family: str, shared: set[str]) -> None:
     wrong = []

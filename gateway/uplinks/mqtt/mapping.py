@@ -30,6 +30,10 @@ from gateway.uplinks.mqtt.config import Forward, Receive
 MESSAGE_ID: Final = "message-id"
 VIA: Final = "via"
 
+REPLAY: Final = "replay"
+REPLAYED: Final = (USER_PROPERTY, (REPLAY, "1"))
+"""The mark of what waited in the outbox when the connection began."""
+
 LONGEST_EXPIRY: Final = 0xFFFF_FFFF
 """Seconds that the four bytes of Message Expiry Interval can say."""
 
@@ -64,12 +68,13 @@ class Topics:
         return None
 
 
-def outgoing_properties(row: Row, gateway: str) -> Properties:
-    """What goes up with a row, whenever it goes: its own properties, its identity, our name."""
+def outgoing_properties(row: Row, gateway: str, replay: bool = False) -> Properties:
+    """What goes up with a row, whenever it goes: its own properties, the mark of a backlog, its identity, our name."""
     identity = (USER_PROPERTY, (MESSAGE_ID, f"{row.boot}:{row.seq}")), (USER_PROPERTY, (VIA, gateway))
-    if not row.props:
+    if not row.props and not replay:
         return identity
-    return *[item for item in row.props if item[0] in _PASSED_ON], *identity
+    mark = (REPLAYED,) if replay else ()
+    return *[item for item in row.props if item[0] in _PASSED_ON], *mark, *identity
 
 
 def with_expiry(props: Properties, left: float) -> Properties:

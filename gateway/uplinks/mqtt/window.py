@@ -15,8 +15,10 @@ from typing import Final
 
 from gateway.uplinks.parcel import Parcel
 
-PACKET_IDS: Final = 65_534
-"""Packet identifiers for parcels. 65 535 stays free for SUBSCRIBE, which shares the number space."""
+PACKET_IDS: Final = 65_470
+"""Packet identifiers for parcels. Those behind are for rows that are sent once more, and 65 535 for SUBSCRIBE."""
+
+RESEND_IDS: Final = range(PACKET_IDS + 1, 65_535)
 
 SUBSCRIBE_ID: Final = 65_535
 
@@ -34,19 +36,35 @@ def packet_id(seq: int) -> int:
     return (seq - 1) % PACKET_IDS + 1
 
 
-class Run:
-    """A stretch of rows that are read and settled in order: those behind ``after``, up to ``upto``.
+class Load:
+    """What a lane has in the window: parcels that are not settled, and their bytes of payload.
 
+    settled  rows of it that are settled
+    """
+
+    __slots__ = ("bytes", "parcels", "settled")
+
+    def __init__(self) -> None:
+        self.bytes = self.parcels = self.settled = 0
+
+
+class Run:
+    """A stretch of rows that are read and settled in order: those behind ``after``, up to ``upto``, of one class.
+
+    room     the class
+    load     of its lane
     cursor   everything of it up to here is settled
     read_to  it has been read up to here
     order    its slots that the cursor has not passed
     """
 
-    __slots__ = ("after", "cursor", "order", "read_to", "upto")
+    __slots__ = ("after", "cursor", "load", "order", "read_to", "room", "upto")
 
-    def __init__(self, after: int, upto: int) -> None:
+    def __init__(self, after: int, upto: int, room: int = 0, load: Load | None = None) -> None:
         self.after = self.cursor = self.read_to = after
         self.upto = upto
+        self.room = room
+        self.load = Load() if load is None else load
         self.order: deque[Slot] = deque()
 
 
@@ -93,7 +111,7 @@ class Window:
         """Whether a parcel that begins with row ``seq`` and has ``size`` bytes of payload may enter now. An empty
         window takes any, however large."""
         if not self._by_id:
-            return True
+            return self.limit > 0
         return (
             len(self._by_id) < self.limit
             and self.bytes + size <= MAX_BYTES
@@ -109,7 +127,11 @@ class Window:
         run.order.append(slot)
         self._span += 1
         self._by_id[slot.id] = slot
-        self.bytes += len(parcel.payload)
+        size = len(parcel.payload)
+        self.bytes += size
+        load = run.load
+        load.bytes += size
+        load.parcels += 1
         return slot
 
     def skip(self, run: Run, seq: int) -> bool:
@@ -148,9 +170,14 @@ class Window:
             return False
         self._land(slot)
         del self._by_id[slot.id]
-        self.bytes -= len(slot.parcel.payload)
+        run, parcel = slot.run, slot.parcel
         slot.parcel = None
-        run = slot.run
+        size = len(parcel.payload)
+        self.bytes -= size
+        load = run.load
+        load.bytes -= size
+        load.parcels -= 1
+        load.settled += len(parcel.rows)
         order = run.order
         if order[0].parcel is not None:
             return False
@@ -164,6 +191,14 @@ class Window:
         if len(self._by_id) == self.in_flight:
             return []
         return [slot for slot in self._by_id.values() if not slot.live]
+
+    def runs(self) -> set[Run]:
+        """Those that have parcels in it."""
+        return {slot.run for slot in self._by_id.values()}
+
+    def oldest(self, load: Load) -> Slot | None:
+        """The parcel of a lane that entered first and is not settled."""
+        return next((slot for slot in self._by_id.values() if slot.run.load is load), None)
 
     def disconnected(self) -> None:
         """The connection is gone: all that was in flight waits."""
