@@ -136,7 +136,7 @@ def test_the_command_lists_exports_and_purges(
         assert outbox("list", "--json") == 0
         assert json.loads(capsys.readouterr().out)[0]["rows"] == PAGE + 3
         assert outbox("list") == 0
-        assert capsys.readouterr().out.split()[:3] == ["class", "rows", "bytes"]
+        assert capsys.readouterr().out.split()[:3] == ["class", "rows", "acknowledged"]
         assert outbox("peek", "--count", "2") == 0
         assert len(capsys.readouterr().out.splitlines()) == 3
         assert outbox("export", "--output", str(tmp_path / "rows")) == 0
