@@ -109,9 +109,11 @@ class Pump:
         self._is_up = False
         self._resume_at = 0.0
         self._wakes = 0
+        self._moved_runs: set[Run] = set()
         # Set by the first connection: before it, the store may not be open.
         self._possibly_sent: list[Ranges] = []
-        self._sent = self._acked = self._refused = self._bytes = 0
+        self._sent = self._acked = self._refused = self._messages = self._bytes = 0
+        self._counted = (0, 0)
 
     # A connection.
 
@@ -138,6 +140,7 @@ class Pump:
     def disconnected(self) -> None:
         """The connection is gone."""
         self._is_up = False
+        self._flush()
         self._window.disconnected()
         if self.resend is not None:
             self.resend.disconnected()
@@ -154,11 +157,20 @@ class Pump:
                 if self.resend is not None and await self._send_again(client, self.resend):
                     self.moved.set()
                 missing = self._send_new(client, now)
+                self._count()
                 if isinstance(missing, tuple):
                     await self._read(*missing)
                     continue
                 rest = missing
             await self._wait(rest)
+
+    def _count(self) -> None:
+        """Bring the metrics up to date: not for each parcel, because that is felt."""
+        messages, size = self._counted
+        if self._messages > messages:
+            self._metrics.count("uplink_messages_out", self._messages - messages)
+            self._metrics.count("uplink_bytes_out", self._bytes - size)
+            self._counted = (self._messages, self._bytes)
 
     async def _wait(self, seconds: float) -> None:
         """Until something happens; ``seconds`` at most."""
@@ -277,8 +289,8 @@ class Pump:
         parcel = slot.parcel
         assert parcel is not None, "a settled parcel is never sent"
         props = parcel.props
-        expires = parcel.expires
-        if expires is not None:
+        expires = parcel.rows[0].expires
+        if expires is not None and (expires := parcel.expires) is not None:
             left = expires - self._clock.time()
             if left <= 0:
                 self._give_up(slot, "expired")
@@ -296,9 +308,8 @@ class Pump:
             return
         self._window.start(slot)
         self._sent += len(parcel.rows)
+        self._messages += 1
         self._bytes += size
-        self._metrics.count("uplink_messages_out")
-        self._metrics.count("uplink_bytes_out", size)
 
     def answered(self, identifier: int, reason: int) -> None:
         """The cloud has answered for a packet identifier."""
@@ -335,16 +346,26 @@ class Pump:
 
     def _settle(self, slot: Slot) -> None:
         if self._window.settle(slot):
-            run = slot.run
+            self._acknowledge(slot.run)
+
+    def _skip(self, run: Run, seq: int) -> None:
+        if self._window.skip(run, seq):
+            self._acknowledge(run)
+
+    def _acknowledge(self, run: Run) -> None:
+        """Tell the outbox how far a run is: once for all that is said in one pass of the loop."""
+        if not self._moved_runs:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._moved_runs.add(run)
+
+    def _flush(self) -> None:
+        runs, self._moved_runs = self._moved_runs, set()
+        for run in runs:
             self._reader.acknowledge(run.room, run.after, run.cursor)
 
     def _note(self, parcel: Parcel, text: str) -> None:
         row = parcel.rows[0]
         self.last_error = f"message {row.message_id} on {row.topic!r}: {text}"
-
-    def _skip(self, run: Run, seq: int) -> None:
-        if self._window.skip(run, seq):
-            self._reader.acknowledge(run.room, run.after, run.cursor)
 
     # Status.
 
