@@ -26,7 +26,6 @@ from gateway.message import Message
 from gateway.metrics import Metrics
 from gateway.outbound import LAST, OutboxReader
 from gateway.store.accountant import Accountant
-from gateway.store.accounts import Has
 from gateway.store.answers import answer
 from gateway.store.batch import Batch
 from gateway.store.block import GRAIN, KIND_BITS, KIND_MASK, Block
@@ -319,14 +318,9 @@ class Outbox(Subscriber):
 
     def _give_back(self, changes: Changes, block: Block) -> list[Done]:
         """Take the rows of a failed commit out; their waiters."""
-
-        def has(name: str, room: int, seq: int) -> Has:
-            reader = self._readers.get(name)
-            if reader is None or seq in reader.acked(room):
-                return Has.DONE
-            return Has.HELD if self._reading.is_taken((reader,), room, seq) else Has.NOT
-
-        return self.accounts.give_back(changes, block, self._bits, has)
+        return self.accounts.give_back(
+            changes, block, self._bits, lambda name, *row: self._reading.state(self._readers.get(name), *row)
+        )
 
     # Rows out
 

@@ -32,9 +32,6 @@ KEPT_ANSWERS: Final = 16
 MAX_GAPS: Final = 100
 """Stretches of missing ids that an answer names."""
 
-SHARE: Final = 8
-"""One part in so many of the window, one message at least."""
-
 JSON_TYPE: Final = (CONTENT_TYPE, "application/json")
 
 Publish = Callable[[int, str, bytes, Properties, bool], None]
@@ -129,6 +126,11 @@ class Resend:
             if work.request.id == identifier:
                 return work.answer()
         return next((answer for answer in reversed(self._answers) if answer["id"] == identifier), None)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is a request, or something of one is under way."""
+        return bool(self._works)
 
     @property
     def in_flight(self) -> int:

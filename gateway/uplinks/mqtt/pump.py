@@ -18,7 +18,6 @@ from typing import Any, Final
 
 from gateway.clock import Clock
 from gateway.errors import Refused
-from gateway.message import Properties
 from gateway.metrics import Metrics
 from gateway.mqtt.reasons import (
     IMPLEMENTATION_SPECIFIC_ERROR,
@@ -32,13 +31,13 @@ from gateway.outbound import BY_URGENCY, CLASSES, LAST, Archive, Row
 from gateway.ranges import NOTHING, Ranges
 from gateway.uplinks.base import OutboxReader
 from gateway.uplinks.ledger import ledger_topics
+from gateway.uplinks.mqtt.again import Again
 from gateway.uplinks.mqtt.client import CloudClient, Welcome
 from gateway.uplinks.mqtt.config import Forward, MqttUplink
 from gateway.uplinks.mqtt.lanes import Lane, Share, split
 from gateway.uplinks.mqtt.mapping import Topics, outgoing_properties, with_expiry
-from gateway.uplinks.mqtt.window import RESEND_IDS, Run, Slot, Window
+from gateway.uplinks.mqtt.window import Run, Slot, Window
 from gateway.uplinks.parcel import Parcel, single
-from gateway.uplinks.resend import SHARE, Resend
 
 READ_ROWS: Final = 512
 READ_BYTES: Final = 256 * 1024
@@ -65,7 +64,7 @@ class Pump:
 
     source      how rows are marked that came from this uplink: they do not go back
     archive     what can be sent once more; None: nothing
-    resend      who does that
+    again       who does that
     random      0 to 1, spreads the pauses
     moved       set when there is something to do
     last_error  what was last refused or given up on this connection
@@ -98,11 +97,8 @@ class Pump:
         self._topic = Topics((*own, *config.forward))
         self._window = Window(config.window)
         self._limit = config.window
-        self.resend: Resend | None = None
-        if archive is not None and config.version == "5":
-            self.resend = Resend(
-                archive, RESEND_IDS, self._topic, lambda row: outgoing_properties(row, gateway_name), self.moved.set
-            )
+        can_repeat = archive if config.version == "5" else None
+        self.again = Again(can_repeat, self._topic, gateway_name, metrics, self.moved.set)
         self._lanes: tuple[Lane, ...] = ()
         self._share = Share(1.0, None, 0.0)
         self._begins = 0
@@ -127,8 +123,7 @@ class Pump:
             window.new_session()
             self._possibly_sent = [NOTHING] * len(CLASSES)
         self._limit = window.limit = min(self._config.window, welcome.receive_maximum)
-        if self.resend is not None:
-            self.resend.connected(welcome.session_present)
+        self.again.connected(welcome.session_present)
         self._begins = reader.newest
         lanes = split(reader.acked, window, self._begins, backlog.order == "in_order", now)
         self._lanes = tuple([lane for lane in lanes if lane is not None])
@@ -142,8 +137,7 @@ class Pump:
         self._is_up = False
         self._flush()
         self._window.disconnected()
-        if self.resend is not None:
-            self.resend.disconnected()
+        self.again.disconnected()
 
     async def run(self, client: CloudClient) -> None:
         """Keep the window full until the connection ends. Raises what ``client.check`` raises."""
@@ -154,7 +148,7 @@ class Pump:
             rest = self._resume_at - now
             if rest <= 0:
                 self._send_waiting(client)
-                if self.resend is not None and await self._send_again(client, self.resend):
+                if await self.again.turn(client, self._window, self._limit, all(one.is_at_rest for one in self._lanes)):
                     self.moved.set()
                 missing = self._send_new(client, now)
                 self._count()
@@ -189,22 +183,6 @@ class Pump:
             if window.in_flight >= window.limit:
                 return
             self._send(client, slot)
-
-    async def _send_again(self, client: CloudClient, resend: Resend) -> bool:
-        """Rows that somebody has asked for, beside the others; whether there is more to do at once."""
-
-        def publish(identifier: int, topic: str, payload: bytes, props: Properties, duplicate: bool) -> None:
-            size = client.publish(identifier, topic, payload, False, props, duplicate)
-            self._bytes += size
-            self._metrics.count("uplink_resent")
-            self._metrics.count("uplink_bytes_out", size)
-
-        is_moving = await resend.fill()
-        # A window of one is for the others first.
-        share = self._limit // SHARE or int(self._limit > 1 or all(lane.is_at_rest for lane in self._lanes))
-        resend.send(publish, min(share, self._limit - self._window.in_flight))
-        self._window.limit = self._limit - resend.in_flight
-        return is_moving
 
     def _send_new(self, client: CloudClient, now: float) -> tuple[Lane, Run] | float:
         """Send what there is room for. What must be read to go on, or the seconds after which to try again."""
@@ -313,7 +291,7 @@ class Pump:
 
     def answered(self, identifier: int, reason: int) -> None:
         """The cloud has answered for a packet identifier."""
-        if self.resend is not None and self.resend.answered(identifier, reason):
+        if self.again.answered(identifier, reason):
             self.moved.set()
             return
         slot = self._window.answered(identifier)
@@ -378,7 +356,7 @@ class Pump:
             "sent": self._sent,
             "acked": self._acked,
             "refused": self._refused,
-            "bytes": self._bytes,
+            "bytes": self._bytes + self.again.bytes,
             "lanes": {"backlog" if lane.is_backlog else "live": self._lane_status(lane) for lane in self._lanes},
         }
 

@@ -99,7 +99,7 @@ class MqttUplinkRunner:
     @property
     def resend(self) -> Resend | None:
         """Who sends rows once more; None when nothing can be."""
-        return self._pump.resend
+        return self._pump.again.resend
 
     # Connecting.
 
@@ -129,7 +129,7 @@ class MqttUplinkRunner:
 
     def _on_message(self, received: Received, done: Done | None) -> None:
         self._metrics.count("uplink_messages_in")
-        resend = self._pump.resend
+        resend = self.resend
         if resend is not None and received.topic == self._asked_at:
             resend.ask(received.payload)
             if done is not None:
