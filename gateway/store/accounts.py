@@ -26,10 +26,7 @@ DELIVERED: Final = "delivered"
 THINNED: Final = "thinned"
 
 BOOKED: Final = f"{PREFIX}booked:"
-"""The number of the newest row that is in the books."""
-
-RECOUNT: Final = f"{PREFIX}recount:"
-"""Says that rows may be missing: the accounts are to be brought in line with what is there."""
+"""The number of the newest row that is in the books. Without it rows may be missing: what was written was salvaged."""
 
 FAILED: Final = "outbox_failed"
 REFUSED: Final = "outbox_refused"

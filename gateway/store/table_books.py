@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Mapping
 
-from gateway.store.accounts import BOOKED, DELIVERED, PREFIX, PRODUCED, RECOUNT, THINNED, account, add, entry
+from gateway.store.accounts import BOOKED, DELIVERED, PREFIX, PRODUCED, THINNED, account, add, entry
 from gateway.store.changes import Changes
 from gateway.store.drops import load_drops
 from gateway.store.making_room import DAMAGED, Lost
@@ -77,9 +77,8 @@ def load_books(
         rebase(connection, positions)
         for name in positions:
             connection.execute(SQL["mark_delete"], {"uplink": name})
-    elif positions and RECOUNT in tallies:
+    elif positions and BOOKED not in tallies:
         count_missing(connection, positions, DAMAGED, time, time)
-    connection.execute(SQL["tally_delete"], {"name": RECOUNT})
     _begin_marks(connection, positions, boot, last)
     return {name: n for name, n in all_tallies(connection).items() if not name.startswith(PREFIX)}
 

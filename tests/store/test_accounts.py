@@ -13,7 +13,7 @@ import pytest
 from gateway.message import Message
 from gateway.outbound import Row
 from gateway.ranges import Ranges
-from gateway.store.accounts import RECOUNT, Account, account
+from gateway.store.accounts import BOOKED, Account, account
 from gateway.store.drops import load_drops
 from gateway.store.outbox import Outbox
 from gateway.store.position import load_positions
@@ -238,7 +238,7 @@ def test_what_a_salvage_could_not_save_is_counted_at_the_next_start(bench: Bench
     run(stored)
     with closing(sqlite3.connect(bench.path)) as other:
         other.execute("DELETE FROM outbox_segment WHERE id = 2")
-        other.execute(SQL["tally_add"], {"name": RECOUNT, "n": 1})
+        other.execute(SQL["tally_delete"], {"name": BOOKED})
         other.commit()
     run(again)
 
