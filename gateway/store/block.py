@@ -81,12 +81,13 @@ class Block:
     stamps       (index, moment): the row and those behind it came then or later
     written      whether the commit is over, well or not
     is_held      a read met a row that must be written first
+    ended        see ``ends``, once it is written
     outcomes     (number, uplink, reason): what uplinks have done with rows here, delivered when the reason is empty;
                  counted where the rows are, see ``accounts.py``
     """
 
     __slots__ = (
-        "boot", "bytes", "dones", "extras", "first", "heads", "is_held", "kept", "kinds", "marks", "outcomes",
+        "boot", "bytes", "dones", "ended", "extras", "first", "heads", "is_held", "kept", "kinds", "marks", "outcomes",
         "payloads", "places", "rooms", "stamps", "times", "transaction", "up", "written",
     )  # fmt: skip
 
@@ -110,6 +111,7 @@ class Block:
         self.written = False
         self.is_held = False
         self.outcomes: list[tuple[int, str, str]] = []
+        self.ended: list[tuple[int, int]] | None = None
 
     @property
     def last(self) -> int:
@@ -258,6 +260,9 @@ class Block:
 
     def ends(self) -> list[tuple[int, int]]:
         """Each class in it, and the number of its last row."""
+        ended = self.ended
+        if ended is not None:
+            return ended
         found: list[tuple[int, int]] = []
         rooms = self.rooms
         for index in range(len(self.places) - 1, -1, -1):
@@ -267,6 +272,8 @@ class Block:
                 rooms &= ~(1 << room)
                 if not rooms:
                     break
+        if self.written:  # nothing comes any more
+            self.ended = found
         return found
 
     def rows(
