@@ -29,6 +29,7 @@ COMMANDS: Final = (
     "stream",
     "dlq",
     "store",
+    "verify",
     "pub",
     "sub",
     "user",

@@ -30,6 +30,7 @@ from gateway.store.outbox_desk import OutboxDesk
 from gateway.store.wear import wear
 from gateway.supervise import Health, Supervised, share_of
 from gateway.systemd import Notifier
+from gateway.uplinks.resend_desk import ResendDesk
 from gateway.watchdog import Watchdog
 
 log = logging.getLogger("gateway")
@@ -164,6 +165,7 @@ class App:
             **parts.delayed_commands.commands(),
             **OutboxDesk(parts.outbox, parts.database, parts.timekeeper.date).commands(),
             **DeadDesk(parts.dead, parts.outbox, self.clock, parts.forwards).commands(),
+            **ResendDesk(parts.uplinks).commands(),
             **parts.reports.commands(),
             **parts.queue_commands.commands(),
         }
@@ -243,6 +245,7 @@ class App:
             self.parts.queue_topics.tick()
             self.parts.accounts.tick()
             self.parts.reports.tick()
+            self.parts.ledgers.tick()
             self.parts.database.look_after()
             self.parts.alarms.update(self.parts.database.health.alarms() | self.parts.timekeeper.alarms())
             interval = self._notifier.watchdog_interval

@@ -24,6 +24,10 @@ ESTIMATED: Final = "estimated"
 CORRECTED: Final = "corrected"
 """What the time of a row is worth, beside nothing for a time that was right."""
 
+LEDGER_TOPIC: Final = "$gateway/ledger"
+RESEND_TOPIC: Final = "$gateway/resend"
+"""Local topics of what an uplink says of itself; nobody can publish or subscribe there."""
+
 
 class Row(NamedTuple):
     """One stored message on its way to the cloud.
@@ -39,6 +43,7 @@ class Row(NamedTuple):
     expires  wall clock after which it is not worth sending; None never expires
     source   who published it, see ``Message.source``; the loop guard reads it
     clock    what ``time`` is worth: "" when the clock was right; set by ``Timing.date``
+    uplinks  names of those who must have it; empty: whoever reads it
     """
 
     seq: int
@@ -52,6 +57,7 @@ class Row(NamedTuple):
     expires: float | None
     source: str
     clock: str = ""
+    uplinks: tuple[str, ...] = ()
 
     @property
     def message_id(self) -> str:
@@ -85,9 +91,9 @@ class OutboxReader(Protocol):
         """The cloud has every row of the class with ``after < seq <= upto``, or it was skipped on purpose. Joins the
         next group commit."""
 
-    def drop(self, row: Row, reason: str) -> None:
-        """Count a row that will never be sent (expired, too large, refused) under ``reason``.
-        ``acknowledge`` still moves past it."""
+    def drop(self, row: Row, reason: str, room: int | None = None) -> None:
+        """Count a row that will never be sent (expired, too large, refused) under ``reason``; ``room`` is its class, if
+        it was not read from here. ``acknowledge`` still moves past it, and only then it is in the books."""
 
     def acked(self, room: int) -> Ranges:
         """What was acknowledged of the class; after a start, as stored."""
@@ -146,3 +152,39 @@ class RightTime:
 
     async def changed(self, within: float) -> None:
         raise AssertionError("nobody waits for a clock that is right")
+
+
+class Wanted(NamedTuple):
+    """Rows that are to be sent again: of the start ``boot`` (None: any), with numbers from ``first`` to ``last``,
+    accepted from ``since`` to ``until`` on the wall clock."""
+
+    boot: int | None
+    first: int
+    last: int
+    since: float
+    until: float
+
+
+class Found(NamedTuple):
+    """Some rows of the archive, in order.
+
+    rows     those that the uplink has done with
+    waiting  how many it has not: they come anyway
+    others   numbers of rows that are there and not for this uplink
+    after    where to go on; None: there is no more
+    """
+
+    rows: list[Row]
+    waiting: list[int]
+    others: list[int]
+    after: int | None
+
+
+class Archive(Protocol):
+    """What an uplink has done with and is still on the disk, and a way to say something of its own."""
+
+    async def find(self, wanted: Wanted, after: int) -> Found:
+        """Some of the wanted rows, class by class; begin with ``after`` 0. Raises sqlite3.Error."""
+
+    def post(self, topic: str, payload: bytes, props: Properties) -> None:
+        """Send a message to the cloud like any row of the class ``result``; ``topic`` is local."""

@@ -35,8 +35,10 @@ from gateway.mqtt.limits import Limits
 from gateway.mqtt.restore import restore
 from gateway.mqtt.server import MqttServer
 from gateway.mqtt.sys_topics import SysTopics
+from gateway.outbound import LEDGER_TOPIC
 from gateway.rules.engine import RuleEngine
 from gateway.rules.load import load as load_rules
+from gateway.store.archive import UplinkArchive
 from gateway.store.boots import EARLIEST, Boots
 from gateway.store.db import Database
 from gateway.store.dead import DeadStore
@@ -45,6 +47,7 @@ from gateway.store.delayed import load_delayed
 from gateway.store.delayed_commands import DelayedCommands
 from gateway.store.floor import Floor
 from gateway.store.ledger import Ledger
+from gateway.store.ledgers import Ledgers, LedgerTerms
 from gateway.store.outbox import Outbox
 from gateway.store.queue_bounds import bounds_of
 from gateway.store.queue_commands import QueueCommands
@@ -107,6 +110,8 @@ class Parts:
             _rooms(settings.store),
             self.metrics,
             linger=settings.store.linger,
+            ring_bytes=settings.store.ring_bytes,
+            elides=not settings.store.ring.complete,
         )
         bounds = {name: uplink.dead_letter for name, uplink in settings.uplink.items()}
         self.dead = DeadStore(self.database, clock, bounds, self.metrics)
@@ -158,6 +163,12 @@ class Parts:
         for name, device in settings.device.items():
             self._build_device(name, device)
         self.uplinks: dict[str, Any] = {}
+        terms = {
+            name: LedgerTerms(LEDGER_TOPIC, uplink.ledger.every)
+            for name, uplink in settings.uplink.items()
+            if uplink.ledger is not None
+        }
+        self.ledgers = Ledgers(self.outbox, self.database, clock, self.name, terms)
 
     def _build_device(self, name: str, config: Any) -> None:
         port = DevicePort(
@@ -253,6 +264,7 @@ class Parts:
                 self.random,
                 dead=self.dead.of(name),
                 timing=self.timekeeper,
+                archive=UplinkArchive(self.outbox, self.database, self.clock, name, self.timekeeper.date),
             )
         for pattern, routes in routes_of(self.forwards).items():
             self.broker.subscribe(pattern, self.outbox, routes)

@@ -12,12 +12,13 @@ from typing import Any, Final
 
 from gateway.cli import dead
 from gateway.cli.progress import Progress
+from gateway.cli.resend import add_resend
 from gateway.cli.session import table
 from gateway.cli.sure import add_yes, is_sure
 from gateway.cli.where import add_options, state_of
 from gateway.control import ask
 
-CLASS_COLUMNS: Final = ("class", "rows", "bytes", "max_bytes", "oldest", "newest", "thinned")
+CLASS_COLUMNS: Final = ("class", "rows", "acknowledged", "bytes", "max_bytes", "oldest", "newest", "thinned")
 ROW_COLUMNS: Final = ("seq", "time", "topic", "qos", "bytes", "source")
 LOST_COLUMNS: Final = ("reason", "count", "first", "last")
 
@@ -27,7 +28,7 @@ PATIENCE: Final = 60.0
 
 def register(subparsers: Any) -> None:
     """Add the command and its words."""
-    parser = subparsers.add_parser("outbox", help="list, show, export and purge what waits for the uplinks")
+    parser = subparsers.add_parser("outbox", help="list, show, export, purge and resend what is for the uplinks")
     words = parser.add_subparsers(metavar="WORD", required=True)
 
     _finish(words.add_parser("list", help="the classes of rows, and their room"), run_list)
@@ -52,6 +53,7 @@ def register(subparsers: Any) -> None:
     _finish(purge, run_purge)
 
     dead.register(words)
+    add_resend(words)
 
 
 def _finish(parser: argparse.ArgumentParser, run: Any) -> None:
@@ -72,6 +74,8 @@ def run_info(args: argparse.Namespace) -> int:
         print(json.dumps(info, indent=2))
         return 0
     print(f"uplink {info['uplink']}: {info['depth']} rows wait, {info['cursor']} is the last that it has")
+    account = info["account"]
+    print(", ".join(f"{account[name]} {name}" for name in ("produced", "delivered", "thinned", "dropped", "waiting")))
     if info["lost"]:
         print("\n".join(table(info["lost"], LOST_COLUMNS)))
     return 0

@@ -239,6 +239,13 @@ class DeadLetters(Protocol):
     def max_bytes(self) -> int: ...
 
 
+class Ledger(Protocol):
+    """How often an uplink tells what it should have sent."""
+
+    @property
+    def every(self) -> float: ...
+
+
 class Uplink(Protocol):
     """What every kind of uplink declares."""
 
@@ -252,6 +259,8 @@ class Uplink(Protocol):
     def dead_letter(self) -> DeadLetters: ...
     @property
     def forward(self) -> Sequence[Forward]: ...
+    @property
+    def ledger(self) -> Ledger | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

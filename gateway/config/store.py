@@ -54,6 +54,23 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ring:
+    """Messages that every uplink has stay on the disk while there is room, to be sent once more: docs/ledger.md."""
+
+    max_bytes: Size | None = setting(
+        None,
+        text="Bytes of it, out of the rooms of the classes. They go first when room is needed. Without it: a tenth of "
+        "store.max_bytes. 0 keeps nothing.",
+        check=between(0, 1024 * 1024 * MIB),
+        example='"25MiB"',
+    )
+    complete: bool = setting(
+        False,
+        text="Also what the cloud has before it is written is written. It costs the card what store.linger saves.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
     """The database in the state folder, and the outbox that keeps messages until the uplinks have sent them."""
 
@@ -117,10 +134,16 @@ class Store:
         check=between(1, 1_000_000),
         live=True,
     )
+    ring: Ring = setting(factory=Ring, text="")
     telemetry: Room = setting(factory=Room, text="")
     alarm: Room = setting(factory=Room, text="")
     command: Room = setting(factory=Room, text="")
     result: Room = setting(factory=Room, text="")
+
+    @property
+    def ring_bytes(self) -> int:
+        """What acknowledged messages may take."""
+        return self.max_bytes // 10 if self.ring.max_bytes is None else self.ring.max_bytes
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Rooms that do not fit into the whole."""

@@ -39,17 +39,21 @@ class Head:
     room    class of the rows, an index into ``rooms.ROOMS``
     need    uplinks that must have the rows, as bits by their place in the settings
     kind    both of these in one number
+    names   of the same uplinks
     text    how it is stored: topic, source, QoS, retain, and the uplinks by name, as JSON
     place   where it is in the block that begins with row ``block``
     """
 
-    __slots__ = ("block", "kind", "need", "place", "qos", "retain", "room", "size", "source", "text", "topic")
+    __slots__ = (
+        "block", "kind", "names", "need", "place", "qos", "retain", "room", "size", "source", "text", "topic",
+    )  # fmt: skip
 
     def __init__(
         self, room: int, need: int, names: tuple[str, ...], topic: str, source: str, qos: int, retain: bool
     ) -> None:
         self.room = room
         self.need = need
+        self.names = names
         self.kind = need << KIND_BITS | room
         self.text = head_text((topic, source, qos, retain, names))
         self.topic = topic
@@ -78,11 +82,13 @@ class Block:
     written      whether the commit is over, well or not
     is_held      a read met a row that must be written first
     ended        see ``ends``, once it is written
+    outcomes     (number, uplink, reason): what uplinks have done with rows here, delivered when the reason is empty;
+                 counted where the rows are, see ``accounts.py``
     """
 
     __slots__ = (
-        "boot", "bytes", "dones", "ended", "extras", "first", "heads", "is_held", "kept", "kinds", "marks", "payloads",
-        "places", "rooms", "stamps", "times", "transaction", "up", "written",
+        "boot", "bytes", "dones", "ended", "extras", "first", "heads", "is_held", "kept", "kinds", "marks", "outcomes",
+        "payloads", "places", "rooms", "stamps", "times", "transaction", "up", "written",
     )  # fmt: skip
 
     def __init__(self, transaction: int, first: int, boot: int, up: int) -> None:
@@ -104,6 +110,7 @@ class Block:
         self.stamps: list[tuple[int, float]] = []
         self.written = False
         self.is_held = False
+        self.outcomes: list[tuple[int, str, str]] = []
         self.ended: list[tuple[int, int]] | None = None
 
     @property
@@ -246,6 +253,8 @@ class Block:
             if payload is None:
                 rest.remove(at - index)
             self.remove(at)
+        rest.outcomes = [one for one in self.outcomes if one[0] >= rest.first]
+        self.outcomes = [one for one in self.outcomes if one[0] < rest.first]
         del self.places[index:], self.payloads[index:], self.times[index:], self.dones[index:]
         return rest
 
@@ -300,7 +309,7 @@ class Block:
             found.append(
                 Row(
                     self.first + index, self.boot, head.topic, payload, head.qos, head.retain, props,
-                    self.times[index], expires, head.source,
+                    self.times[index], expires, head.source, "", head.names,
                 )
             )  # fmt: skip
         return found, max(after, self.first + end - 1)

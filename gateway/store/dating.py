@@ -62,7 +62,7 @@ class Dating:
         """The row with its ``time`` as far as is known, ``clock`` saying what it is worth, its expiry on the wall clock
         as it is now, and the time in the payload of a device's point the same as its own."""
         if row.boot == self._boots.number and row.seq >= self._newest_from and row.time >= self._newest_since:
-            return row if self._is_right else _make_row((*row[:-1], ESTIMATED))
+            return row if self._is_right else _make_row((*row[:10], ESTIMATED, row.uplinks))
         found = self._place(row)
         if found is None:
             return row
@@ -80,7 +80,7 @@ class Dating:
         if clock == CORRECTED and abs(time - row.time) < GRAIN:
             time, clock = row.time, ""
         payload = row.payload if time == row.time else _with_time(row, time)
-        return _make_row((*row[:3], payload, *row[4:7], time, expires, row.source, clock))
+        return _make_row((*row[:3], payload, *row[4:7], time, expires, row.source, clock, row.uplinks))
 
     def _place(self, row: Row) -> tuple[Epoch, float] | None:
         """The epoch of a row, and the seconds from the start to its end; None where nothing is known of its clock."""

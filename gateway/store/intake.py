@@ -46,7 +46,7 @@ class Intake:
     lingers   by class: seconds that a row may wait when nobody waits for it
     largest   by class: bytes of a row that may be kept
     rouse     called once when there are rows to read, until ``is_roused`` is reset
-    lost      counts a message that was not kept and that nobody waits for
+    lost      counts a message that was not kept and that nobody waits for; takes the uplinks that do not get it
     """
 
     __slots__ = (
@@ -62,7 +62,7 @@ class Intake:
         rouse: Callable[[], None],
         wall: Callable[[], float],
         offset: Callable[[], float],
-        lost: Callable[[], None],
+        lost: Callable[[tuple[str, ...]], None],
     ) -> None:
         self.database = database
         self.block = Block(0, 1, 0, 0)
@@ -129,7 +129,7 @@ class Intake:
             if done is not None:
                 done(error)
             else:
-                self._lost()
+                self._lost(lane.names(message.source))
             return True
         expires = message.expires
         props = message.props
@@ -229,9 +229,13 @@ class Lane(Keeper):
         self._last = head
         return head
 
+    def names(self, source: str) -> tuple[str, ...]:
+        """The uplinks that must have rows of this source."""
+        return tuple([name for _, name in self._needs if source != f"uplink:{name}"])
+
     def _new_head(self, source: str, qos: int, retain: bool) -> Head | None:
-        needs = [(bit, name) for bit, name in self._needs if source != f"uplink:{name}"]
-        if not needs:
+        names = self.names(source)
+        if not names:
             return None
         try:
             self._topic.encode()
@@ -240,7 +244,7 @@ class Lane(Keeper):
             # SQLite stores UTF-8; a topic that a rule made may hold what is not, and must not spoil the transaction.
             raise Refused(f"{self._topic!r} from {source!r} is not valid text", 0x90) from None
         need = 0
-        for bit, _ in needs:
-            need |= bit
-        names = tuple([name for _, name in needs])
+        for bit, name in self._needs:
+            if name in names:
+                need |= bit
         return Head(self._room, need, names, self._topic, source, qos, retain)

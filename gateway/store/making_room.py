@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from gateway.store.accounts import THINNED, entry, is_for
 from gateway.store.boots import Boots
 from gateway.store.drops import Drop, Drops
 from gateway.store.errors import StoreError
@@ -63,14 +64,20 @@ class Segment(NamedTuple):
 
 
 class Lost:
-    """What making room has cost: rows by reason, the same by uplink, and rows that are part of others."""
+    """What making room has cost: rows by reason, the same by uplink, and rows that are part of others.
 
-    __slots__ = ("drops", "more", "reasons", "thinned")
+    damaged  segments that could not be read: what each uplink has lost with them is counted by ``recount.py``
+    shares   ``thinned``, by uplink
+    """
+
+    __slots__ = ("damaged", "drops", "more", "reasons", "shares", "thinned")
 
     def __init__(self) -> None:
         self.reasons: dict[str, int] = {}
         self.drops = Drops()
         self.thinned = 0
+        self.shares: dict[str, int] = {}
+        self.damaged: list[Segment] = []
         self.more = False
 
     def books(self) -> Iterator[tuple[str, int]]:
@@ -79,6 +86,8 @@ class Lost:
             yield f"dropped:{reason}", n
         if self.thinned:
             yield "outbox_thinned", self.thinned
+        for name, n in self.shares.items():
+            yield entry(THINNED, name), n
 
 
 def size_of(data: bytes) -> int:
@@ -105,6 +114,7 @@ class RoomMaker:
     damaged  keys of segments that could not be read
     newest   by class: the greatest number that there was in the table
     moved    bytes written so far by thinning and deleting, about: what the rows of a transaction do not account for
+    on_delete  called with a class and the segments of it that go
     """
 
     def __init__(self, boots: Boots, rooms: Sequence[Room]) -> None:
@@ -116,6 +126,7 @@ class RoomMaker:
         self._rows: Counter[int] = Counter()  # by class
         self._thinned_to: dict[tuple[int, int], int] = {}
         self.newest = [0] * len(ROOMS)
+        self.on_delete: Callable[[int, Sequence[Segment]], None] = lambda room, segments: None
 
     def load(self, connection: sqlite3.Connection) -> int:
         """Count what is there; the newest number."""
@@ -177,6 +188,7 @@ class RoomMaker:
         if not segments:
             return
         connection.execute(SQL["segment_delete"], {"first": segments[0].id, "last": segments[-1].id})
+        self.on_delete(room, segments)
         for segment in segments:
             self._bytes[room, segment.grade] -= segment.size
             self._rows[room] -= segment.n
@@ -300,6 +312,10 @@ class RoomMaker:
         thinned = thin(parts, span)
         _count_lost_of(parts, thinned.lost, number, ways, lost)
         lost.thinned += thinned.merged
+        for names, n in thinned.shares.items():
+            for name in ways.positions:
+                if is_for(name, names, ways.positions):
+                    lost.shares[name] = lost.shares.get(name, 0) + n
         self.delete(connection, number, chosen)
         if thinned.columns is not None:
             self.add(connection, number, pack(thinned.columns, always=True), chosen[-1].boot, chosen[-1].up, grade + 1)
@@ -352,10 +368,8 @@ def _count_lost_of(parts: list[tuple[Columns, int]], indexes: list[int], room: i
 
 
 def _count_damaged(segment: Segment, room: int, ways: Ways, lost: Lost) -> None:
-    """Which rows a damaged segment had is not known: all from its first to its last."""
+    """Which rows a damaged segment had, and for whom, is not known; what is missing tells."""
     last = last_of(segment.id)
-    losers = [name for name, at in ways.positions.items() if not at.acked[room].covers(last - 1, last)]
-    for name in losers:
-        lost.drops.add(name, DAMAGED, Drop(segment.n, segment.since, segment.until))
-    if losers:
+    if any(not at.acked[room].covers(last - 1, last) for at in ways.positions.values()):
+        lost.damaged.append(segment)
         lost.reasons[DAMAGED] = lost.reasons.get(DAMAGED, 0) + segment.n

@@ -24,18 +24,20 @@ from gateway.clock import Clock
 from gateway.errors import Refused
 from gateway.message import Message
 from gateway.metrics import Metrics
-from gateway.outbound import LAST, OutboxReader, Row
+from gateway.outbound import LAST, OutboxReader
+from gateway.store.accountant import Accountant
 from gateway.store.answers import answer
 from gateway.store.batch import Batch
 from gateway.store.block import GRAIN, KIND_BITS, KIND_MASK, Block
 from gateway.store.books import Books
 from gateway.store.boots import Boots
+from gateway.store.changes import Changes
 from gateway.store.db import FULL_BYTES, FULL_ITEMS, Database
-from gateway.store.drops import Drop, Drops
 from gateway.store.errors import StoreError
 from gateway.store.intake import AWAITED, Intake, Lane
-from gateway.store.outbox_table import LAZY, Applied, Changes, Loaded, OutboxTable, Waiting
+from gateway.store.outbox_table import LAZY, Applied, Loaded, OutboxTable, Waiting
 from gateway.store.position import Position
+from gateway.store.posts import Posts
 from gateway.store.promptness import PATIENCE, Promptness
 from gateway.store.reader import Reader
 from gateway.store.reading import Reading
@@ -60,6 +62,8 @@ class Outbox(Subscriber):
     uplinks  names of the uplinks that will read
     rooms    bounds of each class, see ``rooms.py``
     linger   see LINGER
+    ring_bytes  what acknowledged rows may take, see ``ring.py``
+    elides   what is acknowledged before it is written is never written
     """
 
     def __init__(
@@ -71,8 +75,12 @@ class Outbox(Subscriber):
         metrics: Metrics,
         *,
         linger: float = LINGER,
+        ring_bytes: int = 0,
+        elides: bool = True,
     ) -> None:
         self.rooms = rooms
+        self._ring_bytes = ring_bytes
+        self._elides = elides
         self._database = database
         self._clock = clock
         self._uplinks = tuple(uplinks)
@@ -83,24 +91,26 @@ class Outbox(Subscriber):
         )
         self._intake = Intake(
             database, self._begin, self._announce, self._rouse, clock.time, lambda: clock.time() - clock.now(),
-            lambda: self._books.lose("outbox_refused", 1),
+            lambda names: self.accounts.refuse(names, clock.time()),
         )  # fmt: skip
         self._readers: dict[str, Reader] = {}
         self._bits: dict[str, int] = {}
         self._reading = Reading(database, lambda: self._intake.block.last)
-        self._drops = Drops()
         self._books = Books(lambda: self._join(LAZY).tallies, metrics)
         self._kept: dict[str, Position] = {}  # positions in the table
         self._promptness = Promptness()
+        self.posts = Posts(database, self._intake, lambda: self._bits, self._join)
+        self.accounts = Accountant(lambda: self._batch.gathering, lambda: self._join(LAZY), self._books, metrics)
 
     async def load(self, boots: Boots) -> None:
         """Take up where the last stop left; ``boots`` is this start. Raises what ``Database.commit`` raises."""
-        self._table = OutboxTable(boots, self.rooms)
+        self._table = OutboxTable(boots, self.rooms, self._ring_bytes)
         self._reading.open(self._table)
         while await self._database.commit(self._table.convert_old, size=0, within=0):
             pass
-        loaded = await self._database.commit(partial(self._table.load, uplinks=self._uplinks))
-        self._drops = loaded.drops
+        load = partial(self._table.load, uplinks=self._uplinks, time=self._clock.time())
+        loaded = await self._database.commit(load)
+        self.accounts.drops = loaded.drops
         self._books.totals = loaded.tallies
         self._reading.tail.bound(self.rooms)
         self._intake.block = Block(0, loaded.last + 1, boots.number, 0)
@@ -125,7 +135,7 @@ class Outbox(Subscriber):
         self._bits = {name: 1 << number for number, name in enumerate(self._readers)}
         self._kept = dict(loaded.positions)
         self._reading.learn(loaded.waiting)
-        self._drops.keep_only(self._readers)
+        self.accounts.drops.keep_only(self._readers)
         self._intake.instant = [room.interval is not None for room in self.rooms]
         self._intake.lingers = [self._linger if room.interval is None else room.interval for room in self.rooms]
         self._intake.largest = [room.max_bytes for room in self.rooms]
@@ -212,6 +222,7 @@ class Outbox(Subscriber):
         block = changes.block
         if (
             not may_leave
+            or changes.marks  # a ledger and what it said are written together
             or block is None
             or not 0 < block.kept <= LEAVE_ROWS
             or block.bytes > LEAVE_BYTES
@@ -223,6 +234,8 @@ class Outbox(Subscriber):
         if rest <= GRAIN:
             return None
         following = block.split(block.unsettled)
+        # A position says nothing of rows that are not written with it.
+        changes.positions = {name: at.upto(block.last) for name, at in changes.positions.items()}
         return partial(self._go_on, following, rest)
 
     def _go_on(self, block: Block, rest: float) -> None:
@@ -279,7 +292,7 @@ class Outbox(Subscriber):
             if name in self._kept:
                 self._kept[name] = position
         if applied.drops is not None:
-            self._drops.merge(applied.drops)
+            self.accounts.drops.merge(applied.drops)
         for reason, n in applied.lost.items():
             self._metrics.drop(reason, n)
             self._books.note(f"dropped:{reason}", n)
@@ -291,39 +304,27 @@ class Outbox(Subscriber):
                 self._join().must = True
 
     def _put_off(self, changes: Changes) -> None:
-        """Nothing had to be written: the counts wait for something that must."""
-        tallies = dict(changes.tallies)
-        if changes.block is not None:
-            tallies["stored"] = tallies.get("stored", 0) + changes.block.count
-        self._books.put_off(tallies)
+        """Nothing had to be written: the counts wait for something that must, with the table."""
+        if changes.tallies:
+            with suppress(StoreError):  # closed: nothing can be kept any more
+                self._join(LAZY)
 
     def _carry_over(self, changes: Changes) -> list[Done]:
-        """The commit failed: counts and positions go with the next, rows back to their publishers, who are returned."""
+        """The commit failed: counts and positions go with the next, rows to their publishers, who are returned."""
+        changes.count()
+        waiters = self._give_back(changes, changes.block) if changes.block is not None else []
         self._books.put_off(changes.tallies)
         with suppress(StoreError):  # closed: nothing can be kept any more
             following = self._join()
             following.must = True
             following.drops.merge(changes.drops)
-        return self._give_back(changes.block) if changes.block is not None else []
-
-    def _give_back(self, block: Block) -> list[Done]:
-        """Take the rows of a failed commit out; their waiters.
-
-        Rows that nobody waits for are lost, unless every uplink that needs them has taken them meanwhile: they still
-        have them.
-        """
-
-        def is_taken(need: int, room: int, seq: int) -> bool:
-            readers = [reader for name, reader in self._readers.items() if self._bits[name] & need]
-            return self._reading.is_taken(readers, room, seq)
-
-        waiters, lost, taken = block.give_back(is_taken)
-        if taken:
-            self._books.note("stored", taken)
-            self._books.put_off({"stored": taken})
-        if lost:
-            self._books.lose("outbox_failed", lost)
         return waiters
+
+    def _give_back(self, changes: Changes, block: Block) -> list[Done]:
+        """Take the rows of a failed commit out; their waiters."""
+        return self.accounts.give_back(
+            changes, block, self._bits, lambda name, *row: self._reading.state(self._readers.get(name), *row)
+        )
 
     # Rows out
 
@@ -353,7 +354,7 @@ class Outbox(Subscriber):
         self._reading.forget(readers)
         changes = self._batch.gathering
         block = changes.block if changes is not None else None
-        if block is None or not block.rooms >> room & 1:
+        if block is None or not block.rooms >> room & 1 or not self._elides:
             return
         before = block.first - 1
         reaches = [(self._bits[reader.name], reader.acked(room).reach(before)) for reader in readers]
@@ -366,15 +367,18 @@ class Outbox(Subscriber):
                     waiters += block.settle(kind, reached)
         answer(iter(waiters), None)
 
-    def count_drop(self, uplink: str, row: Row, reason: str) -> None:
-        """Count a row that an uplink gave up; for the readers."""
-        drop = Drop(1, row.time, row.time)
-        self._drops.add(uplink, reason, drop)
-        self._books.lose(reason, 1)
-        with suppress(StoreError):
-            changes = self._join()
-            changes.drops.add(uplink, reason, drop)
-            changes.must = True
+    def takes_over(self, names: tuple[str, ...]) -> bool:
+        """See ``accounts.is_for``; for the readers."""
+        return any(name not in self._readers for name in names)
+
+    @property
+    def uplinks(self) -> Collection[str]:
+        """Names of those in the settings."""
+        return self._readers.keys()
+
+    def in_ring(self, room: int) -> int:
+        """Rows of a class that every uplink has, and that are still there."""
+        return self._table.ring.rows_of(room)
 
     def status(self) -> dict[str, Any]:
         """Rows that wait, their bytes on the disk, the age of the oldest there in seconds (None: unknown or none), and
@@ -390,7 +394,7 @@ class Outbox(Subscriber):
                 name: {
                     "cursor": reader.cursor,
                     "depth": depths[name],
-                    "drops": {reason: drop._asdict() for reason, drop in self._drops.of(name).items()},
+                    "drops": {reason: drop._asdict() for reason, drop in self.accounts.drops.of(name).items()},
                 }
                 for name, reader in self._readers.items()
             },

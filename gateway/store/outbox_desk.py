@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import partial, reduce
+from operator import and_
 from typing import Any, Final
 
 from gateway.clock import iso_time
 from gateway.errors import GatewayError
 from gateway.outbound import OutboxReader, Row
 from gateway.ranges import NOTHING, Ranges
+from gateway.store.accounts import is_for
 from gateway.store.db import Database
+from gateway.store.ledgers import shown, standing_of
 from gateway.store.outbox import Outbox
 from gateway.store.outbox_table import look
 from gateway.store.rooms import ROOMS
@@ -56,6 +59,7 @@ class OutboxDesk:
                 {
                     "class": name,
                     "rows": sum(row[2] for row in rows),
+                    "acknowledged": self._outbox.in_ring(number),
                     "bytes": sum(row[3] for row in rows),
                     "max_bytes": room.max_bytes,
                     "oldest": iso_time(min(row[4] for row in rows)) if rows else None,
@@ -66,7 +70,7 @@ class OutboxDesk:
         return classes
 
     async def info(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The uplink ``uplink``: how far it is, what waits for it, what it will never get.
+        """The uplink ``uplink``: how far it is, its account as it is on the disk, what it will never get.
 
         Raises GatewayError when there is no such uplink.
         """
@@ -76,7 +80,14 @@ class OutboxDesk:
             {"reason": reason, "count": drop["n"], "first": iso_time(drop["first"]), "last": iso_time(drop["last"])}
             for reason, drop in status["drops"].items()
         ]
-        return {"uplink": request["uplink"], "cursor": status["cursor"], "depth": status["depth"], "lost": lost}
+        standing = await self._database.read(partial(standing_of, uplink=request["uplink"]))
+        return {
+            "uplink": request["uplink"],
+            "cursor": status["cursor"],
+            "depth": status["depth"],
+            "account": shown(standing),
+            "lost": lost,
+        }
 
     async def peek(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Some rows behind the number ``after``, with ``uplink`` those that it still needs: at most ``limit``.
@@ -86,7 +97,7 @@ class OutboxDesk:
         uplink = request.get("uplink")
         after = _number(request, "after", 0)
         limit = min(PAGE, _number(request, "limit", PAGE))
-        acked = [NOTHING] * len(ROOMS) if uplink is None else _acked(self._reader(request))
+        acked = self._done_by_all() if uplink is None else _acked(self._reader(request))
         rows = await self._rows(after, limit, uplink, acked)
         return {"rows": [_shown(self._date(row)) for _, row in rows], "next": rows[-1][1].seq if rows else None}
 
@@ -100,18 +111,26 @@ class OutboxDesk:
         upto = _number(request, "upto", 0) or await self._newest()
         found = await self._rows(0, PAGE, request["uplink"], _acked(reader))
         # The cloud may have got some meanwhile.
-        rows = [row for room, row in found if row.seq <= upto and row.seq not in reader.acked(room)]
-        for row in rows:
-            reader.drop(row, PURGED)
+        rows = [(room, row) for room, row in found if row.seq <= upto and row.seq not in reader.acked(room)]
+        for room, row in rows:
+            reader.drop(row, PURGED, room)
         for room in range(len(ROOMS)):
-            reader.acknowledge(room, 0, rows[-1].seq if rows else upto)
+            reader.acknowledge(room, 0, rows[-1][1].seq if rows else upto)
         await self._database.commit(lambda connection: None, size=0, within=0)
         return {"purged": len(rows), "next": upto if rows else None}
 
     async def _rows(self, after: int, limit: int, uplink: str | None, acked: Sequence[Ranges]) -> list[tuple[int, Row]]:
+        known = self._outbox.uplinks
+        wants = partial(is_for, uplink, known=known) if uplink is not None else None
         return await self._database.read(
-            partial(look, after=after, limit=limit, max_bytes=PAGE_BYTES, uplink=uplink, acked=acked)
+            partial(look, after=after, limit=limit, max_bytes=PAGE_BYTES, wants=wants, acked=acked)
         )
+
+    def _done_by_all(self) -> list[Ranges]:
+        readers = [self._outbox.reader(name) for name in self._outbox.uplinks]
+        if not readers:
+            return [NOTHING] * len(ROOMS)
+        return [reduce(and_, (reader.acked(room) for reader in readers)) for room in range(len(ROOMS))]
 
     async def _newest(self) -> int:
         found = await self._database.read(lambda connection: connection.execute(SQL["segment_rooms"]).fetchall())

@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 import sqlite3
 from bisect import bisect_right
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from itertools import accumulate, islice
 from types import MappingProxyType
 from typing import Final, NamedTuple, cast
@@ -22,50 +22,24 @@ from gateway.outbound import LAST, Batch, Row
 from gateway.ranges import NOTHING, Ranges
 from gateway.store.block import Block
 from gateway.store.boots import Boots
+from gateway.store.changes import Changes
 from gateway.store.drops import Drops, load_drops
 from gateway.store.errors import StoreError
-from gateway.store.making_room import Lost, RoomMaker
+from gateway.store.making_room import RoomMaker
 from gateway.store.old_rows import convert
 from gateway.store.position import Position, in_common, insert_position, load_positions, position_at, save_position
-from gateway.store.rooms import ROOMS, Room, key_of, key_range
+from gateway.store.ring import Ring
+from gateway.store.rooms import ROOMS, Room, key_range
 from gateway.store.segment import MAX_ROWS, Columns, Packed, pack_columns, unpack
 from gateway.store.sql import SQL
+from gateway.store.table_books import TableBooks, forget_uplink, load_books
 from gateway.store.ways import Handed, Ways, forget_acknowledged, hand
 
 LAZY: Final = 60.0
 """Seconds that books of rows which were never written may wait: kill -9 forgets counts, no row."""
 
-TRIM_SEGMENTS: Final = 50
-"""Acknowledged segments gather until so many go in one range delete: a delete for each doubles what is written."""
-
 NOBODY: Final = ""
 """In the place of an uplink's name: where all were when the last one was removed from the settings."""
-
-STEP: Final = 2000
-"""Segments deleted by one transaction at most."""
-
-
-class Changes:
-    """What one transaction does to the outbox.
-
-    block      the rows; None when there are none
-    must       there is something beside rows that must be written
-    positions  of the uplinks
-    tallies    added to the books
-    floor      rows from here on are in memory, and are not dropped or thinned
-    handed     rows that were given to uplinks from memory
-    """
-
-    __slots__ = ("block", "drops", "floor", "handed", "must", "positions", "tallies")
-
-    def __init__(self, tallies: dict[str, int]) -> None:
-        self.block: Block | None = None
-        self.must = False
-        self.positions: dict[str, Position] = {}
-        self.floor = LAST
-        self.handed: Handed = {}
-        self.drops = Drops()
-        self.tallies = tallies
 
 
 class Waiting(NamedTuple):
@@ -113,11 +87,14 @@ class OutboxTable:
 
     lazy    False: whatever there is must be written, the end is near
     stale   set by the loop when a commit has failed: what is remembered of the tables does not hold
+    ring    what stays although it is acknowledged
     """
 
-    def __init__(self, boots: Boots, rooms: Sequence[Room]) -> None:
+    def __init__(self, boots: Boots, rooms: Sequence[Room], ring_bytes: int = 0) -> None:
         self.boots = boots
         self.maker = RoomMaker(boots, rooms)
+        self.ring = Ring(ring_bytes)
+        self.maker.on_delete = self.ring.deleted
         self._handed: Handed = {}
         self._known: dict[str, Position] = {}
         self._unpacked: dict[str, tuple[int, bytes, Columns]] = {}
@@ -125,6 +102,7 @@ class OutboxTable:
         self.stale = True
         self._written_at = boots.up()
         self._last = 0
+        self._books = TableBooks()
 
     @property
     def rooms(self) -> Sequence[Room]:
@@ -140,10 +118,13 @@ class OutboxTable:
         block = changes.block
         kept = block.kept if block is not None else 0
         up = self.boots.up()
+        changes.count()
         if not kept and not changes.must and self.lazy and up - self._written_at < LAZY - 1:
+            self._books.postpone(changes)
             return Applied(False)
         if self.stale:
             self._refresh(connection)
+        self._books.take_up(changes)
         if block is not None and kept:
             self._append(connection, block)
         for uplink, position in changes.positions.items():
@@ -152,18 +133,18 @@ class OutboxTable:
         changes.drops.save(connection)
         forget_acknowledged(self._handed, changes.positions)
         ways = Ways(changes.positions, self._handed, changes.handed)
+        more = self.ring.turn(connection, self.maker, self.rooms, ways, idle=not kept)
         lost = self.maker.make_room(connection, ways, changes.floor)
         lost.drops.save(connection)
-        more = self._trim(connection, ways, idle=not kept)
-        self._book(connection, changes, block, lost)
+        self._books.write(connection, changes, lost)
         self._written_at = up
         return Applied(
             True, self._last, lost.reasons, lost.drops, lost.thinned, self._waiting(connection, changes.positions),
             more or lost.more,
         )  # fmt: skip
 
-    def load(self, connection: sqlite3.Connection, uplinks: Collection[str]) -> Loaded:
-        """Bring the cursors in line with the settings.
+    def load(self, connection: sqlite3.Connection, uplinks: Collection[str], time: float = 0.0) -> Loaded:
+        """Bring the cursors in line with the settings; ``time`` is the wall clock.
 
         A new uplink starts where the slowest one was, or at the oldest row if there was none: an uplink that got
         a new name goes on without a gap. The cursor of one that is gone holds no rows.
@@ -180,11 +161,11 @@ class OutboxTable:
             uplinks = (NOBODY,)
         for uplink in known.keys() - set(uplinks):
             connection.execute(SQL["cursor_delete"], {"uplink": uplink})
-            connection.execute(SQL["drop_delete"], {"uplink": uplink})
+            forget_uplink(connection, uplink)
         for uplink in uplinks:
             insert_position(connection, uplink, known.get(uplink, start))
         positions = {uplink: known.get(uplink, start) for uplink in uplinks if uplink != NOBODY}
-        tallies: dict[str, int] = dict(connection.execute(SQL["tally_all"]).fetchall())
+        tallies = load_books(connection, positions, known.keys() - {NOBODY}, self.boots.number, last, time)
         return Loaded(positions, last, load_drops(connection), tallies, self._waiting(connection, positions))
 
     def convert_old(self, connection: sqlite3.Connection) -> bool:
@@ -205,44 +186,22 @@ class OutboxTable:
                     self.maker.add(connection, room, packed, block.boot, block.up, 0)
         self._last = block.last
 
-    def _book(self, connection: sqlite3.Connection, changes: Changes, block: Block | None, lost: Lost) -> None:
-        books = dict(changes.tallies)
-        if block is not None:
-            books["stored"] = books.get("stored", 0) + len(block.heads)
-        for name, n in lost.books():
-            books[name] = books.get(name, 0) + n
-        for name, n in books.items():
-            connection.execute(SQL["tally_add"], {"name": name, "n": n})
-
-    def _trim(self, connection: sqlite3.Connection, ways: Ways, idle: bool) -> bool:
-        """Delete what every uplink has acknowledged, if it is enough or nothing else happens.
-
-        Returns whether more of it is left.
-        """
-        more = False
-        for room in range(len(ROOMS)):
-            for after, upto in ways.done(room):
-                found = self.maker.oldest(connection, room, STEP, key_of(room, after), upto)
-                old = [segment for segment in found if segment.first > after]
-                if old and (idle or len(old) >= TRIM_SEGMENTS):
-                    self.maker.delete(connection, room, old)
-                    more = more or len(found) == STEP
-        return more
-
     def _refresh(self, connection: sqlite3.Connection) -> None:
         self._last = max(self._last, self.maker.load(connection))
         self._known.clear()
+        self.ring.forget()
         self.stale = False
 
     def _waiting(self, connection: sqlite3.Connection, positions: Mapping[str, Position]) -> Waiting:
         maker, rooms = self.maker, range(len(ROOMS))
-        rows, newest = tuple([maker.rows_of(room) for room in rooms]), tuple(maker.newest)
+        rows = tuple([maker.rows_of(room) - self.ring.rows_of(room) for room in rooms])
+        newest = tuple(maker.newest)
         slowest = [min((at.acked[room].prefix for at in positions.values()), default=LAST) for room in rooms]
         firsts = _firsts(connection, slowest)
         if not firsts:
             return Waiting(0, rows, newest)
         _, _, boot, up = min(firsts, key=lambda one: one[1])
-        return Waiting(maker.bytes, rows, newest, boot, up)
+        return Waiting(maker.bytes - self.ring.bytes, rows, newest, boot, up)
 
     def read(
         self, connection: sqlite3.Connection, uplink: str, room: int, after: int, upto: int, limit: int, max_bytes: int
@@ -296,12 +255,12 @@ def look(
     after: int,
     limit: int,
     max_bytes: int,
-    uplink: str | None = None,
+    wants: Callable[[tuple[str, ...]], bool] | None = None,
     acked: Sequence[Ranges] = (NOTHING,) * len(ROOMS),
 ) -> list[tuple[int, Row]]:
-    """Committed rows behind ``after`` with their class, with ``uplink`` only those that it must have, and without those
-    that are ``acked``: at most ``limit``, about ``max_bytes`` of payload. What is damaged is left out."""
-    streams = [_stream(connection, room, after, uplink, has) for room, has in enumerate(acked)]
+    """Committed rows behind ``after`` with their class, see ``Columns.rows``, and without those that are ``acked``: at
+    most ``limit``, about ``max_bytes`` of payload. What is damaged is left out."""
+    streams = [_stream(connection, room, after, wants, has) for room, has in enumerate(acked)]
     found = take(heapq.merge(*streams, key=lambda one: one[1].seq), limit, max_bytes)
     for stream in streams:
         stream.close()
@@ -321,7 +280,11 @@ def take(rows: Iterable[tuple[int, Row]], limit: int, max_bytes: int) -> list[tu
 
 
 def _stream(
-    connection: sqlite3.Connection, room: int, after: int, uplink: str | None, acked: Ranges
+    connection: sqlite3.Connection,
+    room: int,
+    after: int,
+    wants: Callable[[tuple[str, ...]], bool] | None,
+    acked: Ranges,
 ) -> Generator[tuple[int, Row], None, None]:
     cursor = connection.execute(SQL["segment_read"], key_range(room, max(after, acked.prefix)))
     try:
@@ -330,7 +293,7 @@ def _stream(
                 columns = unpack(first, data)
             except StoreError:
                 continue
-            for row in columns.rows(boot, after, uplink):
+            for row in columns.rows(boot, after, wants):
                 if row.seq not in acked:
                     yield room, row
     finally:

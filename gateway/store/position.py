@@ -26,6 +26,11 @@ class Position(NamedTuple):
     acked: tuple[Ranges, ...] = (NOTHING,) * len(ROOMS)
     sent: tuple[Ranges, ...] = (NOTHING,) * len(ROOMS)
 
+    def upto(self, seq: int) -> Position:
+        """The same, but for what is acknowledged behind a row."""
+        before = Ranges(((0, seq),)) if seq > 0 else NOTHING
+        return Position(tuple([one & before for one in self.acked]), self.sent)
+
     @property
     def last(self) -> int:
         """The greatest number that is acknowledged."""

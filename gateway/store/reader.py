@@ -6,12 +6,24 @@ to a second for one. After kill -9 the rows of that second are sent again, with 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gateway.outbound import Batch, Row
 from gateway.ranges import Ranges
+from gateway.store.accounts import Outcome
+from gateway.store.hands import Hands
 from gateway.store.position import Position
+
+
+class Accounts(Protocol):
+    """See ``accountant.py``."""
+
+    def note_drop(self, uplink: str, row: Row, reason: str) -> None:
+        """It will not be sent; it is counted in the books when the position moves past it."""
+
+    def count(self, uplink: str, outcomes: Sequence[Outcome]) -> None:
+        """Count what became of rows, together with the position that is kept next."""
 
 
 class Shelf(Protocol):
@@ -24,8 +36,12 @@ class Shelf(Protocol):
     def settle(self, room: int) -> None:
         """Rows of the class were acknowledged: answer what was not written yet."""
 
-    def count_drop(self, uplink: str, row: Row, reason: str) -> None:
-        """Count it, with the next commit."""
+    def takes_over(self, names: tuple[str, ...]) -> bool:
+        """Whether rows kept for these are for everybody, see ``accounts.is_for``."""
+
+    @property
+    def accounts(self) -> Accounts:
+        """Who counts what becomes of rows."""
 
 
 class Pages(Protocol):
@@ -44,13 +60,14 @@ class Pages(Protocol):
 class Reader:
     """See ``OutboxReader`` for the contract. Rows of the uplink's own making are not left out: acknowledge them."""
 
-    __slots__ = ("_acked", "_pages", "_promised", "_sent", "_shelf", "name", "on_rows")
+    __slots__ = ("_acked", "_hands", "_pages", "_promised", "_sent", "_shelf", "name", "on_rows")
 
     def __init__(self, name: str, shelf: Shelf, pages: Pages, position: Position, last: int) -> None:
         self.name = name
         self.on_rows: Callable[[], None] | None = None
         self._shelf = shelf
         self._pages = pages
+        self._hands = Hands()
         self._acked = list(position.acked)
         none = Ranges(((0, last),)) if last > 0 else Ranges()
         self._sent = [sent & none for sent in position.sent]  # what was promised and never came was not sent
@@ -61,11 +78,22 @@ class Reader:
         batch = await self._pages.read(self.name, room, after, upto, limit, max_bytes)
         if batch.rows:
             last = batch.rows[-1].seq
+            self._take(room, batch.rows, after, last)
             if not self._promised[room].covers(after, last):
                 # The allowance covers the next batch, so that handing it out needs no commit of its own.
                 self._promised[room] = self._promised[room].add(after, last + limit)
                 self._shelf.keep(self.name, room, after, last + limit, False)
         return batch
+
+    def _take(self, room: int, rows: list[Row], after: int, last: int) -> None:
+        name, known = self.name, self._acked[room]
+        for at, row in enumerate(rows):
+            if name not in row.uplinks and (not row.uplinks or self._shelf.takes_over(row.uplinks)):
+                rows[at] = row._replace(uplinks=(name,))
+        mine = [row.seq for row in rows if name in row.uplinks]
+        if known.touches(after, last):
+            mine = [seq for seq in mine if seq not in known]
+        self._hands.give(room, mine)
 
     def has(self, room: int, after: int) -> bool:
         """See the contract."""
@@ -77,12 +105,16 @@ class Reader:
         more = acked.add(after, upto)
         if more is not acked:
             self._acked[room] = more
+            self._shelf.accounts.count(self.name, self._hands.take(room, after, upto))
             self._shelf.settle(room)
             self._shelf.keep(self.name, room, after, upto, True)
 
-    def drop(self, row: Row, reason: str) -> None:
-        """Count a row that this uplink will never send."""
-        self._shelf.count_drop(self.name, row, reason)
+    def drop(self, row: Row, reason: str, room: int | None = None) -> None:
+        """Count a row that this uplink will never send; ``room``: its class, if it was not read from here."""
+        if room is not None:
+            self._hands.give(room, (row.seq,))
+        self._hands.give_up(row, reason)
+        self._shelf.accounts.note_drop(self.name, row, reason)
 
     def acked(self, room: int) -> Ranges:
         """See the contract."""

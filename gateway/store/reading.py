@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from gateway.outbound import Batch
+from gateway.store.accounts import Has
 from gateway.store.block import Block
 from gateway.store.db import Database
 from gateway.store.outbox_table import OutboxTable, Waiting
@@ -84,13 +85,12 @@ class Reading:
         forget_acknowledged(self.handed, positions)
         return dict(self.handed)
 
-    def is_taken(self, readers: Iterable[Reader], room: int, seq: int) -> bool:
-        """Whether each of the readers has got a row of a block that is in memory."""
-        for reader in readers:
-            given = self.handed.get(reader.name)
-            if seq not in reader.acked(room) and (given is None or seq not in given[room]):
-                return False
-        return True
+    def state(self, reader: Reader | None, room: int, seq: int) -> Has:
+        """How a reader stands to a row of a block that is in memory; one that is gone is done with all."""
+        if reader is None or seq in reader.acked(room):
+            return Has.DONE
+        given = self.handed.get(reader.name)
+        return Has.HELD if given is not None and seq in given[room] else Has.NOT
 
     def forget(self, readers: Iterable[Reader]) -> None:
         """Forget what is in memory and nobody needs any more."""

@@ -12,6 +12,7 @@ ROOMS: Final = CLASSES
 """By their number, which is part of the key of every segment."""
 
 TELEMETRY: Final = 0
+RESULT: Final = 3
 
 KEY_BITS: Final = LAST.bit_length()
 """A segment's key is its class, then the number of its last row in so many bits."""

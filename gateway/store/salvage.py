@@ -19,6 +19,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from gateway.store.accounts import BOOKED
 from gateway.store.boots import EARLIEST
 from gateway.store.btree import Value, Walk, free_pages, leaf_rows
 from gateway.store.examine import LARGE
@@ -209,6 +210,9 @@ class Salvage:
             self.saved["outbox"].lost = max(self.saved["outbox"].lost, gap)
             if gap:
                 connection.execute(SQL["tally_add"], {"name": "dropped:store_damaged", "n": gap})
+        if "tally" in self._tables:
+            # The outbox counts what is missing when it is loaded.
+            connection.execute(SQL["tally_delete"], {"name": BOOKED})
         if not self._numbers_whole and "boot" in self._tables:
             # A message's identity is <start>:<row>. There is at most one start a minute, so the minutes since
             # EARLIEST are beyond every start that there was; without a clock, what it would be in the year 2100.

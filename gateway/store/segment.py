@@ -15,7 +15,7 @@ import struct
 import sys
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import accumulate, repeat
 from typing import Any, Final, NamedTuple
@@ -64,22 +64,23 @@ class Columns(NamedTuple):
         columns = zip(
             self.seqs[start:end], repeat(boot), [head[0] for head in heads], self.payloads[start:end],
             [head[2] for head in heads], [head[3] for head in heads], props, self.times[start:end], expires,
-            [head[1] for head in heads], repeat(""),
+            [head[1] for head in heads], repeat(""), [head[4] for head in heads],
             strict=False,
         )  # fmt: skip
         return list(map(_make_row, columns))
 
-    def rows(self, boot: int, after: int, uplink: str | None = None) -> Iterator[Row]:
-        """Rows with ``seq > after``; with ``uplink`` only those that it must have."""
+    def rows(self, boot: int, after: int, wants: Callable[[tuple[str, ...]], bool] | None = None) -> Iterator[Row]:
+        """Rows with ``seq > after``; with ``wants`` only those that are for whom it wants."""
         for index, seq in enumerate(self.seqs):
             if seq > after:
                 topic, source, qos, retain, names = self.heads[index]
-                if uplink is not None and names and uplink not in names:
+                if wants is not None and not wants(names):
                     continue
                 expires, props = self.extras.get(index, (None, ()))
                 yield Row(
-                    seq, boot, topic, self.payloads[index], qos, retain, props, self.times[index], expires, source
-                )
+                    seq, boot, topic, self.payloads[index], qos, retain, props, self.times[index], expires, source,
+                    "", names,
+                )  # fmt: skip
 
 
 class Packed(NamedTuple):

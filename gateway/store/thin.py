@@ -50,12 +50,13 @@ class _Group:
 
 
 class Thinned(NamedTuple):
-    """``columns``: what is left, None when nothing is. ``merged``: rows that are part of another one.
-    ``lost``: (index, number) of rows that cannot be thinned."""
+    """``columns``: what is left, None when nothing is. ``merged``: rows that are part of another one, and ``shares``
+    the same by the uplinks they are for. ``lost``: numbers of rows that cannot be thinned."""
 
     columns: Columns | None
     merged: int
     lost: list[int]
+    shares: dict[tuple[str, ...], int]
 
 
 def bucket(time: float, span: float) -> int:
@@ -94,9 +95,11 @@ def thin(parts: Iterable[tuple[Columns, int]], span: float) -> Thinned:
             group.high = max(group.high, sample.high)
             group.seq, group.time, group.point, group.props, group.expires = seq, time, point, props, expires
         base += len(columns.seqs)
-    if not groups:
-        return Thinned(None, merged, lost)
-    return Thinned(_columns(groups, span), merged, lost)
+    shares: dict[tuple[str, ...], int] = {}
+    for key, group in groups.items():
+        names = key[0][4]
+        shares[names] = shares.get(names, 0) + group.members - 1
+    return Thinned(_columns(groups, span) if groups else None, merged, lost, shares)
 
 
 def _columns(groups: dict[tuple[HeadKey, int, Any, Any], _Group], span: float) -> Columns:

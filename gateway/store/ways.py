@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from gateway.ranges import NOTHING, Ranges
+from gateway.store.accounts import is_for
 from gateway.store.position import Position, in_common
 from gateway.store.rooms import ROOMS
 
@@ -49,10 +50,8 @@ class Ways:
 
     def losers(self, names: tuple[str, ...], room: int, seq: int) -> list[str]:
         """Who needs a row and does not have it; ``names``: who was to get it when it was stored."""
-        positions = self.positions
-        # Uplinks that have got a new name take over the rows of the old.
-        needing = [name for name in names if name in positions] or list(positions)
-        return [name for name in needing if seq not in positions[name].acked[room]]
+        known = self.positions
+        return [name for name, at in known.items() if seq not in at.acked[room] and is_for(name, names, known)]
 
 
 def hand(handed: Handed, uplink: str, room: int, after: int, upto: int) -> None:

@@ -24,6 +24,7 @@ BOTTOM = {
     "gateway.errors",
     "gateway.outbound",
     "gateway.ranges",
+    "gateway.spans",
     "gateway.metrics",
     "gateway.native",
 }
@@ -153,7 +154,7 @@ def test_io_layers_do_not_import_each_other() -> None:
     ("family", "shared"),
     [
         ("connectors", {"base", "points", "polling"}),
-        ("uplinks", {"base", "budget", "dead", "packing", "parcel", "sections", "thrift"}),
+        ("uplinks", {"base", "budget", "dead", "ledger", "packing", "parcel", "resend", "sections", "thrift"}),
     ],
 )
 def test_a_kind_sees_the_settings_its_family_and_itself(family: str, shared: set[str]) -> None:

@@ -310,3 +310,17 @@ def test_the_whole_gateway_goes_by_one_clock_that_follows_the_machines_in_one_pl
         await running
 
     asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_the_ring_and_the_ledgers_have_their_settings(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text(
+        TEXT + '\n[store.ring]\nmax_bytes = "64KiB"\ncomplete = true\n\n[uplink.cloud.ledger]\nevery = "5s"\n'
+    )
+    parts = App(read(file, Settings, kinds), tmp_path, "host", Notifier({}, 1), FixedClock()).parts
+    assert (parts.outbox._ring_bytes, parts.outbox._elides) == (64 * 1024, False)
+    assert {name: terms.every for name, terms in parts.ledgers._terms.items()} == {"cloud": 5.0}
+    file.write_text(TEXT)
+    parts = App(read(file, Settings, kinds), tmp_path, "host", Notifier({}, 1), FixedClock()).parts
+    assert (parts.outbox._ring_bytes, parts.outbox._elides) == (2 * 1024 * 1024 // 10, True)
+    assert parts.ledgers._terms == {}

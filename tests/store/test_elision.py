@@ -20,6 +20,8 @@ from gateway.store.rooms import ROOMS
 from gateway.store.routes import Route
 from store.bench import Bench, acknowledge, message, run, settle, store, take
 
+BOOKS = "SELECT * FROM tally WHERE name NOT LIKE 'uplink:%'"
+
 
 def test_a_row_is_read_before_it_is_committed_and_acknowledged_instead_of_written(bench: Bench) -> None:
     async def body() -> None:
@@ -83,12 +85,15 @@ def test_without_a_row_to_write_nothing_is_written_but_the_books_once_in_a_while
                 return before != database.path.with_name("gateway.db-wal").read_bytes()
 
             assert [await round() for _ in range(20)] == [False] * 20
-            assert bench.look("SELECT * FROM tally") == []
+            assert bench.look(BOOKS) == []
             assert await outbox.tallies() == {"produced": 20, "stored": 20}
             bench.clock.advance(LAZY)
             assert [await round() for _ in range(3)] == [True, False, False]
-            assert dict(bench.look("SELECT * FROM tally")) == {"produced": 21, "stored": 21}
-        assert dict(bench.look("SELECT * FROM tally")) == {"produced": 23, "stored": 23}
+            assert dict(bench.look(BOOKS)) == {
+                "produced": 21,
+                "stored": 21,
+            }
+        assert dict(bench.look(BOOKS)) == {"produced": 23, "stored": 23}
 
     run(body)
 

@@ -41,6 +41,7 @@ def test_the_classes_with_what_they_hold_and_their_bounds(bench: Bench) -> None:
             assert [found[name]["rows"] for name in ROOMS] == [2, 1, 0, 0]
             assert found["alarm"] == {
                 "rows": 1,
+                "acknowledged": 0,
                 "bytes": bench.look("SELECT size FROM outbox_segment WHERE n = 1")[0][0],
                 "max_bytes": 10_000,
                 "oldest": "2027-01-15T08:00:00.500Z",
@@ -59,8 +60,8 @@ def test_rows_are_shown_page_by_page_and_stay(bench: Bench) -> None:
             await store(outbox, *[message(n, b"%d" % n) for n in range(4)], message(4, b"\xff"))
             acknowledge(outbox.reader("cloud"), 1)
             page = await desk.peek({"limit": 3})
-            assert [row["payload"] for row in page["rows"]] == ["0", "1", "2"]
-            assert page["next"] == 3
+            assert [row["payload"] for row in page["rows"]] == ["1", "2", "3"]  # the first has arrived
+            assert page["next"] == 4
             assert [row["seq"] for row in (await desk.peek({"uplink": "cloud", "limit": 1}))["rows"]] == [2]
             last = (await desk.peek({"after": 3}))["rows"][-1]
             assert (last["payload_base64"], last["message_id"]) == ("/w==", "1:5")
@@ -135,7 +136,7 @@ def test_the_command_lists_exports_and_purges(
         assert outbox("list", "--json") == 0
         assert json.loads(capsys.readouterr().out)[0]["rows"] == PAGE + 3
         assert outbox("list") == 0
-        assert capsys.readouterr().out.split()[:3] == ["class", "rows", "bytes"]
+        assert capsys.readouterr().out.split()[:3] == ["class", "rows", "acknowledged"]
         assert outbox("peek", "--count", "2") == 0
         assert len(capsys.readouterr().out.splitlines()) == 3
         assert outbox("export", "--output", str(tmp_path / "rows")) == 0

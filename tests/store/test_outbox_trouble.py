@@ -54,7 +54,7 @@ def test_a_failed_commit_answers_publishers_and_carries_the_books_over(bench: Be
                 "stored": 4, "produced": 5, "dropped:too_large": 1, "dropped:outbox_failed": 1
             }  # fmt: skip
             assert bench.look("SELECT acked FROM outbox_cursor WHERE class = 0") == [(2,)]
-            assert bench.look("SELECT uplink, reason, n FROM outbox_drop") == [("cloud", "too_large", 1)]
+            assert sorted(bench.look("SELECT reason, n FROM outbox_drop")) == [("outbox_failed", 1), ("too_large", 1)]
             assert [row.seq for row in await take(reader, 2, 10, 1000)] == [3, 6]
 
     run(body)
@@ -242,7 +242,7 @@ def test_a_bound_that_shrank_is_reached_in_steps(bench: Bench, monkeypatch: pyte
 
 
 def test_a_long_backlog_that_was_acknowledged_leaves_in_steps(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.store.outbox_table.STEP", 10)
+    monkeypatch.setattr("gateway.store.ring.STEP", 10)
 
     async def body() -> None:
         async with bench.outbox("cloud") as (outbox, database):

@@ -17,8 +17,8 @@ from gateway.ranges import NOTHING, Ranges
 from gateway.store import opening
 from gateway.store.opening import opened
 from gateway.store.outbox import Outbox
-from gateway.store.outbox_table import TRIM_SEGMENTS
 from gateway.store.position import MOST, Position, insert_position, load_positions, position_at, save_position
+from gateway.store.ring import TRIM_SEGMENTS
 from gateway.store.rooms import ROOMS, even_rooms
 from gateway.store.routes import Route
 from store.bench import Bench, acknowledge, message, messages, run, settle, store, take, without_tail

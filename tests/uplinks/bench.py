@@ -29,7 +29,7 @@ from gateway.mqtt.packets import (
     SubAck,
     Subscribe,
 )
-from gateway.outbound import CLASSES, Batch, Row, Timing
+from gateway.outbound import CLASSES, Archive, Batch, Row, Timing
 from gateway.ranges import NOTHING, Ranges
 from gateway.uplinks.dead import DeadLetters
 from gateway.uplinks.mqtt.config import Forward, MqttUplink
@@ -43,16 +43,8 @@ PATIENCE = 10.0
 
 def row(seq: int, topic: str = "plant/t", payload: bytes | None = None, **fields: Any) -> Row:
     """A row with what matters in a test."""
-    values: dict[str, Any] = {
-        "boot": 7,
-        "qos": 1,
-        "retain": False,
-        "props": (),
-        "time": 0.0,
-        "expires": None,
-        "source": "device:boiler",
-        **fields,
-    }
+    plain: dict[str, Any] = {"boot": 7, "qos": 1, "retain": False, "props": (), "time": 0.0, "expires": None}
+    values = {**plain, "source": "device:boiler", **fields}
     return Row(seq=seq, topic=topic, payload=str(seq).encode() if payload is None else payload, **values)
 
 
@@ -95,7 +87,7 @@ class ListReader:
         assert not self.has_acked[room].covers(after, upto), "not for nothing"
         self.has_acked[room] = self.has_acked[room].add(after, upto)
 
-    def drop(self, row: Row, reason: str) -> None:
+    def drop(self, row: Row, reason: str, room: int | None = None) -> None:
         self.dropped.append((row.seq, reason))
 
     def acked(self, room: int) -> Ranges:
@@ -162,12 +154,8 @@ class ListPublisher:
 
 
 class Cloud:
-    """A cloud broker that does as it is told. It decodes strictly, so that a wrong byte fails the test.
-
-    connack     the answer to CONNECT; None: none
-    on_publish  reason for the PUBACK of a PUBLISH; None: no answer
-    pong        False: PINGREQ gets no answer
-    """
+    """A cloud broker that does as it is told; it decodes strictly. ``connack`` answers CONNECT, ``on_publish`` has the
+    reason of a PUBACK (None: no answer); without ``pong`` PINGREQ gets none."""
 
     def __init__(self, version: int = 5, context: ssl.SSLContext | None = None) -> None:
         self.version = version
@@ -333,6 +321,7 @@ class Bench:
         clock: Clock | None = None,
         dead: DeadLetters | None = None,
         timing: Timing | None = None,
+        archive: Archive | None = None,
         **settings: Any,
     ) -> None:
         given: dict[str, Any] = {
@@ -359,6 +348,7 @@ class Bench:
             pauses=(0.01, 0.02),
             dead=dead,
             timing=timing,
+            archive=archive,
         )
 
     async def run(self) -> None:

@@ -13,6 +13,7 @@ from gateway.config.declare import File, Secret
 from gateway.config.load import read
 from gateway.config.settings import Settings
 from gateway.uplinks import mqtt
+from gateway.uplinks.ledger import Ledger
 from gateway.uplinks.mqtt.config import Endpoint, Forward, MqttUplink, Receive, broker_url, endpoint, remote_filter
 from gateway.uplinks.packing.batch import Batch
 
@@ -132,7 +133,7 @@ def test_sample_is_good_as_it_is_and_with_every_key(tmp_path: Path) -> None:
     secret.touch(mode=0o600)
     secret.write_text("secret\n")
     full = tmp_path / "full.toml"
-    full.write_text(re.sub(r"(?m)^# (?=\w+ = )", "", text))
+    full.write_text(re.sub(r"(?m)^# (?=\w+ = |\[)", "", text))
     config = read(full, Settings, kinds).value.uplink["cloud"]
     assert isinstance(config, MqttUplink)
     assert config.receive == (Receive(filter="site-7/cmd/#", to="cmd/#"),)
@@ -143,3 +144,4 @@ def test_sample_is_good_as_it_is_and_with_every_key(tmp_path: Path) -> None:
     assert shown == {name: getattr(default, name) for name in shown}
     assert config.session_expiry == default.session_expiry
     assert config.batch == Batch(topic="site-7/batch")
+    assert config.ledger == Ledger(topic="site-7/ledger", resend="site-7/resend")

@@ -87,3 +87,35 @@ INSERT INTO tally (name, n) VALUES (:name, :n) ON CONFLICT (name) DO UPDATE SET 
 -- name: tally_all
 -- The books.
 SELECT name, n FROM tally;
+
+-- name: tally_raise
+-- One of the books that is no sum.
+INSERT INTO tally (name, n) VALUES (:name, :n) ON CONFLICT (name) DO UPDATE SET n = excluded.n WHERE n < excluded.n;
+
+-- name: tally_delete
+-- A book that nobody needs.
+DELETE FROM tally WHERE name = :name;
+
+-- name: segment_sums
+-- What segments of one class take that have been acknowledged since the last look.
+SELECT sum(size), sum(n), max(id) FROM outbox_segment WHERE id > :after AND id <= :end;
+
+-- name: mark_all
+-- What the last ledger of each uplink said.
+SELECT uplink, state FROM outbox_ledger;
+
+-- name: mark_set
+-- The same of the one that goes with this transaction.
+INSERT INTO outbox_ledger (uplink, state) VALUES (:uplink, :state)
+ON CONFLICT (uplink) DO UPDATE SET state = excluded.state;
+
+-- name: mark_delete
+-- The uplink is gone.
+DELETE FROM outbox_ledger WHERE uplink = :uplink;
+
+-- name: segment_find
+-- Segments that may hold rows which are to be sent again, class by class.
+SELECT id, first, boot, data FROM outbox_segment
+WHERE id > :after AND (id & ((1 << 56) - 1)) >= :first AND first <= :last AND until >= :since AND since <= :until
+    AND (:boot IS NULL OR boot = :boot)
+ORDER BY id LIMIT :limit;

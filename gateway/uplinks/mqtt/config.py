@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from gateway.config.declare import Duration, File, Secret, between, not_empty, setting, topic_filter
 from gateway.topic import Rewrite, overlaps
 from gateway.uplinks.budget import check as check_budget
+from gateway.uplinks.ledger import Ledger
 from gateway.uplinks.packing.batch import Batch
 from gateway.uplinks.sections import DeadLetters
 
@@ -192,6 +193,7 @@ class MqttUplink:
     receive: tuple[Receive, ...] = setting((), text="What comes from the cloud.")
     backlog: Backlog = setting(factory=Backlog, text="")
     batch: Batch | None = setting(None, text="", example='{ wait = "30s", rows = 10000, format = "columns" }')
+    ledger: Ledger | None = setting(None, text="")
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -209,6 +211,8 @@ class MqttUplink:
         yield from self._rewrite_problems()
         yield from self._echo_problems()
         yield from self._backlog_problems()
+        if self.ledger is not None and self.ledger.resend is not None and self.version != "5":
+            yield "ledger.resend", 'needs version = "5": without message ids nobody knows what is missing'
 
     def _login_problems(self) -> Iterator[tuple[str, str]]:
         if self.password is not None and self.username is None:

@@ -22,7 +22,7 @@ from gateway.uplinks.packing.parcels import Packer
 
 class Packing:
     """``topic``: where a row goes at the cloud, None for one that does not go there; ``gateway``: its name;
-    ``date``: puts a row's time right."""
+    ``date``: puts a row's time right; ``pass_by``: is told of those."""
 
     def __init__(
         self,
@@ -32,6 +32,7 @@ class Packing:
         reader: OutboxReader,
         clock: Clock,
         date: Callable[[Row], Row],
+        pass_by: Callable[[Row], None],
     ) -> None:
         self._config = config
         self._gateway = gateway
@@ -39,6 +40,7 @@ class Packing:
         self._reader = reader
         self._clock = clock
         self._date = date
+        self._pass = pass_by
 
     def begin(self, lanes: Iterable[Lane], maximum_packet: int) -> None:
         """Let rows share parcels in the lanes of a connection. ``maximum_packet``: bytes that its broker takes."""
@@ -63,6 +65,7 @@ class Packing:
             row = self._date(queue.popleft())
             topic = self._topic(row)
             if topic is None:
+                self._pass(row)
                 filling.passed = row.seq
             elif row.expires is not None and row.expires <= self._clock.time():
                 self._reader.drop(row, "expired")

@@ -21,18 +21,20 @@ from gateway.clock import Clock
 from gateway.errors import Refused
 from gateway.metrics import Metrics
 from gateway.mqtt.reasons import reason_text
-from gateway.outbound import BY_URGENCY, CLASSES, LAST, RightTime, Row, Timing
+from gateway.outbound import BY_URGENCY, CLASSES, LAST, Archive, RightTime, Row, Timing
 from gateway.ranges import NOTHING, Ranges
 from gateway.uplinks.base import OutboxReader
 from gateway.uplinks.dead import DeadLetters
+from gateway.uplinks.ledger import ledger_topics
+from gateway.uplinks.mqtt.again import Again
 from gateway.uplinks.mqtt.client import CloudClient, Welcome
-from gateway.uplinks.mqtt.config import MqttUplink
+from gateway.uplinks.mqtt.config import Forward, MqttUplink
 from gateway.uplinks.mqtt.lanes import Lane, Share, split, status_of, why_at_rest
 from gateway.uplinks.mqtt.mapping import Topics, outgoing_properties, with_expiry
 from gateway.uplinks.mqtt.packed import Packing
 from gateway.uplinks.mqtt.poison import STRIKES, Poison
 from gateway.uplinks.mqtt.progress import Progress
-from gateway.uplinks.mqtt.refusals import PASSING, TRIES, word
+from gateway.uplinks.mqtt.refusals import NOT_FORWARDED, PASSING, TRIES, word
 from gateway.uplinks.mqtt.saver import TELEMETRY, Saver
 from gateway.uplinks.mqtt.totals import Totals
 from gateway.uplinks.mqtt.waiting import FOREVER, HOLD_LOOK, WAITING, wait_for
@@ -49,6 +51,8 @@ class Pump:
     """What goes up of one uplink, for all of its connections: ``connected``, ``run``, ``disconnected``.
 
     source      how rows are marked that came from this uplink: they do not go back
+    archive     what can be sent once more; None: nothing
+    again       who does that
     random      0 to 1, spreads the pauses
     dead        where rows go that the cloud will not take
     moved       set when there is something to do
@@ -67,11 +71,13 @@ class Pump:
         pauses: tuple[float, ...],
         dead: DeadLetters,
         timing: Timing | None = None,
+        archive: Archive | None = None,
     ) -> None:
         self.moved = asyncio.Event()
         self.last_error = ""
         self._saver = Saver(reader, clock, lambda row: self._topic(row) is not None)
         self._source = source
+        self._name = source.removeprefix("uplink:")
         self._config = config
         self._reader = reader
         self._clock = clock
@@ -83,9 +89,13 @@ class Pump:
         self._dead = dead
         self._poison = Poison()
         self._limit, self._sent_at, self._is_answered = config.window, 0.0, False
-        self._topics = Topics(config.forward)
-        self._packing = Packing(config, gateway_name, self._topic, reader, clock, self._timing.date)
+        own = [Forward(filter=local, to=topic) for local, topic in ledger_topics(config.ledger, gateway_name)]
+        self._topics = Topics((*own, *config.forward))
+        self._packing = Packing(config, gateway_name, self._topic, reader, clock, self._timing.date, self._pass)
         self._window = Window(config.window)
+        self._limit = config.window
+        can_repeat = archive if config.version == "5" else None
+        self.again = Again(can_repeat, self._topics, gateway_name, metrics, self.moved.set)
         self._lanes: tuple[Lane, ...] = ()
         self._share = Share(1.0, None, 0.0)
         self._begins = 0
@@ -109,6 +119,7 @@ class Pump:
         self._limit = min(self._config.window, welcome.receive_maximum)
         window.limit = 1 if self._poison.alone else self._limit
         self._is_answered = False
+        self.again.connected(welcome.session_present)
         self._begins = reader.newest
         self._saver.begin()
         lanes = split(reader.acked, window, self._begins, backlog.order == "in_order", now)
@@ -140,6 +151,7 @@ class Pump:
         self._is_up = False
         self._progress.flush()
         self._window.disconnected()
+        self.again.disconnected()
 
     async def run(self, client: CloudClient) -> None:
         """Keep the window full until the connection ends. Raises what ``client.check`` raises."""
@@ -151,6 +163,13 @@ class Pump:
             rest = max(self._resume_at - now, min(self._timing.held(), HOLD_LOOK))
             if rest <= 0:
                 self._send_waiting(client)
+                if await self.again.turn(
+                    client,
+                    self._window,
+                    1 if self._poison.alone else self._limit,
+                    all(one.is_at_rest for one in self._lanes),
+                ):
+                    self.moved.set()
                 missing = self._send_new(client, now)
                 self._totals.count(self._metrics)
                 if isinstance(missing, tuple):
@@ -203,6 +222,7 @@ class Pump:
             topic = self._topic(row)
             if topic is None:
                 queue.popleft()
+                self._pass(row)
                 self._skip(run, row.seq)
                 continue
             rest = self._room_for(lane, row.seq, len(row.payload), 1, now)
@@ -220,7 +240,13 @@ class Pump:
 
     def _topic(self, row: Row) -> str | None:
         """Where a row goes at the cloud; None when it does not go there."""
-        return None if row.source == self._source else self._topics(row.topic)
+        is_mine = self._name in row.uplinks if row.uplinks else row.source != self._source
+        return self._topics(row.topic) if is_mine else None
+
+    def _pass(self, row: Row) -> None:
+        """A row does not go to the cloud: the settings may have been others when it was kept."""
+        if self._name in row.uplinks:
+            self._reader.drop(row, NOT_FORWARDED)
 
     def _room_for(self, lane: Lane, seq: int, size: int, rows: int, now: float) -> float:
         """0 when a parcel that begins with row ``seq`` may go now, or the seconds after which to try again."""
@@ -314,6 +340,9 @@ class Pump:
 
     def answered(self, identifier: int, reason: int) -> None:
         """The cloud has answered for a packet identifier."""
+        if self.again.answered(identifier, reason):
+            self.moved.set()
+            return
         slot = self._window.answered(identifier)
         if slot is None or slot.parcel is None:
             return
@@ -368,7 +397,7 @@ class Pump:
             "reason": self._reason(),
             "in_flight": self._window.in_flight,
             "cursor": self._reader.cursor,
-            **self._totals.status(),
+            **self._totals.status(self.again.bytes),
             "lanes": {"backlog" if lane.is_backlog else "live": self._lane_status(lane) for lane in self._lanes},
         }
 

@@ -21,6 +21,9 @@ PAUSES: Final = (1.0, 5.0)
 PASSING: Final = frozenset((UNSPECIFIED_ERROR, IMPLEMENTATION_SPECIFIC_ERROR, PACKET_IDENTIFIER_IN_USE, QUOTA_EXCEEDED))
 """Refusals that say nothing against the parcel itself."""
 
+NOT_FORWARDED: Final = "not_forwarded"
+"""Why a row is given up that no entry of ``forward`` matches any more."""
+
 
 def word(reason: int) -> str:
     """The word under which what is given up for a reason code is counted."""

@@ -32,6 +32,6 @@ class Totals:
             metrics.count("uplink_bytes_out", self.bytes - size)
             self._counted = (self.messages, self.bytes)
 
-    def status(self) -> dict[str, int]:
-        """For the uplink's status."""
-        return {"sent": self.sent, "acked": self.acked, "refused": self.refused, "bytes": self.bytes}
+    def status(self, again: int) -> dict[str, int]:
+        """For the uplink's status. ``again``: bytes of rows that were sent once more on request."""
+        return {"sent": self.sent, "acked": self.acked, "refused": self.refused, "bytes": self.bytes + again}

@@ -14,7 +14,7 @@ from gateway.clock import Clock, iso_time
 from gateway.errors import Refused, Retry
 from gateway.metrics import Metrics
 from gateway.mqtt.reasons import TOPIC_NAME_INVALID, reason_text
-from gateway.outbound import RightTime, Timing
+from gateway.outbound import Archive, RightTime, Timing
 from gateway.topic import name_problem
 from gateway.uplinks.base import OutboxReader
 from gateway.uplinks.dead import DeadLetters, NoDeadLetters
@@ -27,6 +27,7 @@ from gateway.uplinks.mqtt.mapping import Received, Topics, incoming_message, is_
 from gateway.uplinks.mqtt.pump import Pump
 from gateway.uplinks.mqtt.refusals import PAUSES
 from gateway.uplinks.mqtt.waiting import WAITING
+from gateway.uplinks.resend import Resend
 
 
 class MqttUplinkRunner:
@@ -35,6 +36,7 @@ class MqttUplinkRunner:
     random  0 to 1, spreads the pauses
     pauses  see ``refusals.PAUSES``
     dead    where rows go that the cloud will not take
+    archive  what can be sent once more; None: nothing
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class MqttUplinkRunner:
         pauses: tuple[float, ...] = PAUSES,
         dead: DeadLetters | None = None,
         timing: Timing | None = None,
+        archive: Archive | None = None,
     ) -> None:
         self._source = f"uplink:{name}"
         self._config = config
@@ -65,8 +68,9 @@ class MqttUplinkRunner:
         self._line = Line(config.endpoints, clock.now)
         letters = NoDeadLetters() if dead is None else dead
         self._pump = Pump(
-            self._source, config, reader, clock, metrics, gateway_name, random, pauses, letters, self._timing
+            self._source, config, reader, clock, metrics, gateway_name, random, pauses, letters, self._timing, archive
         )
+        self._asked_at = config.ledger.resend if config.ledger is not None else None
         self._state = "down"
         self._last_error = ""
         self._connected_since: float | None = None
@@ -129,6 +133,11 @@ class MqttUplinkRunner:
             "connected_since": None if since is None else iso_time(since),
         }
 
+    @property
+    def resend(self) -> Resend | None:
+        """Who sends rows once more; None when nothing can be."""
+        return self._pump.again.resend
+
     # Connecting.
 
     async def _wait_for_time(self) -> None:
@@ -147,14 +156,16 @@ class MqttUplinkRunner:
         self._connected_since = self._clock.time()
 
     async def _subscribe(self, client: CloudClient) -> None:
-        wanted = self._config.receive
-        codes = await client.subscribe([(entry.filter, entry.qos) for entry in wanted])
-        for entry, code in zip(wanted, codes, strict=True):
+        wanted = [(entry.filter, entry.qos) for entry in self._config.receive]
+        if self._asked_at is not None:
+            wanted.append((self._asked_at, 1))
+        codes = await client.subscribe(wanted)
+        for (pattern, _), code in zip(wanted, codes, strict=True):
             if code >= 0x80:
                 # What goes up is worth more than a perfect connection: say it and go on.
                 self._metrics.count("uplink_subscribe_refused")
                 self._last_error = (
-                    f"the broker refused the subscription to {entry.filter!r}: {reason_text(code)}; "
+                    f"the broker refused the subscription to {pattern!r}: {reason_text(code)}; "
                     "check the broker's access rules"
                 )
 
@@ -162,6 +173,12 @@ class MqttUplinkRunner:
 
     def _on_message(self, received: Received, done: Done | None) -> None:
         self._metrics.count("uplink_messages_in")
+        resend = self.resend
+        if resend is not None and received.topic == self._asked_at:
+            resend.ask(received.payload)
+            if done is not None:
+                done(None)
+            return
         topic = self._down_topic(received.topic)
         if topic is None or is_loop(received.props, self._gateway):
             # No entry matches: a subscription of earlier settings that the broker's session still has.

@@ -15,8 +15,10 @@ from typing import Final
 
 from gateway.uplinks.parcel import Parcel
 
-PACKET_IDS: Final = 65_534
-"""Packet identifiers for parcels. 65 535 stays free for SUBSCRIBE, which shares the number space."""
+PACKET_IDS: Final = 65_470
+"""Packet identifiers for parcels. Those behind are for rows that are sent once more, and 65 535 for SUBSCRIBE."""
+
+RESEND_IDS: Final = range(PACKET_IDS + 1, 65_535)
 
 SUBSCRIBE_ID: Final = 65_535
 
@@ -111,7 +113,7 @@ class Window:
         """Whether a parcel that begins with row ``seq`` and has ``size`` bytes of payload may enter now. An empty
         window takes any, however large."""
         if not self._by_id:
-            return True
+            return self.limit > 0
         return (
             len(self._by_id) < self.limit
             and self.bytes + size <= MAX_BYTES
