@@ -14,6 +14,7 @@ from gateway.config.load import read
 from gateway.config.settings import Settings
 from gateway.uplinks import mqtt
 from gateway.uplinks.mqtt.config import Endpoint, Forward, MqttUplink, Receive, broker_url, endpoint, remote_filter
+from gateway.uplinks.packing.batch import Batch
 
 
 def problems(**settings: Any) -> list[tuple[str, str]]:
@@ -141,3 +142,4 @@ def test_sample_is_good_as_it_is_and_with_every_key(tmp_path: Path) -> None:
     default = MqttUplink(url="mqtt://x")
     assert shown == {name: getattr(default, name) for name in shown}
     assert config.session_expiry == default.session_expiry
+    assert config.batch == Batch(topic="site-7/batch")
