@@ -165,6 +165,7 @@ def test_a_kind_sees_the_settings_its_family_and_itself(family: str, shared: set
             or found.module == folder
             or found.module.startswith(folder + ".")
             or found.module in {f"gateway.{family}.{name}" for name in shared}
+            or found.module.startswith("gateway.uplinks.profiles")
             or (family == "uplinks" and (found.module == "gateway.broker.port" or layer(found.module) == "mqtt"))
         )
         if not allowed:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from gateway.broker.port import Done
@@ -37,6 +38,7 @@ from gateway.uplinks.mqtt.config import MqttUplink
 from gateway.uplinks.mqtt.link import Link
 from gateway.uplinks.mqtt.mapping import Received
 from gateway.uplinks.mqtt.window import SUBSCRIBE_ID
+from gateway.uplinks.profiles.service import PLAIN, Reply, Service
 
 MOST_UNANSWERED: Final = 256
 """Messages of the cloud without an answer from which on nothing is read until half of them have theirs. A broker of
@@ -69,6 +71,7 @@ class CloudClient:
                 only after ``done(None)``. ``done`` with Refused passes its reason on; with any other error
                 the connection is given up, and the cloud sends the message again on the next one
     on_lost     called once when the connection ends, except by ``close``; ``check`` raises why
+    service     what the broker is
     """
 
     def __init__(
@@ -79,8 +82,10 @@ class CloudClient:
         on_answer: Callable[[int, int], None],
         on_message: Callable[[Received, Done | None], None],
         on_lost: Callable[[], None],
+        service: Service = PLAIN,
     ) -> None:
         self._config = config
+        self._service = service
         self._answers = answers
         self._on_answer = on_answer
         self._on_message = on_message
@@ -111,10 +116,13 @@ class CloudClient:
     ) -> int:
         """Send one message with QoS 1; the bytes it takes. Its end is told to ``on_answer``.
 
-        Raises Refused (0x95) when it is larger than the broker takes, and ValueError when it cannot be written.
+        Raises Refused when it is larger than the broker takes (0x95) or has a topic that is not taken there (0x90),
+        and ValueError when it cannot be written.
         """
         welcome = self._welcome
         assert welcome is not None, "connect first"
+        topic, retain, props = self._service.up(topic, retain, props)
+        self._service.check(topic, len(payload))
         retained = retain and welcome.retain
         frame = encode(Publish(topic, payload, 1, retained, duplicate, packet_id, props), self._link.version)
         if len(frame) > welcome.maximum_packet:
@@ -178,10 +186,11 @@ class CloudClient:
             text = explain.connack(packet.reason, self._config.version, get(props, prop.REASON_STRING, ""))
             self._link.lose(text)
             return
+        limits = self._service.limits
         self._welcome = Welcome(
             packet.session_present,
-            get(props, prop.RECEIVE_MAXIMUM, 65_535),
-            get(props, prop.MAXIMUM_PACKET_SIZE, MAX_VARINT + 5),
+            min(get(props, prop.RECEIVE_MAXIMUM, 65_535), limits.unanswered),
+            min(get(props, prop.MAXIMUM_PACKET_SIZE, MAX_VARINT + 5), limits.packet),
             get(props, prop.MAXIMUM_QOS, 2),
             bool(get(props, prop.RETAIN_AVAILABLE, 1)),
         )
@@ -190,11 +199,12 @@ class CloudClient:
         self._link.welcomed(get(props, prop.SERVER_KEEP_ALIVE, 0))
 
     def _take_message(self, packet: Publish) -> None:
-        message = Received(packet.topic, packet.payload, packet.qos, packet.retain, packet.props)
+        topic, props, reply = self._service.down(packet.topic, packet.props)
+        message = Received(topic, packet.payload, packet.qos, packet.retain, props)
         if not packet.topic:
             self._link.lose(f"{self._link.endpoint} used a topic alias, which it was not offered")
         elif not packet.qos:
-            self._on_message(message, None)
+            self._on_message(message, None if reply is None else partial(self._reply, reply))
         else:
             answer = self._answers.arrived(packet.packet_id, packet.qos)
             if len(self._answers) >= MOST_UNANSWERED:
@@ -215,6 +225,10 @@ class CloudClient:
                 self._link.go_on()
 
         return done
+
+    def _reply(self, reply: Reply, error: BaseException | None) -> None:
+        topic, payload = reply(error)
+        self._write(Publish(topic, payload))
 
     def _answer(self, qos: int, packet_id: int, reason: int) -> None:
         self._write(PubAck(packet_id, reason) if qos == 1 else PubRec(packet_id, reason))

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 from gateway.config.declare import Duration, File, Secret, between, not_empty, setting, topic_filter
 from gateway.topic import Rewrite, overlaps
+from gateway.uplinks.profiles.pick import Profile, service_of
+from gateway.uplinks.profiles.sas import Sas
 
 
 class Endpoint(NamedTuple):
@@ -96,6 +98,10 @@ class MqttUplink:
     """A connection to an MQTT broker in the cloud. What is forwarded waits in the outbox until the cloud has it."""
 
     kind: Literal["mqtt"] = setting("mqtt", text="MQTT over TCP or TLS.")
+    profile: Profile = setting(
+        "generic",
+        text="What the other side is. Its rules for logins, topics and sizes are checked and kept; see docs/clouds.md.",
+    )
     url: str = setting(
         text="Address of the cloud broker: mqtt://HOST[:1883], or mqtts://HOST[:8883] for TLS.",
         check=broker_url,
@@ -124,6 +130,7 @@ class MqttUplink:
     connect_timeout: Duration = setting(
         10.0, text="Longest time from the first packet to the broker's welcome.", check=between(1, 300)
     )
+    sas: Sas | None = setting(None, text="", example='{ key = { file = "device.key" } }')
     forward: tuple[Forward, ...] = setting((), text="What goes to the cloud.")
     receive: tuple[Receive, ...] = setting((), text="What comes from the cloud.")
 
@@ -137,6 +144,7 @@ class MqttUplink:
         yield from self._login_problems()
         yield from self._rewrite_problems()
         yield from self._echo_problems()
+        yield from service_of(self).problems(self)
 
     def _login_problems(self) -> Iterator[tuple[str, str]]:
         if self.password is not None and self.username is None:
@@ -160,7 +168,7 @@ class MqttUplink:
 
     def _echo_problems(self) -> Iterator[tuple[str, str]]:
         # Version 5 has No Local (section 3.8.3.1); in 3.1.1 the broker sends us what we have just sent it.
-        if self.version == "5":
+        if self.version == "5" or not service_of(self).echoes:
             return
         for number, entry in enumerate(self.receive):
             for index, other in enumerate(self.forward):

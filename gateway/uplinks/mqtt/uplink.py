@@ -16,15 +16,18 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from gateway.broker.port import Done, Publisher
 from gateway.clock import Clock, iso_time
+from gateway.config.declare import Secret
 from gateway.errors import Refused, Retry
 from gateway.metrics import Metrics
 from gateway.mqtt.reasons import (
     IMPLEMENTATION_SPECIFIC_ERROR,
     PACKET_IDENTIFIER_IN_USE,
+    PACKET_TOO_LARGE,
     QUOTA_EXCEEDED,
     REASONS,
     TOPIC_NAME_INVALID,
@@ -38,6 +41,8 @@ from gateway.uplinks.mqtt.client import CloudClient, Welcome
 from gateway.uplinks.mqtt.config import MqttUplink
 from gateway.uplinks.mqtt.mapping import Received, Topics, incoming_message, is_loop, outgoing_properties
 from gateway.uplinks.mqtt.window import Slot, Window, packet_id
+from gateway.uplinks.profiles.pace import Pace
+from gateway.uplinks.profiles.pick import service_of
 
 READ_ROWS: Final = 256
 READ_BYTES: Final = 256 * 1024
@@ -82,6 +87,8 @@ class MqttUplinkRunner:
         self._random = random
         self._pauses = pauses
         self._client_id = f"gw-{gateway_name}" if config.client_id is None else config.client_id
+        self._service = service_of(config)
+        self._pace = Pace(self._service.limits.rate)
         self._up_topic = Topics(config.forward)
         self._down_topic = Topics(config.receive)
         self._answers = Answers()
@@ -100,10 +107,23 @@ class MqttUplinkRunner:
         self._connected_since: float | None = None
 
     async def run(self, up: Callable[[], None]) -> None:
-        """The life of one connection. Raises Retry when it cannot be had or has ended."""
+        """The life of one connection, or of several when a login ends and is renewed. Raises Retry when it cannot be
+        had or has ended."""
+        while True:
+            await self._run(up)
+
+    async def _run(self, up: Callable[[], None]) -> None:
+        """One connection, until it must be made anew."""
         window = self._begin()
+        username, password, lifetime = self._service.login(self._config, self._clock.time())
         client = CloudClient(
-            self._config, self._client_id, self._answers, self._on_answer, self._on_message, self._moved.set
+            replace(self._config, username=username, password=None if password is None else Secret(password)),
+            self._client_id,
+            self._answers,
+            self._on_answer,
+            self._on_message,
+            self._moved.set,
+            self._service,
         )
         self._state = "connecting"
         try:
@@ -111,7 +131,7 @@ class MqttUplinkRunner:
             self._connected(window, welcome)
             up()
             await self._subscribe(client)
-            await self._pump(client, window)
+            await self._pump_for(lifetime, client, window)
         except Retry as retry:
             self._last_error = str(retry)
             raise
@@ -176,18 +196,26 @@ class MqttUplinkRunner:
         self._connected_since = self._clock.time()
 
     async def _subscribe(self, client: CloudClient) -> None:
-        wanted = self._config.receive
-        codes = await client.subscribe([(entry.filter, entry.qos) for entry in wanted])
-        for entry, code in zip(wanted, codes, strict=True):
+        wanted = self._service.subscriptions([(entry.filter, entry.qos) for entry in self._config.receive])
+        codes = await client.subscribe(wanted)
+        for (pattern, _), code in zip(wanted, codes, strict=True):
             if code >= 0x80:
                 # What goes up is worth more than a perfect connection: say it and go on.
                 self._metrics.count("uplink_subscribe_refused")
                 self._last_error = (
-                    f"the broker refused the subscription to {entry.filter!r}: {reason_text(code)}; "
+                    f"the broker refused the subscription to {pattern!r}: {reason_text(code)}; "
                     "check the broker's access rules"
                 )
 
     # Up.
+
+    async def _pump_for(self, lifetime: float | None, client: CloudClient, window: Window) -> None:
+        try:
+            async with asyncio.timeout(lifetime) as life:
+                await self._pump(client, window)
+        except TimeoutError:
+            if not life.expired():
+                raise
 
     async def _pump(self, client: CloudClient, window: Window) -> None:
         """Keep the window full until the connection ends."""
@@ -200,6 +228,8 @@ class MqttUplinkRunner:
                 continue
             self._send_waiting(client, window)
             self._send_new(client, window)
+            if self._must_rest():
+                continue
             if not self._queue and self._more:
                 await self._read()
             else:
@@ -228,13 +258,13 @@ class MqttUplinkRunner:
 
     def _send_waiting(self, client: CloudClient, window: Window) -> None:
         for slot in window.waiting():
-            if window.in_flight >= window.limit:
+            if window.in_flight >= window.limit or self._must_rest():
                 return
             self._send(client, window, slot)
 
     def _send_new(self, client: CloudClient, window: Window) -> None:
         queue = self._queue
-        while queue:
+        while queue and not self._must_rest():
             row = queue[0]
             if row.source == self._source or self._up_topic(row.topic) is None:
                 if window.skip(row.seq):
@@ -244,6 +274,14 @@ class MqttUplinkRunner:
             else:
                 return
             queue.popleft()
+
+    def _must_rest(self) -> bool:
+        """Whether the line rests, after a refusal or because the service takes no more in this second."""
+        now = self._clock.now()
+        wait = self._pace.wait(now)
+        if wait:
+            self._resume_at = max(self._resume_at, now + wait)
+        return self._resume_at > now
 
     def _send(self, client: CloudClient, window: Window, slot: Slot) -> None:
         row = slot.row
@@ -259,13 +297,14 @@ class MqttUplinkRunner:
             size = client.publish(packet_id(row.seq), topic, row.payload, row.retain, props, slot.sent)
         except Refused as refused:
             self._note(row, str(refused))
-            self._give_up(window, slot, "too_large")
+            self._give_up(window, slot, "too_large" if refused.reason == PACKET_TOO_LARGE else "bad_topic")
             return
         except ValueError as error:
             self._note(row, f"it cannot be written as MQTT: {error}")
             self._give_up(window, slot, "malformed")
             return
         window.start(slot)
+        self._pace.sent(self._clock.now())
         self._sent += 1
         self._bytes += size
         self._metrics.count("uplink_messages_out")
