@@ -30,14 +30,9 @@ EVENTS = f"devices/{DEVICE}/messages/events/"
 BOUND = f"devices/{DEVICE}/messages/devicebound/"
 
 
-class StoppedTime(FixedClock):
-    """Its wall clock moves only when told to; waiting works."""
-
-    def __init__(self, time: float = 1_800_000_000.0) -> None:
-        super().__init__(time)
-
-    def now(self) -> float:
-        return asyncio.get_running_loop().time()
+def stopped(time: float = 1_800_000_000.0) -> FixedClock:
+    """A wall clock that moves only when told to."""
+    return FixedClock(time)
 
 
 @asynccontextmanager
@@ -69,7 +64,7 @@ def bag(packet: Publish) -> dict[str, str]:
 @pytest.mark.parametrize("by", ["sas", "cert"])
 def test_messages_with_their_topic_in_the_property_bag(tmp_path: Path, by: str) -> None:
     async def main() -> None:
-        async with hub(tmp_path, StoppedTime(), by) as (endpoint, _, settings):
+        async with hub(tmp_path, stopped(), by) as (endpoint, _, settings):
             props = (
                 (CONTENT_TYPE, "application/json"),
                 (PAYLOAD_FORMAT, 1),
@@ -108,7 +103,7 @@ def test_too_large(tmp_path: Path) -> None:
     """The bag counts too: what fits without it is still more than the hub takes."""
 
     async def main() -> None:
-        async with hub(tmp_path, StoppedTime()) as (endpoint, _, settings):
+        async with hub(tmp_path, stopped()) as (endpoint, _, settings):
             limit = 256 * 1024
             rows = [row(1, payload=bytes(limit + 1)), row(2, payload=bytes(limit)), row(3, payload=bytes(limit - 400))]
             bench = Bench(endpoint.port, rows, **settings)
@@ -128,7 +123,7 @@ def test_too_large(tmp_path: Path) -> None:
 )
 def test_refused_login(tmp_path: Path, by: str, changes: dict[str, Any]) -> None:
     async def main() -> None:
-        async with hub(tmp_path, StoppedTime(), by) as (endpoint, _, settings):
+        async with hub(tmp_path, stopped(), by) as (endpoint, _, settings):
             with pytest.raises(Retry, match="refused the connection"):
                 await Bench(endpoint.port, **settings | changes).run()
 
@@ -139,7 +134,7 @@ def test_user_name_is_checked(tmp_path: Path) -> None:
     """The endpoint is as strict as it should be: a plain uplink with the right certificate is not let in."""
 
     async def main() -> None:
-        async with hub(tmp_path, StoppedTime(), "cert") as (endpoint, _, settings):
+        async with hub(tmp_path, stopped(), "cert") as (endpoint, _, settings):
             settings |= {"profile": "generic", "username": f"localhost/{DEVICE}"}
             with pytest.raises(Retry, match="refused the connection"):
                 await Bench(endpoint.port, **settings).run()
@@ -151,7 +146,7 @@ def test_token_is_renewed_before_it_ends(tmp_path: Path) -> None:
     """The connection is made anew without being down, with the next token; nothing is lost in between."""
 
     async def main() -> None:
-        clock = StoppedTime()
+        clock = stopped()
         async with hub(tmp_path, clock) as (endpoint, rules, settings):
             settings["sas"] = Sas(key=settings["sas"].key, lifetime=0.5)
             bench = Bench(endpoint.port, [row(1)], **settings)
@@ -174,7 +169,7 @@ def test_token_is_renewed_before_it_ends(tmp_path: Path) -> None:
 
 def test_clock_that_was_never_set(tmp_path: Path) -> None:
     async def main() -> None:
-        clock = StoppedTime(time=1000.0)
+        clock = stopped(time=1000.0)
         async with hub(tmp_path, clock) as (endpoint, rules, settings):
             bench = Bench(endpoint.port, [row(1)], **settings)
             with pytest.raises(Retry, match="the clock of this machine is not set"):
@@ -188,7 +183,7 @@ def test_clock_that_was_never_set(tmp_path: Path) -> None:
 
 def test_second_connection_of_the_device(tmp_path: Path) -> None:
     async def main() -> None:
-        async with hub(tmp_path, StoppedTime()) as (endpoint, _, settings):
+        async with hub(tmp_path, stopped()) as (endpoint, _, settings):
             first, second = Bench(endpoint.port, **settings), Bench(endpoint.port, **settings)
 
             async def work() -> None:
@@ -213,7 +208,7 @@ RECEIVE = (Receive(filter="cmd/#", to="plant/#"), Receive(filter="methods/+", to
 
 def test_cloud_to_device_messages(tmp_path: Path) -> None:
     async def main() -> None:
-        async with hub(tmp_path, StoppedTime()) as (endpoint, _, settings):
+        async with hub(tmp_path, stopped()) as (endpoint, _, settings):
             publisher = ListPublisher()
             receive = (*RECEIVE, Receive(filter="devicebound", to="inbox"))
             bench = Bench(endpoint.port, publisher=publisher, receive=receive, **settings)
@@ -255,7 +250,7 @@ def test_cloud_to_device_messages(tmp_path: Path) -> None:
 )
 def test_direct_method(tmp_path: Path, method: str, error: Exception | None, status: int, body: bytes) -> None:
     async def main() -> None:
-        async with hub(tmp_path, StoppedTime()) as (endpoint, _, settings):
+        async with hub(tmp_path, stopped()) as (endpoint, _, settings):
             publisher = ListPublisher(auto=False)
             bench = Bench(endpoint.port, publisher=publisher, receive=RECEIVE, **settings)
 
@@ -281,7 +276,7 @@ def test_no_echo_is_feared(tmp_path: Path) -> None:
     """A plain broker of version 3.1.1 would send these messages back; a hub has no topics that could overlap."""
 
     async def main() -> None:
-        async with hub(tmp_path, StoppedTime()) as (endpoint, _, settings):
+        async with hub(tmp_path, stopped()) as (endpoint, _, settings):
             same = {"forward": (Forward(filter="plant/#"),), "receive": (Receive(filter="plant/#"),)}
             bench = Bench(endpoint.port, [row(1)], **settings | same)
             await bench.during(bench.settled(1))
@@ -292,7 +287,7 @@ def test_no_echo_is_feared(tmp_path: Path) -> None:
 def test_commands_are_acknowledged_when_they_are_safe(tmp_path: Path) -> None:
     async def main() -> None:
         acknowledged: list[int] = []
-        async with hub(tmp_path, StoppedTime()) as (endpoint, _, settings):
+        async with hub(tmp_path, stopped()) as (endpoint, _, settings):
             take = endpoint._take
 
             def watch(line: Any, packet: Any) -> None:
