@@ -38,6 +38,7 @@ from gateway.mqtt.sys_topics import SysTopics
 from gateway.rules.engine import RuleEngine
 from gateway.rules.load import load as load_rules
 from gateway.store.boots import EARLIEST, Boots
+from gateway.store.counters import Counters
 from gateway.store.db import Database
 from gateway.store.dedup import load_dedup
 from gateway.store.delayed import load_delayed
@@ -53,6 +54,7 @@ from gateway.store.retained import RetainedStore
 from gateway.store.rooms import ROOMS, Room, share_out
 from gateway.store.routes import routes_of
 from gateway.store.sessions import Sessions
+from gateway.uplinks.base import OnSite, Site
 
 
 class Parts:
@@ -196,6 +198,7 @@ class Parts:
 
     def build_uplinks(self) -> None:
         """The uplinks, once the outbox knows where each of them is."""
+        site = Site(self.settings.device, Counters(self.database).next)
         for name, config in self.settings.uplink.items():
             runner = kinds.runner("uplink", self.loaded.kinds[f"uplink.{name}"])
             self.uplinks[name] = runner(
@@ -207,6 +210,7 @@ class Parts:
                 self.metrics,
                 self.name,
                 self.random,
+                *((site,) if issubclass(runner, OnSite) else ()),
             )
         forwards = {name: uplink.forward for name, uplink in self.settings.uplink.items()}
         for pattern, routes in routes_of(forwards).items():

@@ -148,6 +148,9 @@ def test_io_layers_do_not_import_each_other() -> None:
     )
 
 
+SPARKPLUG_SHARES = ("gateway.uplinks.mqtt", "gateway.uplinks.mqtt.config", "gateway.uplinks.mqtt.explain")
+
+
 @pytest.mark.parametrize(
     ("family", "shared"), [("connectors", {"base", "points", "polling"}), ("uplinks", {"base", "batch"})]
 )
@@ -166,6 +169,8 @@ def test_a_kind_sees_the_settings_its_family_and_itself(family: str, shared: set
             or found.module.startswith(folder + ".")
             or found.module in {f"gateway.{family}.{name}" for name in shared}
             or found.module.startswith("gateway.uplinks.profiles")
+            # Sparkplug is MQTT: addresses are written, and failures explained, as for a plain MQTT uplink.
+            or (folder == "gateway.uplinks.sparkplug" and found.module in SPARKPLUG_SHARES)
             or (family == "uplinks" and (found.module == "gateway.broker.port" or layer(found.module) == "mqtt"))
         )
         if not allowed:

@@ -218,6 +218,8 @@ class Cloud:
             case Publish() if packet.qos == 1:
                 reason = self.on_publish(packet)
                 return None if reason is None else PubAck(packet.packet_id, reason)
+            case Publish() if packet.qos == 0:
+                return None
             case PubRec() if packet.reason < 0x80:
                 return PubRel(packet.packet_id)
             case Subscribe():
