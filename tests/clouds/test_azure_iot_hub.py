@@ -86,10 +86,11 @@ def test_messages_with_their_topic_in_the_property_bag(tmp_path: Path, by: str) 
                 "shift": "früh & spät",
                 "user$.mid": "forged",
                 "via": "gw0,gw1",
+                "replay": "1",
                 "topic": "site/plant/a/b",
                 "mqtt-retain": "true",
             }
-            assert bag(second) == {"$.mid": "7:2", "via": "gw1", "topic": "site/plant/c"}
+            assert bag(second) == {"$.mid": "7:2", "via": "gw1", "replay": "1", "topic": "site/plant/c"}
             assert [(packet.payload, packet.qos, packet.retain) for packet in endpoint.messages] == [
                 (b"{}", 1, False),
                 (b"2", 1, False),

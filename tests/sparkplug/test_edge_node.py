@@ -76,7 +76,8 @@ def test_dead_and_alive_device(tmp_path: Path) -> None:
             check(host.events)
             first = next(iter(host.of("DDATA"))).payload.metrics[0]
             assert (first.name, properties_of(first)) == ("level", {"Quality": 500})
-            last = [event for event in host.of("DBIRTH") if event.device == "boiler"][-1]
+            assert [kind for kind in host.kinds() if kind in ("DBIRTH", "DDEATH")] == ["DBIRTH", "DDEATH", "DBIRTH"]
+            last = host.of("DBIRTH")[-1]
             assert last.metrics == {"temperature": 72.0, "level": 5}
             qualities = {metric.name: properties_of(metric)["Quality"] for metric in last.payload.metrics}
             assert qualities == {"temperature": 192, "level": 500}

@@ -5,8 +5,8 @@ that number. When the primary host is there, if one is wanted, the node and its 
 outbox are sent as DDATA.
 
 What is at present comes from the messages of the points, not from the outbox: a birth tells it, however much waits
-there. A row that is older than what its metric has told is historical. A row that says what was told already is not
-sent.
+there. A row that was in the outbox when its device was born is historical. A row that says what was told already is
+not sent.
 
 Reconnecting, and how long to wait before it, is the business of whoever calls ``run``.
 """
@@ -96,7 +96,8 @@ class SparkplugUplinkRunner(OnSite):
         self._line: Line | None = None
         self._born = self._rebirth = False
         self._revived: set[str] = set()
-        self._fresh: set[str] = set()
+        # The newest row when each device was born: what its birth has told is as new as that.
+        self._born_at: dict[str, int] = {}
         self._ping_due = 0.0
         self._births = self._sent = self._unchanged = self._bytes = 0
         self._state = "down"
@@ -216,7 +217,7 @@ class SparkplugUplinkRunner(OnSite):
                 self._bear()
             self._tell_changes()
             self._send_rows()
-            if not self._intake.rows and not self._intake.idle:
+            if self._intake.must_read and self._intake.unconfirmed < self._config.window:
                 await self._intake.read()
                 continue
             await self._rest()
@@ -229,7 +230,7 @@ class SparkplugUplinkRunner(OnSite):
         if intake.unconfirmed and not line.asking:
             left = self._ping_due - asyncio.get_running_loop().time()
             if left <= 0 or intake.unconfirmed >= self._config.window:
-                line.ping(intake.mark)
+                line.ping(intake.mark())
                 left = None
         try:
             async with asyncio.timeout(left):
@@ -242,7 +243,7 @@ class SparkplugUplinkRunner(OnSite):
         self._rebirth = False
         self._born = True
         self._births += 1
-        self._fresh.clear()
+        self._born_at = dict.fromkeys(self._node.devices, self._intake.newest)
         self._revived.clear()
         for frame in self._node.births(self._now()):
             self._publish(frame)
@@ -258,18 +259,16 @@ class SparkplugUplinkRunner(OnSite):
             elif device.born and (idle or name not in self._revived):
                 self._revived.discard(name)
                 self._publish(self._node.device_death(device, self._now()))
-            if idle and device.born:
-                self._fresh.add(name)
 
     def _bear_device(self, device: Device) -> None:
-        self._fresh.discard(device.name)
+        self._born_at[device.name] = self._intake.newest
         self._publish(self._node.device_birth(device, self._now()))
 
     def _send_rows(self) -> None:
         intake, room = self._intake, self._config.window
         news: dict[Tag, News] = {}
         current: Device | None = None
-        while intake.rows and intake.unconfirmed < room:
+        while intake.first is not None and intake.unconfirmed < room:
             if not intake.unconfirmed:
                 self._ping_due = asyncio.get_running_loop().time() + self._confirm_after
             row = intake.take()
@@ -280,11 +279,15 @@ class SparkplugUplinkRunner(OnSite):
             if device is not current or tag in news or len(news) >= MOST_NEWS:
                 self._send_news(current, news)
                 current = device
+            if not device.born and reading == tag.present:
+                # Its death has told that, and its next birth will.
+                self._unchanged += 1
+                continue
             if not device.born:
                 # Its birth says that nothing is known at present; what follows is its past.
                 self._revived.add(device.name)
                 self._bear_device(device)
-            one = self._news(device, tag, reading)
+            one = self._news(tag, reading, row.seq <= self._born_at[device.name])
             if one is not None:
                 news[tag] = one
         self._send_news(current, news)
@@ -306,12 +309,10 @@ class SparkplugUplinkRunner(OnSite):
             self._intake.drop(row, "malformed")
             return None
 
-    def _news(self, device: Device, tag: Tag, reading: Reading) -> News | None:
+    def _news(self, tag: Tag, reading: Reading, historical: bool) -> News | None:
         told = tag.told
         assert told is not None, "a birth tells every metric"
         same = (reading.value, reading.quality) == (told.value, told.quality)
-        # When everything that waited has been sent, what comes is the present, also after the clock was set back.
-        historical = reading.time <= told.time and device.name not in self._fresh
         if same and (not historical or reading.time == told.time):
             self._unchanged += 1
             return None
