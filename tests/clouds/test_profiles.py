@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from gateway.config.declare import File, Secret
+from gateway.message import PAYLOAD_FORMAT, USER_PROPERTY
 from gateway.uplinks.mqtt.config import Forward, MqttUplink, Receive
 from gateway.uplinks.profiles.pace import Pace
 from gateway.uplinks.profiles.pick import service_of
+from gateway.uplinks.profiles.property_bag import pack, unpack
 from gateway.uplinks.profiles.sas import Sas, token
 
 AWS = {
@@ -152,3 +154,14 @@ def test_plain_service_changes_nothing() -> None:
     assert service.down("a", ()) == ("a", (), None)
     assert service.subscriptions([("a", 2)]) == [("a", 2)]
     service.check("a/" * 1000, 1 << 27)
+
+
+def test_a_compressed_message_is_not_called_text() -> None:
+    props = ((USER_PROPERTY, ("encoding", "zlib")), (PAYLOAD_FORMAT, 1))
+    assert pack("a/b", False, props) == "$.ce=zlib&topic=a%2Fb"
+    assert unpack("%24.ce=zlib&topic=a%2Fb") == ("a/b", ((USER_PROPERTY, ("encoding", "zlib")),))
+
+
+def test_names_that_the_hub_does_not_take() -> None:
+    props = ((USER_PROPERTY, ("Höhe (m)", "1")), (USER_PROPERTY, ("", "2")), (USER_PROPERTY, ("topic", "forged")))
+    assert pack("t", True, props) == "H_he__m_=1&_=2&usertopic=forged&topic=t&mqtt-retain=true"

@@ -38,6 +38,7 @@ from gateway.uplinks.mqtt.mapping import Topics, outgoing_properties, with_expir
 from gateway.uplinks.mqtt.window import Run, Slot, Window
 from gateway.uplinks.parcel import Parcel, single
 from gateway.uplinks.profiles.pace import Pace
+from gateway.uplinks.profiles.service import PLAIN, Limits
 
 READ_ROWS: Final = 512
 READ_BYTES: Final = 256 * 1024
@@ -61,7 +62,7 @@ class Pump:
 
     source      how rows are marked that came from this uplink: they do not go back
     random      0 to 1, spreads the pauses
-    rate        messages a second that the broker takes; 0: no limit
+    limits      what the service takes
     moved       set when there is something to do
     last_error  what was last refused or given up on this connection
     """
@@ -76,7 +77,7 @@ class Pump:
         gateway_name: str,
         random: Callable[[], float],
         pauses: tuple[float, ...],
-        rate: int = 0,
+        limits: Limits = PLAIN.limits,
     ) -> None:
         self.moved = asyncio.Event()
         self.last_error = ""
@@ -88,7 +89,7 @@ class Pump:
         self._gateway = gateway_name
         self._random = random
         self._pauses = pauses
-        self._pace = Pace(rate)
+        self._pace = Pace(limits.rate)
         self._topic = Topics(config.forward)
         self._window = Window(config.window)
         self._lanes: tuple[Lane, ...] = ()

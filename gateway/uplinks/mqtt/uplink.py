@@ -56,8 +56,8 @@ class MqttUplinkRunner:
         self._service = service_of(config)
         self._down_topic = Topics(config.receive)
         self._answers = Answers()
-        rate = self._service.limits.rate
-        self._pump = Pump(self._source, config, reader, clock, metrics, gateway_name, random, pauses, rate)
+        limits = self._service.limits
+        self._pump = Pump(self._source, config, reader, clock, metrics, gateway_name, random, pauses, limits)
         self._state = "down"
         self._last_error = ""
         self._connected_since: float | None = None

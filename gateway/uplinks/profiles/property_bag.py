@@ -18,7 +18,7 @@ from gateway.message import CONTENT_TYPE, CORRELATION_DATA, PAYLOAD_FORMAT, USER
 MESSAGE_ID = "message-id"
 """User property of ours that is the system property ``$.mid`` there."""
 
-CONTENT_ENCODING = "content-encoding"
+CONTENT_ENCODING = "encoding"
 """User property that is the system property ``$.ce`` there."""
 
 TOPIC = "topic"
