@@ -23,6 +23,10 @@ KINDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     },
     "uplink": {
         "mqtt": ("gateway.uplinks.mqtt.config:MqttUplink", "gateway.uplinks.mqtt.uplink:MqttUplinkRunner"),
+        "sparkplug": (
+            "gateway.uplinks.sparkplug.config:SparkplugUplink",
+            "gateway.uplinks.sparkplug.uplink:SparkplugUplinkRunner",
+        ),
     },
 }
 

@@ -40,6 +40,7 @@ from gateway.rules.engine import RuleEngine
 from gateway.rules.load import load as load_rules
 from gateway.store.archive import UplinkArchive
 from gateway.store.boots import EARLIEST, Boots
+from gateway.store.counters import Counters
 from gateway.store.db import Database
 from gateway.store.dead import DeadStore
 from gateway.store.dedup import load_dedup
@@ -60,6 +61,7 @@ from gateway.store.sessions import Sessions
 from gateway.store.timekeeper import Timekeeper
 from gateway.store.usage import UsageStore, Used
 from gateway.uplinks.accounts import Accounts
+from gateway.uplinks.base import OnSite, Site
 from gateway.uplinks.budget import Usage
 from gateway.uplinks.report import Reports
 
@@ -251,6 +253,7 @@ class Parts:
 
     def build_uplinks(self) -> None:
         """The uplinks, once the outbox knows where each of them is."""
+        site = Site(self.settings.device, Counters(self.database).next)
         for name, config in self.settings.uplink.items():
             runner = kinds.runner("uplink", self.loaded.kinds[f"uplink.{name}"])
             self.uplinks[name] = runner(
@@ -262,12 +265,16 @@ class Parts:
                 self.metrics,
                 self.name,
                 self.random,
-                dead=self.dead.of(name),
                 timing=self.timekeeper,
-                archive=UplinkArchive(self.outbox, self.database, self.clock, name, self.timekeeper.date),
+                **({"site": site} if issubclass(runner, OnSite) else self._of_a_bridge(name)),
             )
         for pattern, routes in routes_of(self.forwards).items():
             self.broker.subscribe(pattern, self.outbox, routes)
+
+    def _of_a_bridge(self, name: str) -> dict[str, Any]:
+        """What an uplink needs that passes rows on as they are."""
+        archive = UplinkArchive(self.outbox, self.database, self.clock, name, self.timekeeper.date)
+        return {"dead": self.dead.of(name), "archive": archive}
 
     async def recall(self, boots: Boots) -> None:
         """Retained messages, sessions and wills, once everybody who may get a will has subscribed and rights are

@@ -150,11 +150,17 @@ def test_io_layers_do_not_import_each_other() -> None:
     )
 
 
+SPARKPLUG_SHARES = ("gateway.uplinks.mqtt", "gateway.uplinks.mqtt.config", "gateway.uplinks.mqtt.explain")
+
+
 @pytest.mark.parametrize(
     ("family", "shared"),
     [
         ("connectors", {"base", "points", "polling"}),
-        ("uplinks", {"base", "budget", "dead", "ledger", "packing", "parcel", "resend", "sections", "thrift"}),
+        (
+            "uplinks",
+            {"base", "budget", "dead", "ledger", "packing", "parcel", "profiles", "resend", "sections", "thrift"},
+        ),
     ],
 )
 def test_a_kind_sees_the_settings_its_family_and_itself(family: str, shared: set[str]) -> None:
@@ -171,6 +177,8 @@ def test_a_kind_sees_the_settings_its_family_and_itself(family: str, shared: set
             or found.module == folder
             or found.module.startswith(folder + ".")
             or (found.module.startswith(f"gateway.{family}.") and found.module.split(".")[2] in shared)
+            # Sparkplug is MQTT: addresses are written, and failures explained, as for a plain MQTT uplink.
+            or (folder == "gateway.uplinks.sparkplug" and found.module in SPARKPLUG_SHARES)
             or (family == "uplinks" and (found.module == "gateway.broker.port" or layer(found.module) == "mqtt"))
         )
         if not allowed:

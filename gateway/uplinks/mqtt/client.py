@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from gateway.broker.port import Done
@@ -40,6 +41,7 @@ from gateway.uplinks.mqtt.line import Line
 from gateway.uplinks.mqtt.link import Link
 from gateway.uplinks.mqtt.mapping import Received
 from gateway.uplinks.mqtt.window import SUBSCRIBE_ID
+from gateway.uplinks.profiles.service import PLAIN, Reply, Service
 
 MOST_UNANSWERED: Final = 256
 """Messages of the cloud without an answer from which on nothing is read until half of them have theirs. A broker of
@@ -73,6 +75,7 @@ class CloudClient:
                 the connection is given up, and the cloud sends the message again on the next one
     on_lost     called when the connection ends, except by ``close``; ``check`` raises why
     line        what outlives the connections: the hosts, and the bytes
+    service     what the broker is
 
     ``farewell`` is the reason of the broker's DISCONNECT, None when it sent none.
     """
@@ -86,10 +89,12 @@ class CloudClient:
         on_message: Callable[[Received, Done | None], None],
         on_lost: Callable[[], None],
         line: Line,
+        service: Service = PLAIN,
     ) -> None:
         self._config = config
         self._client_id = client_id
         self._line = line
+        self._service = service
         self._answers = answers
         self._on_answer = on_answer
         self._on_message = on_message
@@ -154,10 +159,13 @@ class CloudClient:
     ) -> int:
         """Send one message with QoS 1 or 0; the bytes it takes. With QoS 1 its end is told to ``on_answer``.
 
-        Raises Refused (0x95) when it is larger than the broker takes, and ValueError when it cannot be written.
+        Raises Refused when it is larger than the broker takes (0x95) or has a topic that is not taken there (0x90),
+        and ValueError when it cannot be written.
         """
         welcome = self._welcome
         assert welcome is not None, "connect first"
+        topic, retain, props = self._service.up(topic, retain, props)
+        self._service.check(topic, len(payload))
         retained = retain and welcome.retain
         if not qos:
             duplicate, packet_id = False, 0
@@ -232,10 +240,11 @@ class CloudClient:
             text = explain.connack(packet.reason, self._config.version, get(props, prop.REASON_STRING, ""))
             self._link.lose(text)
             return
+        limits = self._service.limits
         self._welcome = Welcome(
             packet.session_present,
-            get(props, prop.RECEIVE_MAXIMUM, 65_535),
-            get(props, prop.MAXIMUM_PACKET_SIZE, MAX_VARINT + 5),
+            min(get(props, prop.RECEIVE_MAXIMUM, 65_535), limits.unanswered),
+            min(get(props, prop.MAXIMUM_PACKET_SIZE, MAX_VARINT + 5), limits.packet),
             get(props, prop.MAXIMUM_QOS, 2),
             bool(get(props, prop.RETAIN_AVAILABLE, 1)),
         )
@@ -245,11 +254,12 @@ class CloudClient:
         self._link.welcomed(get(props, prop.SERVER_KEEP_ALIVE, 0))
 
     def _take_message(self, packet: Publish) -> None:
-        message = Received(packet.topic, packet.payload, packet.qos, packet.retain, packet.props)
+        topic, props, reply = self._service.down(packet.topic, packet.props)
+        message = Received(topic, packet.payload, packet.qos, packet.retain, props)
         if not packet.topic:
             self._link.lose(f"{self._link.endpoint} used a topic alias, which it was not offered")
         elif not packet.qos:
-            self._on_message(message, None)
+            self._on_message(message, None if reply is None else partial(self._reply, reply))
         else:
             answer = self._answers.arrived(packet.packet_id, packet.qos)
             if len(self._answers) >= MOST_UNANSWERED:
@@ -270,6 +280,10 @@ class CloudClient:
                 self._link.go_on()
 
         return done
+
+    def _reply(self, reply: Reply, error: BaseException | None) -> None:
+        topic, payload = reply(error)
+        self._write(Publish(topic, payload))
 
     def _answer(self, qos: int, packet_id: int, reason: int) -> None:
         self._write(PubAck(packet_id, reason) if qos == 1 else PubRec(packet_id, reason))

@@ -12,6 +12,8 @@ from gateway.topic import Rewrite, overlaps
 from gateway.uplinks.budget import check as check_budget
 from gateway.uplinks.ledger import Ledger
 from gateway.uplinks.packing.batch import Batch
+from gateway.uplinks.profiles.pick import Profile, service_of
+from gateway.uplinks.profiles.sas import Sas
 from gateway.uplinks.sections import DeadLetters
 
 
@@ -146,6 +148,10 @@ class MqttUplink:
     """A connection to an MQTT broker in the cloud. What is forwarded waits in the outbox until the cloud has it."""
 
     kind: Literal["mqtt"] = setting("mqtt", text="MQTT over TCP or TLS.")
+    profile: Profile = setting(
+        "generic",
+        text="What the other side is. Its rules for logins, topics and sizes are checked and kept; see docs/clouds.md.",
+    )
     url: str | tuple[str, ...] = setting(
         text="Address of the cloud broker: mqtt://HOST[:1883], or mqtts://HOST[:8883] for TLS. A list: they are tried "
         "in this order, the next one at once when one fails.",
@@ -189,6 +195,7 @@ class MqttUplink:
         example='"200MB/month"',
     )
     dead_letter: DeadLetters = setting(factory=DeadLetters, text="")
+    sas: Sas | None = setting(None, text="", example='{ key = { file = "device.key" } }')
     forward: tuple[Forward, ...] = setting((), text="What goes to the cloud.")
     receive: tuple[Receive, ...] = setting((), text="What comes from the cloud.")
     backlog: Backlog = setting(factory=Backlog, text="")
@@ -213,6 +220,7 @@ class MqttUplink:
         yield from self._backlog_problems()
         if self.ledger is not None and self.ledger.resend is not None and self.version != "5":
             yield "ledger.resend", 'needs version = "5": without message ids nobody knows what is missing'
+        yield from service_of(self).problems(self)
 
     def _login_problems(self) -> Iterator[tuple[str, str]]:
         if self.password is not None and self.username is None:
@@ -243,7 +251,7 @@ class MqttUplink:
 
     def _echo_problems(self) -> Iterator[tuple[str, str]]:
         # Version 5 has No Local (section 3.8.3.1); in 3.1.1 the broker sends us what we have just sent it.
-        if self.version == "5":
+        if self.version == "5" or not service_of(self).echoes:
             return
         for number, entry in enumerate(self.receive):
             targets = [

@@ -34,6 +34,7 @@ from gateway.mqtt.wire import MAX_VARINT, pack_varint
 from gateway.uplinks.mqtt import dial, explain
 from gateway.uplinks.mqtt.config import Endpoint, MqttUplink
 from gateway.uplinks.mqtt.wire import Meter
+from gateway.uplinks.profiles.pick import service_of
 
 MAX_RECEIVED: Final = 1 << 20
 """Largest packet the broker may send (version 5): what one of its messages may cost in memory."""
@@ -105,7 +106,7 @@ class Link:
         keep_alive = math.ceil(config.keep_alive)
         try:
             async with asyncio.timeout(config.connect_timeout):
-                context = await asyncio.to_thread(tls_context, config) if tls else None
+                context = await asyncio.to_thread(tls_context, config, port) if tls else None
                 await client.connect(host, port, context, keep_alive, self.version, raise_exc=False)
         except TimeoutError:
             raise Retry(explain.timeout(self.endpoint, config.connect_timeout, self._connection is not None)) from None
@@ -304,9 +305,12 @@ class _Handler:
         self._link.received(package.cmd, package.data)
 
 
-def tls_context(config: MqttUplink) -> ssl.SSLContext:
+def tls_context(config: MqttUplink, port: int) -> ssl.SSLContext:
     """The TLS settings of an uplink; reads files. Raises OSError, which ssl.SSLError is too."""
     context = ssl.create_default_context(cafile=config.ca)
+    protocol = service_of(config).alpn(port)
+    if protocol is not None:
+        context.set_alpn_protocols([protocol])
     if config.cert is not None:
         context.load_cert_chain(config.cert, config.key)
     return context

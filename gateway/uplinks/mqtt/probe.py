@@ -35,6 +35,7 @@ from gateway.mqtt.reasons import NO_MATCHING_SUBSCRIBERS, reason_text
 from gateway.uplinks.mqtt import dial, explain
 from gateway.uplinks.mqtt.config import Endpoint, MqttUplink, Receive
 from gateway.uplinks.mqtt.link import tls_context
+from gateway.uplinks.mqtt.logins import logged_in
 from gateway.uplinks.mqtt.wire import Meter
 
 SUFFIX: Final = "-test"
@@ -119,6 +120,7 @@ async def probe(
     time       the wall clock, for the dates of certificates
     publish    topic at the cloud for one message; None: none is sent
     """
+    config, _ = logged_in(config, time())
     for at in config.endpoints:
         async for step in _host(config, at, client_id, time, publish):
             yield step
@@ -137,7 +139,7 @@ async def _host(
             sock, wire = await dial.connect(addresses, meter)
         yield Step(host, step, True, f"connected to {sock.getpeername()[0]} port {at.port}")
         step = "tls" if at.tls else "connect"
-        context = await asyncio.to_thread(tls_context, config) if at.tls else None
+        context = await asyncio.to_thread(tls_context, config, at.port) if at.tls else None
         async with asyncio.timeout(config.connect_timeout):
             await line.open(sock, context)
         if at.tls:

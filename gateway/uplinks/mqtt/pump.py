@@ -3,10 +3,6 @@
 A connection begins with what was sent and has no answer; then comes what is live, and the backlog beside it, each in
 order (``lanes.py``). The window lives longer than a connection, so that only unanswered rows are repeated, each under
 its packet identifier and its message id.
-
-A row leaves the window when the cloud has acknowledged it, or when it can never arrive: expired, too large, or
-refused. A refusal that may pass stops the line for a while and is tried again; after ``TRIES`` the row is
-counted and goes to the dead letters, and the line moves on: one bad row must not hold up those behind it.
 """
 
 from __future__ import annotations
@@ -18,9 +14,7 @@ from functools import partial
 from typing import Any, Final
 
 from gateway.clock import Clock
-from gateway.errors import Refused
 from gateway.metrics import Metrics
-from gateway.mqtt.reasons import reason_text
 from gateway.outbound import BY_URGENCY, CLASSES, LAST, Archive, RightTime, Row, Timing
 from gateway.ranges import NOTHING, Ranges
 from gateway.uplinks.base import OutboxReader
@@ -29,18 +23,18 @@ from gateway.uplinks.ledger import ledger_topics
 from gateway.uplinks.mqtt.again import Again
 from gateway.uplinks.mqtt.client import CloudClient, Welcome
 from gateway.uplinks.mqtt.config import Forward, MqttUplink
+from gateway.uplinks.mqtt.despatch import Despatch
 from gateway.uplinks.mqtt.lanes import Lane, Share, split, status_of, why_at_rest
-from gateway.uplinks.mqtt.mapping import Topics, outgoing_properties, with_expiry
+from gateway.uplinks.mqtt.mapping import Topics, outgoing_properties
 from gateway.uplinks.mqtt.packed import Packing
-from gateway.uplinks.mqtt.poison import STRIKES, Poison
-from gateway.uplinks.mqtt.progress import Progress
-from gateway.uplinks.mqtt.refusals import NOT_FORWARDED, PASSING, TRIES, word
+from gateway.uplinks.mqtt.refusals import NOT_FORWARDED
 from gateway.uplinks.mqtt.saver import TELEMETRY, Saver
-from gateway.uplinks.mqtt.totals import Totals
 from gateway.uplinks.mqtt.waiting import FOREVER, HOLD_LOOK, WAITING, wait_for
-from gateway.uplinks.mqtt.window import Run, Slot, Window
+from gateway.uplinks.mqtt.window import Run, Window
 from gateway.uplinks.packing.filling import Filling
-from gateway.uplinks.parcel import Parcel, single
+from gateway.uplinks.parcel import single
+from gateway.uplinks.profiles.pace import Pace
+from gateway.uplinks.profiles.service import PLAIN, Limits
 
 READ_ROWS: Final = 512
 READ_BYTES: Final = 256 * 1024
@@ -55,8 +49,9 @@ class Pump:
     again       who does that
     random      0 to 1, spreads the pauses
     dead        where rows go that the cloud will not take
+    limits      what the service takes
     moved       set when there is something to do
-    last_error  what was last refused or given up on this connection
+    out         what is under way
     """
 
     def __init__(
@@ -72,9 +67,9 @@ class Pump:
         dead: DeadLetters,
         timing: Timing | None = None,
         archive: Archive | None = None,
+        limits: Limits = PLAIN.limits,
     ) -> None:
         self.moved = asyncio.Event()
-        self.last_error = ""
         self._saver = Saver(reader, clock, lambda row: self._topic(row) is not None)
         self._source = source
         self._name = source.removeprefix("uplink:")
@@ -83,29 +78,23 @@ class Pump:
         self._clock = clock
         self._metrics = metrics
         self._gateway = gateway_name
-        self._random = random
-        self._pauses = pauses
         self._timing = timing or RightTime()
-        self._dead = dead
-        self._poison = Poison()
-        self._limit, self._sent_at, self._is_answered = config.window, 0.0, False
+        self._limits = limits
+        self._pace = Pace(limits.rate)
         own = [Forward(filter=local, to=topic) for local, topic in ledger_topics(config.ledger, gateway_name)]
         self._topics = Topics((*own, *config.forward))
         self._packing = Packing(config, gateway_name, self._topic, reader, clock, self._timing.date, self._pass)
         self._window = Window(config.window)
-        self._limit = config.window
+        self.out = Despatch(self._window, self._topics, reader, dead, self._pace, clock, metrics, random, pauses)
         can_repeat = archive if config.version == "5" else None
         self.again = Again(can_repeat, self._topics, gateway_name, metrics, self.moved.set)
         self._lanes: tuple[Lane, ...] = ()
         self._share = Share(1.0, None, 0.0)
         self._begins = 0
         self._is_up = False
-        self._resume_at = 0.0
         self._wakes = 0
-        self._progress = Progress(reader)
         # Set by the first connection: before it, the store may not be open.
         self._possibly_sent: list[Ranges] = []
-        self._totals = Totals()
 
     def connected(self, welcome: Welcome) -> None:
         """A connection begins: what is in the outbox is the backlog from here on, and what comes is live."""
@@ -116,18 +105,14 @@ class Pump:
         if not welcome.session_present:
             window.new_session()
             self._possibly_sent = [NOTHING] * len(CLASSES)
-        self._limit = min(self._config.window, welcome.receive_maximum)
-        window.limit = 1 if self._poison.alone else self._limit
-        self._is_answered = False
+        self.out.begin(min(self._config.window, welcome.receive_maximum))
         self.again.connected(welcome.session_present)
         self._begins = reader.newest
         self._saver.begin()
         lanes = split(reader.acked, window, self._begins, backlog.order == "in_order", now)
         self._lanes = tuple([lane for lane in lanes if lane is not None])
-        self._packing.begin(self._lanes, welcome.maximum_packet)
+        self._packing.begin(self._lanes, min(welcome.maximum_packet, self._limits.payload))
         self._share = Share(backlog.share, backlog.rate, now)
-        self._resume_at = 0.0
-        self.last_error = ""
         self._is_up = True
 
     def press(self, level: int) -> None:
@@ -135,22 +120,10 @@ class Pump:
         self._saver.press(level)
         self.moved.set()
 
-    def ended(self, client: CloudClient, text: str) -> None:
-        """The connection has ended, ``text`` says how: was it a parcel that ended it?"""
-        slots = self._window.live() if not self._is_answered else []
-        since = self._clock.now() - self._sent_at
-        number = self._poison.ended([slot.last for slot in slots], since, client.is_cut, client.farewell)
-        if number is not None:
-            (slot,) = slots
-            self._window.wait(slot)
-            slot.tries = STRIKES
-            self._give_up(slot, "poison", f"{STRIKES} times the connection ended with it: {text}")
-
     def disconnected(self) -> None:
         """The connection is gone."""
         self._is_up = False
-        self._progress.flush()
-        self._window.disconnected()
+        self.out.disconnected()
         self.again.disconnected()
 
     async def run(self, client: CloudClient) -> None:
@@ -160,30 +133,30 @@ class Pump:
             await client.drained()
             self.moved.clear()
             now = self._clock.now()
-            rest = max(self._resume_at - now, min(self._timing.held(), HOLD_LOOK))
+            rest = max(self.out.resume_at - now, min(self._timing.held(), HOLD_LOOK))
             if rest <= 0:
                 self._send_waiting(client)
                 if await self.again.turn(
                     client,
                     self._window,
-                    1 if self._poison.alone else self._limit,
+                    self.out.allowed,
                     all(one.is_at_rest for one in self._lanes),
                 ):
                     self.moved.set()
                 missing = self._send_new(client, now)
-                self._totals.count(self._metrics)
+                self.out.totals.count(self._metrics)
                 if isinstance(missing, tuple):
                     await self._read(*missing)
                     continue
-                rest = missing
+                rest = min(missing, self.out.resume_at - now if self.out.resume_at > now else FOREVER)
             await wait_for(self.moved, rest)
 
     def _send_waiting(self, client: CloudClient) -> None:
         window = self._window
         for slot in window.waiting():
-            if window.in_flight >= window.limit:
+            if window.in_flight >= window.limit or self.out.must_rest(self._clock.now()):
                 return
-            self._send(client, slot)
+            self.out.send(client, slot)
 
     def _send_new(self, client: CloudClient, now: float) -> tuple[Lane, Run] | float:
         """Send what there is room for. What must be read to go on, or the seconds after which to try again."""
@@ -215,7 +188,7 @@ class Pump:
         maybe_sent, is_held = self._possibly_sent[run.room], self._saver.holds(run.room)
         while queue:
             if is_held:
-                rest = self._saver.rest(queue, now, partial(self._skip, run))
+                rest = self._saver.rest(queue, now, partial(self.out.skip, run))
                 if rest or not queue:
                     return rest
             row = queue[0]
@@ -223,7 +196,7 @@ class Pump:
             if topic is None:
                 queue.popleft()
                 self._pass(row)
-                self._skip(run, row.seq)
+                self.out.skip(run, row.seq)
                 continue
             rest = self._room_for(lane, row.seq, len(row.payload), 1, now)
             if rest:
@@ -233,7 +206,7 @@ class Pump:
             parcel = single(row, prefix + topic, outgoing_properties(row, self._gateway, is_marked))
             if row.retain and not self._topics.keeps_retain(row.topic):
                 parcel = parcel._replace(retain=False)
-            self._send(client, window.take(run, parcel, row.seq in maybe_sent), now)
+            self.out.send(client, window.take(run, parcel, row.seq in maybe_sent), now)
         if not is_backlog:
             self._share.live(now)
         return 0.0
@@ -253,6 +226,8 @@ class Pump:
         window, share = self._window, self._share
         if not window.has_room(seq, size) or (lane.is_backlog and not share.has_room(lane, window.limit, size, now)):
             return FOREVER
+        if self.out.must_rest(now):
+            return FOREVER
         return share.take(rows, now) if lane.is_backlog else 0.0
 
     def _fill(self, client: CloudClient, lane: Lane, room: int, filling: Filling, now: float) -> float:
@@ -266,12 +241,12 @@ class Pump:
                 if rest:
                     return rest
                 filling.ready.popleft()
-                self._send(client, self._window.take(run, parcel, parcel.first in self._possibly_sent[room]), now)
+                self.out.send(client, self._window.take(run, parcel, parcel.first in self._possibly_sent[room]), now)
             if queue and not lane.is_backlog:
                 self._share.live(now)
             held = self._packing.feed(filling, queue, now, self._saver if self._saver.holds(room) else None)
             if filling.passed and filling.first is None:
-                self._skip(run, filling.passed)
+                self.out.skip(run, filling.passed)
                 filling.passed = 0
             is_end = not queue and run.upto != LAST and not self._reader.has(room, run.read_to)
             rest = 0.0 if filling.ready else filling.close(now, is_end, self._saver.wait_factor(room))
@@ -289,7 +264,7 @@ class Pump:
             if run.upto == LAST:
                 return None
             # Its end, so that it joins what is acknowledged behind it.
-            self._skip(run, run.upto)
+            self.out.skip(run, run.upto)
             runs.popleft()
         return None
 
@@ -308,88 +283,10 @@ class Pump:
             lane.woken()
         self.moved.set()
 
-    # A parcel.
-
-    def _send(self, client: CloudClient, slot: Slot, first: float | None = None) -> None:
-        """``first``: now, when it has not been tried before."""
-        parcel = slot.parcel
-        assert parcel is not None, "a settled parcel is never sent"
-        if first is not None and parcel.rows[0].expires is not None and (expires := parcel.expires) is not None:
-            slot.until = first + expires - self._clock.time()  # a step of the clock does not end what is under way
-        props = parcel.props
-        if slot.until is not None:
-            left = slot.until - self._clock.now()
-            if left <= 0:
-                self._give_up(slot, "expired")
-                return
-            props = with_expiry(props, left)
-        try:
-            qos = self._topics.qos(parcel.rows[0].topic)
-            size = client.publish(slot.id, parcel.topic, parcel.payload, parcel.retain, props, slot.sent, qos)
-        except Refused as refused:
-            self._give_up(slot, "too_large", str(refused))
-            return
-        except ValueError as error:
-            self._give_up(slot, "malformed", f"it cannot be written as MQTT: {error}")
-            return
-        self._window.start(slot)
-        self._sent_at = self._clock.now()
-        self._totals.publish(len(parcel.rows), size)
-        if not qos:
-            self._settle(slot)  # nobody will say whether it has arrived
-
     def answered(self, identifier: int, reason: int) -> None:
         """The cloud has answered for a packet identifier."""
-        if self.again.answered(identifier, reason):
+        if self.again.answered(identifier, reason) or self.out.answered(identifier, reason):
             self.moved.set()
-            return
-        slot = self._window.answered(identifier)
-        if slot is None or slot.parcel is None:
-            return
-        self._is_answered = True
-        if self._poison.answered():
-            self._window.limit = self._limit
-        if reason < 0x80:
-            self._totals.acked += len(slot.parcel.rows)
-            self._settle(slot)
-        else:
-            self._on_refusal(slot, slot.parcel, reason)
-        self.moved.set()
-
-    def _on_refusal(self, slot: Slot, parcel: Parcel, reason: int) -> None:
-        self._totals.refused += 1
-        self._metrics.count("uplink_refused")
-        text = f"the broker refused it: {reason_text(reason)}"
-        self._note(parcel, text)
-        self._window.wait(slot)
-        if reason in PASSING and slot.tries < TRIES:
-            pause = self._pauses[min(slot.tries, len(self._pauses)) - 1]
-            self._resume_at = self._clock.now() + pause * (0.5 + self._random())
-        else:
-            self._give_up(slot, word(reason), text)
-
-    def _give_up(self, slot: Slot, reason: str, error: str = "") -> None:
-        """``error``: what to keep its rows with among the dead letters; without one they are not kept."""
-        if slot.parcel is not None:
-            if error:
-                self._note(slot.parcel, error)
-            for row in slot.parcel.rows:
-                self._reader.drop(row, reason)
-                if error:
-                    self._dead.add(row, reason, error, slot.tries)
-        self._settle(slot)
-
-    def _settle(self, slot: Slot) -> None:
-        if self._window.settle(slot):
-            self._progress.moved(slot.run)
-
-    def _skip(self, run: Run, seq: int) -> None:
-        if self._window.skip(run, seq):
-            self._progress.moved(run)
-
-    def _note(self, parcel: Parcel, text: str) -> None:
-        row = parcel.rows[0]
-        self.last_error = f"message {row.message_id} on {row.topic!r}: {text}"
 
     def status(self) -> dict[str, Any]:
         """What a person wants to see of it, a part of the uplink's."""
@@ -397,7 +294,7 @@ class Pump:
             "reason": self._reason(),
             "in_flight": self._window.in_flight,
             "cursor": self._reader.cursor,
-            **self._totals.status(self.again.bytes),
+            **self.out.totals.status(self.again.bytes),
             "lanes": {"backlog" if lane.is_backlog else "live": self._lane_status(lane) for lane in self._lanes},
         }
 
@@ -412,8 +309,8 @@ class Pump:
         if self._timing.held() > 0:
             return WAITING
         now = self._clock.now()
-        if now < self._resume_at:
-            return "paused"
+        if now < self.out.resume_at:
+            return "rate" if self._pace.wait(now) else "paused"
         if lane.next_room() == TELEMETRY and self._saver.holds(TELEMETRY):
             return "saving"
         return why_at_rest(lane, self._window, self._share, now)

@@ -6,6 +6,7 @@ calls ``run``.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -23,10 +24,12 @@ from gateway.uplinks.mqtt.certificate_clock import CertificateClock
 from gateway.uplinks.mqtt.client import CloudClient, Welcome
 from gateway.uplinks.mqtt.config import MqttUplink
 from gateway.uplinks.mqtt.line import Line
+from gateway.uplinks.mqtt.logins import logged_in
 from gateway.uplinks.mqtt.mapping import Received, Topics, incoming_message, is_loop
 from gateway.uplinks.mqtt.pump import Pump
 from gateway.uplinks.mqtt.refusals import PAUSES
 from gateway.uplinks.mqtt.waiting import WAITING
+from gateway.uplinks.profiles.pick import service_of
 from gateway.uplinks.resend import Resend
 
 
@@ -63,42 +66,51 @@ class MqttUplinkRunner:
         self._timing = timing or RightTime()
         self._certificate_clock = CertificateClock(self._timing)
         self._client_id = f"gw-{gateway_name}" if config.client_id is None else config.client_id
+        self._service = service_of(config)
         self._down_topic = Topics(config.receive)
         self._answers = Answers()
         self._line = Line(config.endpoints, clock.now)
-        letters = NoDeadLetters() if dead is None else dead
         self._pump = Pump(
-            self._source, config, reader, clock, metrics, gateway_name, random, pauses, letters, self._timing, archive
-        )
+            self._source, config, reader, clock, metrics, gateway_name, random, pauses,
+            NoDeadLetters() if dead is None else dead, self._timing, archive, self._service.limits,
+        )  # fmt: skip
         self._asked_at = config.ledger.resend if config.ledger is not None else None
         self._state = "down"
         self._last_error = ""
         self._connected_since: float | None = None
 
     async def run(self, up: Callable[[], None]) -> None:
-        """The life of one connection. Raises Retry when it cannot be had or has ended."""
+        """The life of one connection, or of several when a login ends and is renewed. Raises Retry when it cannot be
+        had or has ended."""
+        while True:
+            await self._run(up)
+
+    async def _run(self, up: Callable[[], None]) -> None:
+        """One connection, until it must be made anew."""
         pump = self._pump
+        if self._line.hosts.current.tls:
+            await self._wait_for_time()  # a login may end, too: it is made afterwards
+        config, lifetime = logged_in(self._config, self._clock.time())
         client = CloudClient(
-            self._config,
+            config,
             self._client_id,
             self._answers,
             pump.answered,
             self._on_message,
             pump.moved.set,
             self._line,
+            self._service,
         )
         try:
-            if self._line.hosts.current.tls:
-                await self._wait_for_time()
             self._state = "connecting"
             welcome = await client.connect()
             self._connected(welcome)
             up()
             await self._subscribe(client)
-            await pump.run(client)
+            await self._pump_for(lifetime, client)
         except Retry as retry:
-            self._last_error, pump.last_error = self._certificate_clock.judge(retry), ""
-            pump.ended(client, self._last_error)
+            self._last_error, pump.out.last_error = self._certificate_clock.judge(retry), ""
+            pump.out.ended(client, self._last_error)
             raise Retry(self._last_error, retry.after) from retry
         finally:
             self._state = "down"
@@ -113,6 +125,14 @@ class MqttUplinkRunner:
     def press(self, level: int) -> None:
         """Save bytes, see ``uplinks.budget``."""
         self._pump.press(level)
+
+    async def _pump_for(self, lifetime: float | None, client: CloudClient) -> None:
+        try:
+            async with asyncio.timeout(lifetime) as life:
+                await self._pump.run(client)
+        except TimeoutError:
+            if not life.expired():
+                raise
 
     def status(self) -> dict[str, Any]:
         """What a person wants to see. ``reason`` says why nothing moves, or ``moving``.
@@ -129,7 +149,7 @@ class MqttUplinkRunner:
             "wire_in": wire_in,
             "host": str(self._line.hosts.current),
             **({"reason": WAITING} if self._state == "waiting" else {}),
-            "last_error": self._pump.last_error or self._last_error,
+            "last_error": self._pump.out.last_error or self._last_error,
             "connected_since": None if since is None else iso_time(since),
         }
 
@@ -145,7 +165,10 @@ class MqttUplinkRunner:
         if why is not None:
             self._state = "waiting"
             self._last_error = why
-            await self._certificate_clock.wait()
+            try:
+                await self._certificate_clock.wait()
+            finally:
+                self._state = "down"
 
     def _connected(self, welcome: Welcome) -> None:
         if welcome.maximum_qos < 1:
@@ -156,7 +179,7 @@ class MqttUplinkRunner:
         self._connected_since = self._clock.time()
 
     async def _subscribe(self, client: CloudClient) -> None:
-        wanted = [(entry.filter, entry.qos) for entry in self._config.receive]
+        wanted = list(self._service.subscriptions([(entry.filter, entry.qos) for entry in self._config.receive]))
         if self._asked_at is not None:
             wanted.append((self._asked_at, 1))
         codes = await client.subscribe(wanted)

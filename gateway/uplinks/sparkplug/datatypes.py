@@ -1,0 +1,102 @@
+"""Data types of Sparkplug metrics: which one a point has, and whether a value fits it.
+
+Source: Eclipse Sparkplug 3.0.0, section 6.4.16 (https://sparkplug.eclipse.org/specification/). Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import IntEnum
+from typing import Any, Final
+
+from gateway.message import Value
+
+
+class DataType(IntEnum):
+    """Those that metrics of points and of the node itself have."""
+
+    INT8 = 1
+    INT16 = 2
+    INT32 = 3
+    INT64 = 4
+    UINT8 = 5
+    UINT16 = 6
+    UINT32 = 7
+    UINT64 = 8
+    FLOAT = 9
+    DOUBLE = 10
+    BOOLEAN = 11
+    STRING = 12
+    DATETIME = 13
+    TEXT = 14
+
+
+BITS: Final = {
+    DataType.INT8: 8,
+    DataType.INT16: 16,
+    DataType.INT32: 32,
+    DataType.INT64: 64,
+    DataType.UINT8: 8,
+    DataType.UINT16: 16,
+    DataType.UINT32: 32,
+    DataType.UINT64: 64,
+    DataType.DATETIME: 64,
+}
+SIGNED: Final = frozenset((DataType.INT8, DataType.INT16, DataType.INT32, DataType.INT64))
+TEXTS: Final = frozenset((DataType.STRING, DataType.TEXT))
+
+_BY_NAME: Final = {
+    "int8": DataType.INT8,
+    "int16": DataType.INT16,
+    "int32": DataType.INT32,
+    "int64": DataType.INT64,
+    "uint8": DataType.UINT8,
+    "uint16": DataType.UINT16,
+    "uint32": DataType.UINT32,
+    "uint64": DataType.UINT64,
+    "float32": DataType.FLOAT,
+    "float64": DataType.DOUBLE,
+    "bool": DataType.BOOLEAN,
+}
+
+_FLOAT_MAX: Final = 3.4028234663852886e38
+
+
+def datatype_of(point: Any) -> DataType:
+    """The type of a point's metric, from its settings ``type``, ``scale`` and ``offset``.
+
+    A number that is scaled is a Double, whatever the device stores. A point without a ``type``, or of one that is
+    text or not known here, is a String.
+    """
+    name = str(getattr(point, "type", "string"))
+    found = _BY_NAME.get(name, DataType.STRING)
+    if found in BITS and (point.scale, point.offset) != (1, 0):
+        return DataType.DOUBLE
+    return found
+
+
+def fit(value: Value, datatype: DataType) -> Value:
+    """``value`` as the type has it. Raises ValueError when it does not fit."""
+    if datatype in TEXTS:
+        if isinstance(value, str):
+            return value
+        raise ValueError(f"{value!r} is no text")
+    if datatype is DataType.BOOLEAN:
+        if isinstance(value, bool) or value in (0, 1):
+            return bool(value)
+        raise ValueError(f"{value!r} is neither true nor false")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is no number")
+    if datatype is DataType.DOUBLE:
+        return float(value)
+    if datatype is DataType.FLOAT:
+        if abs(value) > _FLOAT_MAX:
+            raise ValueError(f"{value!r} is too large for a float of 32 bits")
+        return float(value)
+    if value != int(value):
+        raise ValueError(f"{value!r} is no whole number")
+    bits, whole = BITS[datatype], int(value)
+    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if datatype in SIGNED else (0, (1 << bits) - 1)
+    if not low <= whole <= high:
+        raise ValueError(f"{whole} is not between {low} and {high}")
+    return whole
