@@ -16,7 +16,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final
 
-from e2e.rig.flow import Flow, Weather
+from e2e.rig.flow import SEGMENT, Flow, Weather
 
 SEGMENTS: Final = slice(136, 144)
 """tcpi_segs_out and tcpi_segs_in in struct tcp_info (linux/tcp.h): two numbers of four bytes."""
@@ -218,6 +218,8 @@ class FaultProxy:
 
 def _listening(port: int = 0) -> socket.socket:
     listening = socket.create_server(("127.0.0.1", port))
+    # Segments as on Ethernet, not of 64 KiB as on loopback: so many are counted, and may be lost.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT + 12)
     listening.setblocking(False)
     return listening
 
