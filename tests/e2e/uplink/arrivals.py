@@ -18,6 +18,12 @@ from gateway.mqtt.packets import Publish
 REPLAY = "replay"
 """User property of what waited in the outbox: it goes its own way, beside what is live, each in order."""
 
+DEDUP = "once/"
+"""Begins the names of series that are published with a ``dedup-id``: it must be there at the cloud."""
+
+REPLAY_PREFIX = "replay/"
+"""In front of the topic of the same, for a cloud that has no user properties."""
+
 
 class Numbers:
     """A set of numbers that is nearly 1 ... n: it costs what is missing."""
@@ -68,7 +74,7 @@ class Arrivals:
         """One arrival."""
         self.total += 1
         props = said(packet)
-        is_replay = REPLAY in props
+        is_replay = REPLAY in props or packet.topic.startswith(REPLAY_PREFIX)
         self.replayed += is_replay
         if self.has_ids:
             self._identify(props, packet.dup, series, number)
@@ -113,6 +119,10 @@ class Arrivals:
 
     def _republished(self, props: Mapping[str, str], series: Series, number: int) -> None:
         self.republished += 1
+        mark = f"{series.name}:{number}"
+        if series.name.startswith(DEDUP) and props.get("dedup-id") != mark:
+            text = f"dedup-id {props.get('dedup-id')!r}: nobody can tell that it is a repeat"
+            self.ledger.problem(text, series, number)
         allowed = 1 if series.qos == 2 else 1 + series.repeats[number]
         if self._names[series.name, number] > allowed:
             text = f"came under {self._names[series.name, number]} message ids, published {allowed} times"

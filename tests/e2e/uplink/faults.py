@@ -151,7 +151,7 @@ LINE: Final = (
 
 DEATHS: Final = (
     Fault("kill", 14, _kill),
-    Fault("kill early", 8, _kill_early),
+    Fault("kill early", 6, _kill_early),
     Fault("kill in a fault", 10, _kill_in_a_fault),
     Fault("stop", 3, _stop),
     Fault("kill cloud", 4, _kill_cloud),

@@ -42,9 +42,20 @@ ON_THE_WAY: Final = 5
 """Messages that were acknowledged a moment ago and have not come yet, when all is well."""
 
 PATIENT: Final = 0.7
-"""Part of the rounds after which everything may catch up."""
+"""Part of the rounds after which everything may catch up; else the next fault comes at once."""
+
+STEADY: Final = (1.0, 5.0)
+"""Seconds of quiet after a fault. A gateway in the field has days; a short run has none."""
+
+SHORT: Final = (0.0, 0.3)
 
 MOST_REPEATS: Final = 0.005
+"""Part of all arrivals, over so many rounds that chance has no say."""
+
+MANY: Final = 100
+WINDOW: Final = 64
+"""What may be under way: a fault makes the gateway repeat so much at most, on average."""
+
 LAST_FAULTS: Final = 4
 SHOWN: Final = 5
 
@@ -81,6 +92,7 @@ class Cut:
             stack.callback(client.close)
         self.happened: Counter[str] = Counter()
         self._repeated: Counter[str] = Counter()
+        self._steady = STEADY
         self._scratch = folder / "copy"
 
     # For the faults
@@ -109,6 +121,7 @@ class Cut:
     def run(self, rounds: int, every: int) -> str:
         """So many faults, and the judgement; a line that says what there was. Raises Failed."""
         begin = time.monotonic()
+        self._steady = STEADY if rounds >= MANY else SHORT
         self._settle()
         for number in range(1, rounds + 1):
             self.ledger.round = number
@@ -117,8 +130,8 @@ class Cut:
                 say(f"round {number}/{rounds}, {time.monotonic() - begin:.0f} s: {self.figures}")
         self._drain()
         self.ledger.round += 1
-        self._last_run()
-        self._judge()
+        self._last_run(min(LAST_FAULTS, rounds // 2))
+        self._judge(rounds)
         happened = ", ".join(f"{name} {n}" for name, n in self.happened.most_common())
         repeated = ", ".join(f"{name} {n}" for name, n in self._repeated.most_common() if n)
         return f"{time.monotonic() - begin:.0f} s: {self.figures}\nfaults: {happened}\nrepeats after: {repeated}"
@@ -135,11 +148,11 @@ class Cut:
         fault, before = choose(self.source), self.arrivals.repeats
         self._happen(fault.name)
         fault.act(self)
-        self.stage.run(self.source.uniform(0.1, 1.0))
-        if not self.gateway.runs:
-            raise Failed(f"the gateway has ended by itself:\n{self.gateway.log_text()[-3000:]}")
         if self.source.random() < PATIENT:
             self._catch_up()
+            self.stage.run(self.source.uniform(*self._steady))
+        if not self.gateway.runs:
+            raise Failed(f"the gateway has ended by itself:\n{self.gateway.log_text()[-3000:]}")
         self._repeated[fault.name] += self.arrivals.repeats - before
         self._raise()
 
@@ -174,14 +187,14 @@ class Cut:
     def _is_drained(self) -> bool:
         return not any(client.unanswered for client in self.publishers) and not self.arrivals.missing()
 
-    def _last_run(self) -> None:
+    def _last_run(self, faults: int) -> None:
         """A start of its own, in which only the line fails: each row that it counts has arrived under its number."""
         self.gateway.stop()
         self.start_gateway()
         before = books.stored(self.gateway)
         self.stage.is_loaded = True
         self.stage.run(1.0)
-        for _ in range(LAST_FAULTS):
+        for _ in range(faults):
             fault = choose(self.source, LINE)
             self._happen(fault.name)
             fault.act(self)
@@ -194,9 +207,9 @@ class Cut:
         for text in table_problems(self.gateway.state / "gateway.db", self._scratch):
             self.ledger.problem(text)
 
-    def _judge(self) -> None:
+    def _judge(self, rounds: int) -> None:
         arrivals = self.arrivals
-        if arrivals.repeats > MOST_REPEATS * arrivals.total:
+        if arrivals.repeats > (MOST_REPEATS * arrivals.total if rounds >= MANY else WINDOW * rounds):
             text = f"{arrivals.repeats} of {arrivals.total} arrivals are repeats: {dict(self._repeated)}"
             self.ledger.problem(text)
         self._raise()

@@ -9,7 +9,7 @@ from e2e.crash.ledger import Series
 from e2e.crash.publisher import Publisher, themes
 from e2e.crash.stage import Stage
 from e2e.rig import settings
-from e2e.uplink.arrivals import Arrivals
+from e2e.uplink.arrivals import DEDUP, Arrivals
 from gateway.mqtt.packets import Filter, Publish
 
 FOUND_DEAD = 7.5
@@ -47,6 +47,6 @@ def publishers(stage: Stage) -> list[Client]:
     return [
         line("new", 60),
         line("old", 60, level=4),
-        line("once", 60, dedup=True),
+        line(DEDUP.rstrip("/"), 60, dedup=True),
         line("twice", 20, qos=2, is_restless=True),
     ]
