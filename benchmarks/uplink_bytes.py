@@ -72,7 +72,7 @@ def measure(folder: Path, seconds: int, lines: list[str]) -> tuple[Bytes, Bytes]
         uplink = settings.uplink(proxy.port).replace("mqtt://127.0.0.1", "mqtts://127.0.0.1").rstrip()
         text = settings.listener(port) + uplink + "\n" + "\n".join((f'ca = "{certificates.ca}"', *lines)) + "\n"
         gateway = GatewayProcess(folder / "gateway", text)
-        stack.callback(gateway.close)
+        stack.callback(gateway.stop)
         gateway.start()
         wait_until(lambda: _uplink(gateway)["reason"] == "caught_up", 20, "the uplink is up")
 

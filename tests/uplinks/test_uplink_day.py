@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from e2e.rig.memory import memory_folder
 from gateway.clock import FixedClock
 from gateway.message import Message
 from gateway.metrics import Metrics
@@ -138,10 +139,8 @@ async def hours(day: Day) -> list[int]:
     return held
 
 
-def test_a_day_of_cuts_and_drains_costs_no_memory(tmp_path: Path) -> None:
-    store = StoreBench(tmp_path / "gateway.db")
-
-    async def body() -> list[int]:
+def test_a_day_of_cuts_and_drains_costs_no_memory() -> None:
+    async def body(store: StoreBench) -> list[int]:
         async with store.outbox("cloud", max_bytes=ROOM) as (outbox, database), Cloud() as cloud:
             day = Day(store.clock, outbox, database, cloud)
             task = asyncio.create_task(day.supervised.supervise())
@@ -154,7 +153,8 @@ def test_a_day_of_cuts_and_drains_costs_no_memory(tmp_path: Path) -> None:
     logging.disable(logging.CRITICAL)  # pytest keeps every record
     tracemalloc.start()
     try:
-        held = asyncio.run(body())
+        with memory_folder() as folder:
+            held = asyncio.run(body(StoreBench(Path(folder) / "gateway.db")))
     finally:
         tracemalloc.stop()
         logging.disable(logging.NOTSET)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final, Literal, NamedTuple, Protocol
 
 from e2e.rig.programs import Program, need
@@ -43,12 +42,6 @@ def _nats(folder: Path) -> Cloud:
         f"mqtt {{ listen: 127.0.0.1:{port}, max_ack_pending: 1000 }}\n"
     )
     return Program("nats-server", [program, "-c", str(config)], folder / "nats.log", port)
-
-
-def memory_folder() -> TemporaryDirectory[str]:
-    """A folder that outlives a process and needs no disk: the cloud must not be what everything waits for."""
-    memory = Path("/dev/shm")
-    return TemporaryDirectory(prefix="cloud-", dir=memory if memory.is_dir() else None)
 
 
 KINDS: Final = {"mosquitto": Kind(_mosquitto, "5"), "nats": Kind(_nats, "3.1.1")}

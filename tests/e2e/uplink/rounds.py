@@ -22,11 +22,12 @@ from e2e.crash.ledger import Ledger
 from e2e.crash.stage import Stage
 from e2e.crash.tables import problems as table_problems
 from e2e.rig.gateway import GatewayProcess
+from e2e.rig.memory import memory_folder
 from e2e.rig.proxy import FaultProxy
 from e2e.rig.waiting import free_port
 from e2e.uplink import books
 from e2e.uplink.arrivals import Arrivals
-from e2e.uplink.clouds import KINDS, memory_folder
+from e2e.uplink.clouds import KINDS
 from e2e.uplink.faults import LINE, choose, heal
 from e2e.uplink.loss import Loss, enter
 from e2e.uplink.world import Receiver, publishers, settings_text
