@@ -31,7 +31,7 @@ from gateway.clock import FixedClock
 from gateway.config.store import Store
 from gateway.message import USER_PROPERTY, Message
 from gateway.metrics import Metrics
-from gateway.outbound import Row
+from gateway.outbound import BY_URGENCY, LAST, Row
 from gateway.store.boots import begin_boot
 from gateway.store.db import Database
 from gateway.store.intake import Lane
@@ -150,16 +150,19 @@ async def read_all(outbox: Outbox) -> dict[str, Any]:
     reader = outbox.reader("cloud")
     last: dict[str, float] = {}
     found: dict[str, Any] = {"rows": 0, "readings": 0, "alarms": 0, "gap": 0.0}
-    while rows := await reader.read(reader.cursor, 1000, 1 << 20):
-        for row in rows:
-            found["rows"] += 1
-            if row.topic == "alarm/door":
-                found["alarms"] += 1
-                continue
-            found["readings"] += count_of(row)
-            found["gap"] = max(found["gap"], row.time - last.get(row.topic, EPOCH))
-            last[row.topic] = row.time
-        reader.acknowledge(rows[-1].seq)
+    for room in BY_URGENCY:
+        read_to = 0
+        while rows := (await reader.read(room, read_to, LAST, 1000, 1 << 20)).rows:
+            for row in rows:
+                found["rows"] += 1
+                if row.topic == "alarm/door":
+                    found["alarms"] += 1
+                    continue
+                found["readings"] += count_of(row)
+                found["gap"] = max(found["gap"], row.time - last.get(row.topic, EPOCH))
+                last[row.topic] = row.time
+            read_to = rows[-1].seq
+            reader.acknowledge(room, 0, read_to)
     return found
 
 

@@ -30,10 +30,11 @@ from gateway.broker.port import Done
 from gateway.clock import Clock
 from gateway.message import Message
 from gateway.metrics import Metrics
+from gateway.outbound import LAST
 from gateway.store.boots import begin_boot
 from gateway.store.db import Database
 from gateway.store.outbox import Outbox
-from gateway.store.rooms import even_rooms
+from gateway.store.rooms import TELEMETRY, even_rooms
 
 ROUND_TRIP: Final = 0.02
 POINTS: Final = 100
@@ -82,9 +83,9 @@ async def cloud(outbox: Outbox) -> None:
     read_to = reader.cursor
     while True:
         there.clear()
-        while rows := await reader.read(read_to, 256, 1 << 18):
+        while rows := (await reader.read(TELEMETRY, read_to, LAST, 256, 1 << 18)).rows:
             read_to = rows[-1].seq
-            loop.call_later(ROUND_TRIP, reader.acknowledge, read_to)
+            loop.call_later(ROUND_TRIP, reader.acknowledge, TELEMETRY, 0, read_to)
         await there.wait()
 
 

@@ -6,9 +6,19 @@ It lives below both, because the I/O layers do not import each other.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from gateway.message import Properties
+from gateway.ranges import Ranges
+
+CLASSES: Final = ("telemetry", "alarm", "command", "result")
+"""Classes of rows by their number, which is on the disk: add at the end only."""
+
+BY_URGENCY: Final = (1, 2, 3, 0)
+"""The classes in the order in which their rows go to the cloud."""
+
+LAST: Final = (1 << 56) - 1
+"""No row has a higher number."""
 
 
 class Row(NamedTuple):
@@ -43,28 +53,52 @@ class Row(NamedTuple):
         return f"{self.boot}:{self.seq}"
 
 
+class Batch(NamedTuple):
+    """Rows that were read. ``reached``: all rows of the class up to here have been read; what is between the last row
+    and it is not of the class, or nobody needs it any more."""
+
+    rows: list[Row]
+    reached: int
+
+
 class OutboxReader(Protocol):
-    """One uplink's view of the outbox. The store implements it; tests pass a list."""
+    """One uplink's view of the outbox, class by class (see CLASSES). The store implements it; tests pass lists.
 
-    async def read(self, after: int, limit: int, max_bytes: int) -> list[Row]:
-        """Rows with ``seq > after`` in order; at most ``limit`` rows and about ``max_bytes`` of
-        payload, at least one row when there is one. Empty when there is none."""
+    Where the numbers of a class have gaps, the rows between are of other classes. What was acknowledged of a class
+    is any set of numbers, but each stretch that is not next to another costs memory and disk: keep them few.
+    """
 
-    def acknowledge(self, seq: int) -> None:
-        """The cloud has every row up to and including ``seq``, or it was skipped on purpose. Joins the next
-        group commit."""
+    async def read(self, room: int, after: int, upto: int, limit: int, max_bytes: int) -> Batch:
+        """Rows of the class ``room`` with ``after < seq <= upto`` in order; at most ``limit`` rows and about
+        ``max_bytes`` of payload, at least one row when there is one. What was acknowledged may be among them."""
+
+    def has(self, room: int, after: int) -> bool:
+        """Whether there may be a row of the class behind ``after``; costs nothing to ask."""
+
+    def acknowledge(self, room: int, after: int, upto: int) -> None:
+        """The cloud has every row of the class with ``after < seq <= upto``, or it was skipped on purpose. Joins the
+        next group commit."""
 
     def drop(self, row: Row, reason: str) -> None:
         """Count a row that will never be sent (expired, too large, refused) under ``reason``.
         ``acknowledge`` still moves past it."""
 
-    @property
-    def cursor(self) -> int:
-        """Last sequence number acknowledged; after a start, as stored."""
+    def acked(self, room: int) -> Ranges:
+        """What was acknowledged of the class; after a start, as stored."""
+
+    def possibly_sent(self, room: int) -> Ranges:
+        """What may have reached the cloud before the last stop: send it with DUP."""
+
+    def depth(self, after: int, upto: int) -> int:
+        """About how many rows between are not acknowledged, of all classes."""
 
     @property
-    def possibly_sent(self) -> int:
-        """Rows up to this number may have reached the cloud before the last stop: send them with DUP."""
+    def newest(self) -> int:
+        """Number of the newest row."""
+
+    @property
+    def cursor(self) -> int:
+        """Everything up to here is acknowledged, of all classes."""
 
     def wake(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` when there are rows to read: soon after they came, whether they are committed or not."""

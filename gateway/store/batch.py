@@ -51,7 +51,7 @@ class Batch(Generic[C, R]):
         make: Callable[[], C],
         apply: Callable[[sqlite3.Connection, C], R],
         done: Callable[[C, R | None, BaseException | None], None],
-        leave: Callable[[C], Callable[[], None] | None] | None = None,
+        leave: Callable[[C, bool], Callable[[], None] | None] | None = None,
     ) -> None:
         self._database = database
         self._make = make

@@ -9,6 +9,7 @@ Pure: no clock, no I/O. Compiled with the hot chain.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from gateway.broker.port import Done
@@ -26,22 +27,30 @@ PROPERTY_BYTES: Final = 50
 """What one MQTT 5 property counts against the bound, whatever its kind."""
 
 
+KIND_BITS: Final = 3
+"""Of ``Head.kind``, for the class."""
+
+KIND_MASK: Final = (1 << KIND_BITS) - 1
+
+
 class Head:
     """What many rows have in common.
 
     room    class of the rows, an index into ``rooms.ROOMS``
     need    uplinks that must have the rows, as bits by their place in the settings
+    kind    both of these in one number
     text    how it is stored: topic, source, QoS, retain, and the uplinks by name, as JSON
     place   where it is in the block that begins with row ``block``
     """
 
-    __slots__ = ("block", "need", "place", "qos", "retain", "room", "size", "source", "text", "topic")
+    __slots__ = ("block", "kind", "need", "place", "qos", "retain", "room", "size", "source", "text", "topic")
 
     def __init__(
         self, room: int, need: int, names: tuple[str, ...], topic: str, source: str, qos: int, retain: bool
     ) -> None:
         self.room = room
         self.need = need
+        self.kind = need << KIND_BITS | room
         self.text = head_text((topic, source, qos, retain, names))
         self.topic = topic
         self.source = source
@@ -63,15 +72,16 @@ class Block:
     extras       moment of expiry (wall clock) and properties, by index, of the few rows that have them
     bytes        of what is not settled
     kept         rows that are not settled
-    needs        each ``need`` among the heads
+    kinds        each ``kind`` among the heads
+    rooms        classes of the rows, as bits
     stamps       (index, moment): the row and those behind it came then or later
     written      whether the commit is over, well or not
     is_held      a read met a row that must be written first
     """
 
     __slots__ = (
-        "boot", "bytes", "dones", "extras", "first", "heads", "is_held", "kept", "marks", "needs", "payloads", "places",
-        "stamps", "times", "transaction", "up", "written",
+        "boot", "bytes", "dones", "extras", "first", "heads", "is_held", "kept", "kinds", "marks", "payloads", "places",
+        "rooms", "stamps", "times", "transaction", "up", "written",
     )  # fmt: skip
 
     def __init__(self, transaction: int, first: int, boot: int, up: int) -> None:
@@ -88,7 +98,8 @@ class Block:
         self.bytes = 0
         self.kept = 0
         self.marks: dict[int, int] = {}
-        self.needs: set[int] = set()
+        self.kinds: set[int] = set()
+        self.rooms = 0
         self.stamps: list[tuple[int, float]] = []
         self.written = False
         self.is_held = False
@@ -109,7 +120,8 @@ class Block:
             head.block = self.first
             head.place = len(self.heads)
             self.heads.append(head)
-            self.needs.add(head.need)
+            self.kinds.add(head.kind)
+            self.rooms |= 1 << head.room
         self.places.append(head.place)
         self.payloads.append(payload)
         self.times.append(time)
@@ -122,22 +134,22 @@ class Block:
         self.extras[len(self.payloads) - 1] = (expires, props)
         self.bytes += PROPERTY_BYTES * len(props)
 
-    def settle(self, need: int, seq: int) -> list[Done]:
-        """The uplinks ``need`` have all rows up to ``seq``: those that only they must have are settled.
+    def settle(self, kind: int, seq: int) -> list[Done]:
+        """The uplinks that must have rows of a ``kind`` have all of them up to ``seq``: they are settled.
 
         The waiters of these rows, in order; call them when the block is in order.
         """
         waiters: list[Done] = []
-        start = self.marks.get(need, 0)
+        start = self.marks.get(kind, 0)
         end = min(seq - self.first + 1, len(self.payloads))
         for index in range(start, end):
-            if self.heads[self.places[index]].need == need:
+            if self.heads[self.places[index]].kind == kind:
                 done = self.dones[index]
                 self.remove(index)
                 if done is not None:
                     waiters.append(done)
         if end > start:
-            self.marks[need] = end
+            self.marks[kind] = end
         return waiters
 
     def remove(self, index: int) -> None:
@@ -194,11 +206,11 @@ class Block:
                 return index
         return len(self.payloads)
 
-    def give_back(self, handed: dict[int, int]) -> tuple[list[Done], int, int]:
+    def give_back(self, is_taken: Callable[[int, int, int], bool]) -> tuple[list[Done], int, int]:
         """Nothing of the block was kept: take out what nobody has, and what somebody waits for.
 
-        ``handed``: up to which row each uplink, by its bit, has got them. Returns the waiters, how many rows nobody
-        waits for are lost, and how many are not: settled, or with every uplink that needs them.
+        ``is_taken``: whether every uplink of a need has got the row of a class with a number. Returns the waiters,
+        how many rows nobody waits for are lost, and how many are not: settled, or with every uplink that needs them.
         """
         waiters: list[Done] = []
         lost = taken = 0
@@ -206,10 +218,10 @@ class Block:
             if payload is None:
                 taken += 1
                 continue
-            done, need = self.dones[index], self.heads[self.places[index]].need
+            done, head = self.dones[index], self.heads[self.places[index]]
             if done is not None:
                 waiters.append(done)
-            elif all(seq >= self.first + index for bit, seq in handed.items() if bit & need):
+            elif is_taken(head.need, head.room, self.first + index):
                 taken += 1
             else:
                 lost += 1
@@ -235,29 +247,44 @@ class Block:
         del self.places[index:], self.payloads[index:], self.times[index:], self.dones[index:]
         return rest
 
-    def has_after(self, seq: int) -> bool:
-        """Whether there are rows behind ``seq`` that are not settled."""
-        return any(payload is not None for payload in self.payloads[max(0, seq + 1 - self.first) :])
+    def ends(self) -> list[tuple[int, int]]:
+        """Each class in it, and the number of its last row."""
+        found: list[tuple[int, int]] = []
+        rooms = self.rooms
+        for index in range(len(self.places) - 1, -1, -1):
+            room = self.heads[self.places[index]].room
+            if rooms >> room & 1:
+                found.append((room, self.first + index))
+                rooms &= ~(1 << room)
+                if not rooms:
+                    break
+        return found
 
-    def rows(self, after: int, limit: int, max_bytes: int, at_least: int) -> list[Row]:
-        """Rows with ``seq > after``: at most ``limit`` and about ``max_bytes`` of payload, but ``at_least`` so many.
+    def rows(
+        self, room: int, after: int, upto: int, limit: int, max_bytes: int, at_least: int
+    ) -> tuple[list[Row], int]:
+        """Rows of a class with ``after < seq <= upto``: at most ``limit`` and about ``max_bytes`` of payload, but
+        ``at_least`` so many. And the number up to which all rows of the class have been read.
 
         What was published with QoS 2 is not read before it is written, nor what is behind it: after a crash its
         publisher would send it again, and it would be another row.
         """
         found: list[Row] = []
-        room = max_bytes
-        for index in range(max(0, after + 1 - self.first), len(self.payloads)):
+        left = max_bytes
+        end = min(len(self.payloads), upto + 1 - self.first)
+        for index in range(max(0, after + 1 - self.first), end):
             payload = self.payloads[index]
             if payload is None:
                 continue
-            room -= len(payload)
-            if len(found) >= limit or (room < 0 and len(found) >= at_least):
-                break
             head = self.heads[self.places[index]]
+            if head.room != room:
+                continue
+            left -= len(payload)
+            if len(found) >= limit or (left < 0 and len(found) >= at_least):
+                return found, self.first + index - 1
             if head.qos == 2 and not self.written and self.dones[index] is not None:
                 self.is_held = True
-                break
+                return found, self.first + index - 1
             expires: float | None = None
             props: Properties = ()
             extra = self.extras.get(index)
@@ -269,4 +296,4 @@ class Block:
                     self.times[index], expires, head.source,
                 )
             )  # fmt: skip
-        return found
+        return found, max(after, self.first + end - 1)

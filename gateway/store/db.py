@@ -36,9 +36,9 @@ T = TypeVar("T")
 Answer = Callable[[Any, BaseException | None], None]
 """Called once on the loop: (result, None) after the commit, or (None, error)."""
 
-Leave = Callable[[], Callable[[], None] | None]
-"""Called on the loop when the transaction is about to be handed over: takes out what may wait for the next one, and
-returns what is to be called when that one gathers; None: all goes."""
+Leave = Callable[[bool], Callable[[], None] | None]
+"""Called on the loop when the transaction is about to be handed over. With True it may take out what may wait for the
+next one; it returns what is to be called when that one gathers, or None: all goes."""
 
 FULL_ITEMS: Final = 500
 FULL_BYTES: Final = 512 << 10
@@ -299,7 +299,7 @@ class Database:
         leaving, self._leaving = self._leaving, []
         # At the end there is no next one; and what others have added with it must be committed with it.
         is_alone = len(leaving) == len(self._gathering) and not self._closing
-        following = [join for leave in leaving if (join := leave()) is not None] if is_alone else []
+        following = [join for leave in leaving if (join := leave(is_alone)) is not None]
         works, self._gathering = self._gathering, []
         self._items_committing, self._items = self._items, 0
         self._bytes_committing, self._bytes = self._bytes, 0

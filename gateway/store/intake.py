@@ -24,8 +24,8 @@ ANNOUNCE_BYTES: Final = 16 << 10
 MAX_HEADS: Final = 64
 """Sources remembered for one topic; past it they start anew."""
 
-Begin = Callable[[int, float], Block]
-"""Takes the size of the first row and how long it may wait; raises GatewayError when it cannot be kept."""
+Begin = Callable[[int, float, int], Block]
+"""Takes the size of the first row, how long it may wait, and its class; raises GatewayError when it cannot be kept."""
 
 Announce = Callable[[int, int, float], None]
 """Takes rows, bytes, and how long they may wait; raises GatewayError when they cannot be kept."""
@@ -88,7 +88,7 @@ class Intake:
             within = AWAITED if head.qos < 2 else EXACTLY_ONCE
         block = self.block
         if block.transaction != self.database.transaction:
-            block = self._begin(size, within)
+            block = self._begin(size, within, head.room)
             self.block = block
             self._shortest = within
             self._unsaid = 0

@@ -23,6 +23,7 @@ from gateway.store.rooms import ROOMS, Room, key_of, key_range, last_of
 from gateway.store.segment import Columns, Packed, pack, unpack
 from gateway.store.sql import SQL
 from gateway.store.thin import SPANS, bucket, thin
+from gateway.store.ways import Ways
 
 FULL: Final = "outbox_full"
 EXPIRED: Final = "outbox_expired"
@@ -102,6 +103,7 @@ class RoomMaker:
     """The segments of all classes, and what they take together. Used by the database's thread.
 
     damaged  keys of segments that could not be read
+    newest   by class: the greatest number that there was in the table
     moved    bytes written so far by thinning and deleting, about: what the rows of a transaction do not account for
     """
 
@@ -113,6 +115,7 @@ class RoomMaker:
         self._bytes: Counter[tuple[int, int]] = Counter()  # by class and grade
         self._rows: Counter[int] = Counter()  # by class
         self._thinned_to: dict[tuple[int, int], int] = {}
+        self.newest = [0] * len(ROOMS)
 
     def load(self, connection: sqlite3.Connection) -> int:
         """Count what is there; the newest number."""
@@ -125,6 +128,7 @@ class RoomMaker:
             self._rows[room] += n
             self._thinned_to[room, grade] = key
             newest = max(newest, last_of(key))
+            self.newest[room] = max(self.newest[room], last_of(key))
         return newest
 
     @property
@@ -137,6 +141,10 @@ class RoomMaker:
         """Of all classes."""
         return self._rows.total()
 
+    def rows_of(self, room: int) -> int:
+        """Of one class."""
+        return self._rows[room]
+
     def bytes_of(self, room: int) -> int:
         """Of one class."""
         return sum(self._bytes[room, grade] for grade in range(len(SPANS)))
@@ -148,6 +156,7 @@ class RoomMaker:
         size = insert(connection, room, packed, boot, up, grade)
         self._bytes[room, grade] += size
         self._rows[room] += packed.rows
+        self.newest[room] = max(self.newest[room], packed.last)
         self.moved += size if grade else 0
 
     def oldest(
@@ -184,35 +193,19 @@ class RoomMaker:
 
     # Bounds
 
-    def make_room(
-        self, connection: sqlite3.Connection, cursors: dict[str, int], handed: dict[str, int], floor: int
-    ) -> Lost:
-        """Keep the bounds of every class, but for rows that are in memory, from ``floor`` on, or on their way.
-
-        A row is on its way to an uplink between its cursor and what was ``handed`` to it. Counted as lost it might
-        still arrive.
-        """
+    def make_room(self, connection: sqlite3.Connection, ways: Ways, floor: int) -> Lost:
+        """Keep the bounds of every class, but for rows that are in memory, from ``floor`` on, or on their way."""
         lost = Lost()
         if self.damaged:
-            self._drop_damaged(connection, cursors, floor, lost)
-        ways = [(acked, handed.get(name, 0)) for name, acked in cursors.items()]
+            self._drop_damaged(connection, ways, floor, lost)
         for number, room in enumerate(self.rooms):
             if room.thins and self.bytes_of(number) > NEAR * room.max_bytes:
-                self._thin_oldest(
-                    connection, number, room, cursors, max((max(way) for way in ways), default=0), floor, lost
-                )
-            self._drop_oldest(connection, number, room, cursors, ways, floor, lost)
+                self._thin_oldest(connection, number, room, ways, floor, lost)
+            self._drop_oldest(connection, number, room, ways, floor, lost)
         return lost
 
     def _drop_oldest(
-        self,
-        connection: sqlite3.Connection,
-        number: int,
-        room: Room,
-        cursors: dict[str, int],
-        ways: list[tuple[int, int]],
-        floor: int,
-        lost: Lost,
+        self, connection: sqlite3.Connection, number: int, room: Room, ways: Ways, floor: int, lost: Lost
     ) -> None:
         left, left_rows = self.bytes_of(number), self._rows[number]
         most_rows = left_rows if room.max_rows is None else room.max_rows
@@ -225,6 +218,7 @@ class RoomMaker:
         # A first look at one: in most transactions nothing has to go.
         if not any(why(segment) for segment in self.oldest(connection, number, 1, upto=floor - 1)):
             return
+        on_way = ways.on_way(number)
         dropped = 0
         going: list[Segment] = []
         for segment in self._from_oldest(connection, number, floor):
@@ -234,11 +228,11 @@ class RoomMaker:
             if dropped == DROP_SEGMENTS:
                 lost.more = True
                 break
-            if any(segment.first <= to and last_of(segment.id) > acked for acked, to in ways):
+            if on_way.touches(segment.first - 1, last_of(segment.id)):
                 self.delete(connection, number, going)
                 going = []
                 continue
-            self._count(connection, segment, reason, cursors, lost)
+            self._count(connection, number, segment, reason, ways, lost)
             going.append(segment)
             dropped += 1
             left -= segment.size
@@ -253,67 +247,58 @@ class RoomMaker:
             after = found[-1].id
 
     def _count(
-        self, connection: sqlite3.Connection, segment: Segment, reason: str, cursors: dict[str, int], lost: Lost
+        self, connection: sqlite3.Connection, room: int, segment: Segment, reason: str, ways: Ways, lost: Lost
     ) -> None:
         columns = self._columns(connection, segment)
         if columns is None:
-            _count_damaged(segment, cursors, lost)
+            _count_damaged(segment, room, ways, lost)
             return
-        _count_rows(columns, range(len(columns.seqs)), reason, cursors, lost)
+        _count_rows(columns, range(len(columns.seqs)), room, reason, ways, lost)
 
-    def _drop_damaged(self, connection: sqlite3.Connection, cursors: dict[str, int], floor: int, lost: Lost) -> None:
+    def _drop_damaged(self, connection: sqlite3.Connection, ways: Ways, floor: int, lost: Lost) -> None:
         for key in [key for key in self.damaged if last_of(key) < floor]:
             self.damaged.discard(key)
             room = next(number for number in reversed(range(len(ROOMS))) if key >= key_of(number, 0))
             for segment in self.oldest(connection, room, 1, key - 1):
                 if segment.id == key:
-                    _count_damaged(segment, cursors, lost)
+                    _count_damaged(segment, room, ways, lost)
                     self.delete(connection, room, [segment])
 
     # Thinning
 
     def _thin_oldest(
-        self,
-        connection: sqlite3.Connection,
-        number: int,
-        room: Room,
-        cursors: dict[str, int],
-        handed: int,
-        floor: int,
-        lost: Lost,
+        self, connection: sqlite3.Connection, number: int, room: Room, ways: Ways, floor: int, lost: Lost
     ) -> None:
         for grade in (0, 1):
             if self._bytes[number, grade] > RAW_SHARE * room.max_bytes:
-                self._thin(connection, number, grade, cursors, handed, floor, lost)
+                self._thin(connection, number, grade, ways, floor, lost)
                 return
 
     def _thin(
-        self,
-        connection: sqlite3.Connection,
-        number: int,
-        grade: int,
-        cursors: dict[str, int],
-        handed: int,
-        floor: int,
-        lost: Lost,
+        self, connection: sqlite3.Connection, number: int, grade: int, ways: Ways, floor: int, lost: Lost
     ) -> None:
         span = SPANS[grade + 1]
-        after = max((self._thinned_to.get((number, higher), 0) for higher in range(grade + 1, len(SPANS))), default=0)
-        after = max(after, key_of(number, handed))
-        there = self.oldest(connection, number, THIN_SEGMENTS, after, floor - 1)
-        chosen = _whole_spans([segment for segment in there if segment.first > handed], grade, span)
+        thinned_to = max(
+            (self._thinned_to.get((number, higher), 0) for higher in range(grade + 1, len(SPANS))), default=0
+        )
+        chosen: list[Segment] = []
+        # Rows that somebody has already, or will have, stay as they are.
+        for after, upto in ways.touched(number).gaps(last_of(thinned_to), floor - 1):
+            there = self.oldest(connection, number, THIN_SEGMENTS, key_of(number, after), upto)
+            chosen = _whole_spans([segment for segment in there if segment.first > after], grade, span)
+            if chosen:
+                break
         if not chosen:
             return
-        acked = min(cursors.values(), default=0)
         parts: list[tuple[Columns, int]] = []
         for segment in chosen:
             columns = self._columns(connection, segment)
             if columns is None:
-                _count_damaged(segment, cursors, lost)
+                _count_damaged(segment, number, ways, lost)
             else:
-                parts.append((columns, acked))
+                parts.append((columns, 0))
         thinned = thin(parts, span)
-        _count_lost_of(parts, thinned.lost, cursors, lost)
+        _count_lost_of(parts, thinned.lost, number, ways, lost)
         lost.thinned += thinned.merged
         self.delete(connection, number, chosen)
         if thinned.columns is not None:
@@ -343,32 +328,31 @@ def _whole_spans(segments: list[Segment], grade: int, span: float) -> list[Segme
     return chosen[:whole] or chosen
 
 
-def _count_rows(columns: Columns, indexes: Sequence[int], reason: str, cursors: dict[str, int], lost: Lost) -> None:
+def _count_rows(columns: Columns, indexes: Sequence[int], room: int, reason: str, ways: Ways, lost: Lost) -> None:
     """Count those of the rows that an uplink needs and does not have."""
     for index in indexes:
         seq, time = columns.seqs[index], columns.times[index]
-        names = columns.heads[index][4]
-        # Uplinks that have got a new name take over the rows of the old.
-        needing = [name for name in names if name in cursors] or list(cursors)
-        losers = [name for name in needing if seq > cursors[name]]
+        losers = ways.losers(columns.heads[index][4], room, seq)
         for name in losers:
             lost.drops.add(name, reason, Drop(1, time, time))
         if losers:
             lost.reasons[reason] = lost.reasons.get(reason, 0) + 1
 
 
-def _count_lost_of(parts: list[tuple[Columns, int]], indexes: list[int], cursors: dict[str, int], lost: Lost) -> None:
+def _count_lost_of(parts: list[tuple[Columns, int]], indexes: list[int], room: int, ways: Ways, lost: Lost) -> None:
     """Rows that could not be thinned, by their number over all parts."""
     wanted = set(indexes)
     base = 0
     for columns, _ in parts:
         size = len(columns.seqs)
-        _count_rows(columns, [i for i in range(size) if base + i in wanted], FULL, cursors, lost)
+        _count_rows(columns, [i for i in range(size) if base + i in wanted], room, FULL, ways, lost)
         base += size
 
 
-def _count_damaged(segment: Segment, cursors: dict[str, int], lost: Lost) -> None:
-    losers = [name for name, acked in cursors.items() if last_of(segment.id) > acked]
+def _count_damaged(segment: Segment, room: int, ways: Ways, lost: Lost) -> None:
+    """Which rows a damaged segment had is not known: all from its first to its last."""
+    last = last_of(segment.id)
+    losers = [name for name, at in ways.positions.items() if not at.acked[room].covers(last - 1, last)]
     for name in losers:
         lost.drops.add(name, DAMAGED, Drop(segment.n, segment.since, segment.until))
     if losers:

@@ -24,10 +24,10 @@ from gateway.clock import Clock
 from gateway.errors import Refused
 from gateway.message import Message
 from gateway.metrics import Metrics
-from gateway.outbound import OutboxReader, Row
+from gateway.outbound import LAST, OutboxReader, Row
 from gateway.store.answers import answer
 from gateway.store.batch import Batch
-from gateway.store.block import GRAIN, Block
+from gateway.store.block import GRAIN, KIND_BITS, KIND_MASK, Block
 from gateway.store.books import Books
 from gateway.store.boots import Boots
 from gateway.store.db import FULL_BYTES, FULL_ITEMS, Database
@@ -35,11 +35,12 @@ from gateway.store.drops import Drop, Drops
 from gateway.store.errors import StoreError
 from gateway.store.intake import AWAITED, Intake, Lane
 from gateway.store.outbox_table import LAZY, Applied, Changes, Loaded, OutboxTable, Waiting
+from gateway.store.position import Position
 from gateway.store.promptness import PATIENCE, Promptness
 from gateway.store.reader import Reader
+from gateway.store.reading import Reading
 from gateway.store.rooms import TELEMETRY, Room
 from gateway.store.routes import needs_of
-from gateway.store.tail import Tail
 
 LINGER: Final = 1.0
 """Seconds that a message nobody waits for (QoS 0) may wait for others: fewer, larger commits wear a card less."""
@@ -86,23 +87,22 @@ class Outbox(Subscriber):
         )  # fmt: skip
         self._readers: dict[str, Reader] = {}
         self._bits: dict[str, int] = {}
-        self._tail = Tail()
+        self._reading = Reading(database, lambda: self._intake.block.last)
         self._drops = Drops()
-        self._waiting = Waiting()
         self._books = Books(lambda: self._join(LAZY).tallies, metrics)
-        self._stored_to = 0  # the newest number in the table
-        self._kept: dict[str, tuple[int, int]] = {}  # positions in the table
+        self._kept: dict[str, Position] = {}  # positions in the table
         self._promptness = Promptness()
 
     async def load(self, boots: Boots) -> None:
         """Take up where the last stop left; ``boots`` is this start. Raises what ``Database.commit`` raises."""
         self._table = OutboxTable(boots, self.rooms)
+        self._reading.open(self._table)
         while await self._database.commit(self._table.convert_old, size=0, within=0):
             pass
         loaded = await self._database.commit(partial(self._table.load, uplinks=self._uplinks))
         self._drops = loaded.drops
         self._books.totals = loaded.tallies
-        self._tail.bound(self.rooms)
+        self._reading.tail.bound(self.rooms)
         self._intake.block = Block(0, loaded.last + 1, boots.number, 0)
         self._take_up(loaded)
 
@@ -110,7 +110,7 @@ class Outbox(Subscriber):
         """Other settings. Readers of uplinks that stay keep working; others must not be used any more. Topics must be
         asked for anew: ``Broker.forget``."""
         self.rooms = self._table.rooms = rooms
-        self._tail.bound(rooms)
+        self._reading.tail.bound(rooms)
         self._uplinks = tuple(uplinks)
         # Positions not stored yet go first, in the same transaction.
         self._join().must = True
@@ -119,12 +119,12 @@ class Outbox(Subscriber):
     def _take_up(self, loaded: Loaded) -> None:
         old = self._readers
         self._readers = {
-            name: old.get(name) or Reader(name, self, acked, min(sent, loaded.last))
-            for name, (acked, sent) in loaded.cursors.items()
+            name: old.get(name) or Reader(name, self, self._reading, position, loaded.last)
+            for name, position in loaded.positions.items()
         }
         self._bits = {name: 1 << number for number, name in enumerate(self._readers)}
-        self._kept = dict(loaded.cursors)
-        self._stored_to, self._waiting = max(self._stored_to, loaded.last), loaded.waiting
+        self._kept = dict(loaded.positions)
+        self._reading.learn(loaded.waiting)
         self._drops.keep_only(self._readers)
         self._intake.instant = [room.interval is not None for room in self.rooms]
         self._intake.lingers = [self._linger if room.interval is None else room.interval for room in self.rooms]
@@ -168,13 +168,13 @@ class Outbox(Subscriber):
         """The books: ``stored``, ``dropped:<reason>``, ``outbox_thinned`` and what was booked. The table has them as
         they were at most ``LAZY`` seconds ago."""
         books = dict(self._books.totals)
-        books["stored"] = books.get("stored", 0) + self._tail.pending
+        books["stored"] = books.get("stored", 0) + self._reading.tail.pending
         return books
 
     # The transaction that gathers
 
     def _make_changes(self) -> Changes:
-        return Changes({name: reader.position for name, reader in self._readers.items()}, {})
+        return Changes({})
 
     def _apply(self, connection: sqlite3.Connection, changes: Changes) -> Applied:
         before = self._table.maker.moved
@@ -185,25 +185,33 @@ class Outbox(Subscriber):
     def _join(self, within: float = BOOKKEEPING) -> Changes:
         return self._batch.join(0, within, 0)
 
-    def _begin(self, size: int, within: float) -> Block:
+    def _begin(self, size: int, within: float, room: int) -> Block:
         changes = self._batch.join(size, self._within(within))
         first = self._intake.block.last + 1
         boots = self._table.boots
         block = changes.block = Block(self._database.transaction, first, boots.number, boots.up())
-        self._tail.append(block)
+        self._reading.tail.append(block)
         now = self._clock.now()
         block.stamps.append((0, now))
-        self._promptness.arrived(first, now)
+        self._promptness.arrived(first, room, now)
         return block
 
-    def _leave(self, changes: Changes) -> Callable[[], None] | None:
+    def _leave(self, changes: Changes, may_leave: bool) -> Callable[[], None] | None:
         """Rows that came so late that the cloud may yet have them in time go with the next transaction.
 
         Not when they are so many that they would fill it.
         """
-        changes.floor = self._tail.floor(self._table.boots.up())
+        changes.floor = self._reading.tail.floor(self._table.boots.up())
+        changes.positions = {name: reader.position for name, reader in self._readers.items()}
+        changes.handed = self._reading.snapshot(changes.positions)
         block = changes.block
-        if block is None or not 0 < block.kept <= LEAVE_ROWS or block.bytes > LEAVE_BYTES or not self._table.lazy:
+        if (
+            not may_leave
+            or block is None
+            or not 0 < block.kept <= LEAVE_ROWS
+            or block.bytes > LEAVE_BYTES
+            or not self._table.lazy
+        ):
             return None
         patience = PATIENCE if self._promptness.is_prompt else 0.0
         rest = block.rest(self._clock.now(), patience, self._intake.lingers)
@@ -215,7 +223,7 @@ class Outbox(Subscriber):
     def _go_on(self, block: Block, rest: float) -> None:
         self._batch.join(0, rest, block.kept).block = block
         block.transaction = self._database.transaction
-        self._tail.append(block)
+        self._reading.tail.append(block)
         self._intake.resume(block, rest)
 
     def _announce(self, rows: int, size: int, within: float) -> None:
@@ -254,16 +262,15 @@ class Outbox(Subscriber):
             else:
                 self._put_off(changes)
         if block is not None:
-            self._tail.written(block)
+            self._reading.tail.written(block)
             if block.is_held:
                 self._wake_readers()
-        self._tail.forget(self._slowest())
+        self._reading.forget(self._readers.values())
         answer(iter(waiters), error)
 
     def _take_in(self, applied: Applied, changes: Changes) -> None:
-        self._stored_to = max(self._stored_to, applied.last)
-        self._waiting = applied.waiting
-        for name, position in changes.cursors.items():
+        self._reading.learn(applied.waiting)
+        for name, position in changes.positions.items():
             if name in self._kept:
                 self._kept[name] = position
         if applied.drops is not None:
@@ -301,8 +308,12 @@ class Outbox(Subscriber):
         Rows that nobody waits for are lost, unless every uplink that needs them has taken them meanwhile: they still
         have them.
         """
-        handed = {self._bits[name]: reader.handed for name, reader in self._readers.items()}
-        waiters, lost, taken = block.give_back(handed)
+
+        def is_taken(need: int, room: int, seq: int) -> bool:
+            readers = [reader for name, reader in self._readers.items() if self._bits[name] & need]
+            return self._reading.is_taken(readers, room, seq)
+
+        waiters, lost, taken = block.give_back(is_taken)
         if taken:
             self._books.note("stored", taken)
             self._books.put_off({"stored": taken})
@@ -316,52 +327,39 @@ class Outbox(Subscriber):
         """The view of one uplink. Raises KeyError when the settings do not name it."""
         return self._readers[uplink]
 
-    async def read(self, uplink: str, after: int, limit: int, max_bytes: int) -> list[Row]:
-        """As ``OutboxReader.read``; for the readers."""
-        while True:
-            first = self._tail.first
-            if first is None and after >= self._stored_to:
-                return []
-            if first is not None and after + 1 >= min(first, self._stored_to + 1):
-                rows = self._tail.read(after, limit, max_bytes)
-                if rows:
-                    self._table.hand(uplink, rows[-1].seq)
-                return rows
-            # All rows before ``first`` are committed; what is there of them comes before what is in memory.
-            select = partial(self._table.read, uplink=uplink, after=after, limit=limit, max_bytes=max_bytes)
-            rows = await self._database.read(select)
-            if rows or first is None:
-                return rows
-            after = max(after, first - 1)
-
-    def keep_position(self, uplink: str, acked: int, sent: int) -> None:
-        """Store a reader's position with the next commit, if it says something of rows on the disk; for the
-        readers."""
-        if uplink not in self._readers:
+    def keep(self, uplink: str, room: int, after: int, upto: int, is_acked: bool) -> None:
+        """Rows between were acknowledged, or will be sent: store it with the next commit, if it says something of rows
+        on the disk; for the readers."""
+        kept = self._kept.get(uplink)
+        if kept is None:
             return
-        changes = self._batch.gathering
-        if changes is not None:
-            changes.cursors[uplink] = (acked, sent)
-        self._settle(changes, acked)
-        kept_acked, kept_sent = self._kept[uplink]
-        if min(acked, self._stored_to) > kept_acked or min(sent, self._stored_to) > kept_sent:
+        known = kept.acked[room] if is_acked else kept.sent[room]
+        if not known.covers(after, min(upto, self._reading.stored_to[room])):
             with suppress(StoreError):  # closed: the rows will be sent again
                 self._join().must = True
 
-    def _settle(self, changes: Changes | None, acked: int) -> None:
-        """Answer what was acknowledged before it was written."""
-        slowest = self._slowest()
-        self._promptness.acknowledged(slowest, self._clock.now())
-        self._tail.forget(slowest)
-        if changes is None or changes.block is None:
+    def settle(self, room: int) -> None:
+        """Answer what was acknowledged before it was written; for the readers."""
+        readers = self._readers.values()
+        followed = self._promptness.followed
+        if followed is not None and followed[1] == room:
+            seq = followed[0]
+            if all(seq in reader.acked(room) for reader in readers):
+                self._promptness.acknowledged(self._clock.now())
+        self._reading.forget(readers)
+        changes = self._batch.gathering
+        block = changes.block if changes is not None else None
+        if block is None or not block.rooms >> room & 1:
             return
-        block = changes.block
-        if acked < block.first:
-            return
+        before = block.first - 1
+        reaches = [(self._bits[reader.name], reader.acked(room).reach(before)) for reader in readers]
         waiters: list[Done] = []
-        for need in block.needs:
-            reached = min((r.acked for name, r in self._readers.items() if self._bits[name] & need), default=0)
-            waiters += block.settle(need, reached)
+        for kind in block.kinds:
+            if kind & KIND_MASK == room:
+                need = kind >> KIND_BITS
+                reached = min((reach for bit, reach in reaches if bit & need), default=before)
+                if reached > before:
+                    waiters += block.settle(kind, reached)
         answer(iter(waiters), None)
 
     def count_drop(self, uplink: str, row: Row, reason: str) -> None:
@@ -374,24 +372,19 @@ class Outbox(Subscriber):
             changes.drops.add(uplink, reason, drop)
             changes.must = True
 
-    def _slowest(self) -> int:
-        return min((reader.acked for reader in self._readers.values()), default=self._intake.block.last)
-
     def status(self) -> dict[str, Any]:
         """Rows that wait, their bytes on the disk, the age of the oldest there in seconds (None: unknown or none), and
         each uplink."""
-        last = self._intake.block.last
-        there = self._waiting.rows + self._tail.kept
-        depths = {name: max(0, min(last - reader.acked, there)) for name, reader in self._readers.items()}
+        depths = {name: reader.depth(0, LAST) for name, reader in self._readers.items()}
         depth = max(depths.values(), default=0)
-        waiting = self._waiting if depth else Waiting()
+        waiting = self._reading.waiting if depth else Waiting()
         return {
             "depth": depth,
             "bytes": waiting.bytes,
             "oldest_age": self._table.boots.age(waiting.boot, waiting.up) if waiting.bytes else None,
             "uplinks": {
                 name: {
-                    "cursor": reader.acked,
+                    "cursor": reader.cursor,
                     "depth": depths[name],
                     "drops": {reason: drop._asdict() for reason, drop in self._drops.of(name).items()},
                 }

@@ -6,13 +6,14 @@ It looks at what is on the disk. What came within the last second, and what the 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
 from gateway.clock import iso_time
 from gateway.errors import GatewayError
 from gateway.outbound import OutboxReader, Row
+from gateway.ranges import NOTHING, Ranges
 from gateway.store.db import Database
 from gateway.store.outbox import Outbox
 from gateway.store.outbox_table import look
@@ -84,10 +85,9 @@ class OutboxDesk:
         uplink = request.get("uplink")
         after = _number(request, "after", 0)
         limit = min(PAGE, _number(request, "limit", PAGE))
-        if uplink is not None:
-            after = max(after, self._reader(request).cursor)
-        rows = await self._rows(after, limit, uplink)
-        return {"rows": [_shown(row) for row in rows], "next": rows[-1].seq if rows else None}
+        acked = [NOTHING] * len(ROOMS) if uplink is None else _acked(self._reader(request))
+        rows = await self._rows(after, limit, uplink, acked)
+        return {"rows": [_shown(row) for _, row in rows], "next": rows[-1][1].seq if rows else None}
 
     async def purge(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Give up rows that ``uplink`` needs, the oldest first: a page of them, up to the number ``upto``. They are
@@ -97,17 +97,19 @@ class OutboxDesk:
         """
         reader = self._reader(request)
         upto = _number(request, "upto", 0) or await self._newest()
-        found = await self._rows(reader.cursor, PAGE, request["uplink"])
-        rows = [row for row in found if reader.cursor < row.seq <= upto]  # the cloud may have got some meanwhile
+        found = await self._rows(0, PAGE, request["uplink"], _acked(reader))
+        # The cloud may have got some meanwhile.
+        rows = [row for room, row in found if row.seq <= upto and row.seq not in reader.acked(room)]
         for row in rows:
             reader.drop(row, PURGED)
-        reader.acknowledge(rows[-1].seq if rows else upto)
+        for room in range(len(ROOMS)):
+            reader.acknowledge(room, 0, rows[-1].seq if rows else upto)
         await self._database.commit(lambda connection: None, size=0, within=0)
         return {"purged": len(rows), "next": upto if rows else None}
 
-    async def _rows(self, after: int, limit: int, uplink: str | None) -> list[Row]:
+    async def _rows(self, after: int, limit: int, uplink: str | None, acked: Sequence[Ranges]) -> list[tuple[int, Row]]:
         return await self._database.read(
-            partial(look, after=after, limit=limit, max_bytes=PAGE_BYTES, uplink=uplink, damaged=set())
+            partial(look, after=after, limit=limit, max_bytes=PAGE_BYTES, uplink=uplink, acked=acked)
         )
 
     async def _newest(self) -> int:
@@ -121,6 +123,11 @@ class OutboxDesk:
         except KeyError:
             known = ", ".join(self._outbox.status()["uplinks"]) or "none"
             raise GatewayError(f"there is no uplink {name!r}; there are: {known}") from None
+
+
+def _acked(reader: OutboxReader) -> list[Ranges]:
+    """What an uplink has, by class."""
+    return [reader.acked(room) for room in range(len(ROOMS))]
 
 
 def _number(request: Mapping[str, Any], name: str, default: int) -> int:

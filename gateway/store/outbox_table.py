@@ -12,21 +12,25 @@ from __future__ import annotations
 
 import heapq
 import sqlite3
-from collections.abc import Collection, Generator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from itertools import accumulate, islice
 from types import MappingProxyType
 from typing import Final, NamedTuple, cast
 
-from gateway.outbound import Row
+from gateway.outbound import LAST, Batch, Row
+from gateway.ranges import NOTHING, Ranges
 from gateway.store.block import Block
 from gateway.store.boots import Boots
 from gateway.store.drops import Drops, load_drops
 from gateway.store.errors import StoreError
 from gateway.store.making_room import Lost, RoomMaker
 from gateway.store.old_rows import convert
-from gateway.store.rooms import LAST, ROOMS, Room, key_range
-from gateway.store.segment import MAX_ROWS, Packed, pack_columns, unpack
+from gateway.store.position import Position, in_common, insert_position, load_positions, position_at, save_position
+from gateway.store.rooms import ROOMS, Room, key_of, key_range
+from gateway.store.segment import MAX_ROWS, Columns, Packed, pack_columns, unpack
 from gateway.store.sql import SQL
-from gateway.store.tail import take
+from gateway.store.ways import Handed, Ways, forget_acknowledged, hand
 
 LAZY: Final = 60.0
 """Seconds that books of rows which were never written may wait: kill -9 forgets counts, no row."""
@@ -44,29 +48,33 @@ STEP: Final = 2000
 class Changes:
     """What one transaction does to the outbox.
 
-    block    the rows; None when there are none
-    must     there is something beside rows that must be written
-    cursors  (acked, sent) by uplink
-    tallies  added to the books
-    floor    rows from here on are in memory, and are not dropped or thinned
+    block      the rows; None when there are none
+    must       there is something beside rows that must be written
+    positions  of the uplinks
+    tallies    added to the books
+    floor      rows from here on are in memory, and are not dropped or thinned
+    handed     rows that were given to uplinks from memory
     """
 
-    __slots__ = ("block", "cursors", "drops", "floor", "must", "tallies")
+    __slots__ = ("block", "drops", "floor", "handed", "must", "positions", "tallies")
 
-    def __init__(self, cursors: dict[str, tuple[int, int]], tallies: dict[str, int]) -> None:
+    def __init__(self, tallies: dict[str, int]) -> None:
         self.block: Block | None = None
         self.must = False
-        self.cursors = cursors
+        self.positions: dict[str, Position] = {}
         self.floor = LAST
+        self.handed: Handed = {}
         self.drops = Drops()
         self.tallies = tallies
 
 
 class Waiting(NamedTuple):
-    """What the table holds: bytes, rows, and when the oldest that some uplink needs was stored (``Boots.age``)."""
+    """What the table holds: bytes, rows of each class and the newest number of each, and when the oldest that some
+    uplink needs was stored (``Boots.age``)."""
 
     bytes: int = 0
-    rows: int = 0
+    rows: tuple[int, ...] = (0,) * len(ROOMS)
+    newest: tuple[int, ...] = (0,) * len(ROOMS)
     boot: int = 0
     up: int = 0
 
@@ -93,7 +101,7 @@ class Applied(NamedTuple):
 class Loaded(NamedTuple):
     """The outbox at start. ``last``: the newest number that was given out, as far as it is known."""
 
-    cursors: dict[str, tuple[int, int]]
+    positions: dict[str, Position]
     last: int
     drops: Drops
     tallies: dict[str, int]
@@ -103,8 +111,6 @@ class Loaded(NamedTuple):
 class OutboxTable:
     """The tables ``outbox*`` and ``tally``, and the bounds of what they hold. ``rooms``: see ``making_room``.
 
-    handed  rows up to here have been given to an uplink: what it has not acknowledged of them is on its way, and is
-            not dropped; set from both threads, only upwards
     lazy    False: whatever there is must be written, the end is near
     stale   set by the loop when a commit has failed: what is remembered of the tables does not hold
     """
@@ -112,7 +118,9 @@ class OutboxTable:
     def __init__(self, boots: Boots, rooms: Sequence[Room]) -> None:
         self.boots = boots
         self.maker = RoomMaker(boots, rooms)
-        self.handed: dict[str, int] = {}
+        self._handed: Handed = {}
+        self._known: dict[str, Position] = {}
+        self._unpacked: dict[str, tuple[int, bytes, Columns]] = {}
         self.lazy = True
         self.stale = True
         self._written_at = boots.up()
@@ -138,18 +146,19 @@ class OutboxTable:
             self._refresh(connection)
         if block is not None and kept:
             self._append(connection, block)
-        for uplink, (acked, sent) in changes.cursors.items():
-            connection.execute(SQL["cursor_update"], {"uplink": uplink, "acked": acked, "sent": sent})
-        found = connection.execute(SQL["cursor_all"]).fetchall()
-        cursors = {uplink: acked for uplink, acked, _ in found if uplink != NOBODY}
+        for uplink, position in changes.positions.items():
+            save_position(connection, uplink, position, self._known.get(uplink))
+            self._known[uplink] = position
         changes.drops.save(connection)
-        lost = self.maker.make_room(connection, cursors, self.handed, changes.floor)
+        forget_acknowledged(self._handed, changes.positions)
+        ways = Ways(changes.positions, self._handed, changes.handed)
+        lost = self.maker.make_room(connection, ways, changes.floor)
         lost.drops.save(connection)
-        more = self._trim(connection, cursors, idle=not kept)
+        more = self._trim(connection, ways, idle=not kept)
         self._book(connection, changes, block, lost)
         self._written_at = up
         return Applied(
-            True, self._last, lost.reasons, lost.drops, lost.thinned, self._waiting(connection, cursors),
+            True, self._last, lost.reasons, lost.drops, lost.thinned, self._waiting(connection, changes.positions),
             more or lost.more,
         )  # fmt: skip
 
@@ -160,24 +169,23 @@ class OutboxTable:
         a new name goes on without a gap. The cursor of one that is gone holds no rows.
         """
         self._refresh(connection)
-        known = {uplink: (acked, sent) for uplink, acked, sent in connection.execute(SQL["cursor_all"]).fetchall()}
-        last = max(self._last, max((acked for acked, _ in known.values()), default=0))
-        firsts = [first for _, first, _, _ in _firsts(connection, 0)]
-        start = min(firsts) - 1 if firsts else last
-        if known:
-            start = max(start, min(acked for acked, _ in known.values()))
+        known = load_positions(connection)
+        last = max(self._last, max((position.last for position in known.values()), default=0))
+        start = in_common(known.values())
+        if start is None:
+            firsts = [first for _, first, _, _ in _firsts(connection, [0] * len(ROOMS))]
+            start = position_at(min(firsts) - 1 if firsts else last)
         if known and not uplinks:
             # While there is no uplink, somebody must remember how far they were.
             uplinks = (NOBODY,)
         for uplink in known.keys() - set(uplinks):
             connection.execute(SQL["cursor_delete"], {"uplink": uplink})
             connection.execute(SQL["drop_delete"], {"uplink": uplink})
-        for uplink in set(uplinks) - known.keys():
-            connection.execute(SQL["cursor_insert"], {"uplink": uplink, "acked": start})
-        cursors = {uplink: known.get(uplink, (start, start)) for uplink in uplinks if uplink != NOBODY}
+        for uplink in uplinks:
+            insert_position(connection, uplink, known.get(uplink, start))
+        positions = {uplink: known.get(uplink, start) for uplink in uplinks if uplink != NOBODY}
         tallies: dict[str, int] = dict(connection.execute(SQL["tally_all"]).fetchall())
-        waiting = self._waiting(connection, {uplink: position[0] for uplink, position in cursors.items()})
-        return Loaded(cursors, last, load_drops(connection), tallies, waiting)
+        return Loaded(positions, last, load_drops(connection), tallies, self._waiting(connection, positions))
 
     def convert_old(self, connection: sqlite3.Connection) -> bool:
         """Move some rows of an older database into segments; whether there may be more."""
@@ -206,44 +214,81 @@ class OutboxTable:
         for name, n in books.items():
             connection.execute(SQL["tally_add"], {"name": name, "n": n})
 
-    def _trim(self, connection: sqlite3.Connection, cursors: dict[str, int], idle: bool) -> bool:
+    def _trim(self, connection: sqlite3.Connection, ways: Ways, idle: bool) -> bool:
         """Delete what every uplink has acknowledged, if it is enough or nothing else happens.
 
         Returns whether more of it is left.
         """
-        acked = min(cursors.values(), default=0)
         more = False
         for room in range(len(ROOMS)):
-            old = self.maker.oldest(connection, room, STEP, upto=acked)
-            if old and (idle or len(old) >= TRIM_SEGMENTS):
-                self.maker.delete(connection, room, old)
-                more = more or len(old) == STEP
+            for after, upto in ways.done(room):
+                found = self.maker.oldest(connection, room, STEP, key_of(room, after), upto)
+                old = [segment for segment in found if segment.first > after]
+                if old and (idle or len(old) >= TRIM_SEGMENTS):
+                    self.maker.delete(connection, room, old)
+                    more = more or len(found) == STEP
         return more
 
     def _refresh(self, connection: sqlite3.Connection) -> None:
         self._last = max(self._last, self.maker.load(connection))
+        self._known.clear()
         self.stale = False
 
-    def _waiting(self, connection: sqlite3.Connection, cursors: dict[str, int]) -> Waiting:
-        if not cursors:
-            return Waiting()
-        firsts = _firsts(connection, min(cursors.values()))
+    def _waiting(self, connection: sqlite3.Connection, positions: Mapping[str, Position]) -> Waiting:
+        maker, rooms = self.maker, range(len(ROOMS))
+        rows, newest = tuple([maker.rows_of(room) for room in rooms]), tuple(maker.newest)
+        slowest = [min((at.acked[room].prefix for at in positions.values()), default=LAST) for room in rooms]
+        firsts = _firsts(connection, slowest)
         if not firsts:
-            return Waiting()
+            return Waiting(0, rows, newest)
         _, _, boot, up = min(firsts, key=lambda one: one[1])
-        return Waiting(self.maker.bytes, self.maker.rows, boot, up)
+        return Waiting(maker.bytes, rows, newest, boot, up)
 
-    def read(self, connection: sqlite3.Connection, uplink: str, after: int, limit: int, max_bytes: int) -> list[Row]:
+    def read(
+        self, connection: sqlite3.Connection, uplink: str, room: int, after: int, upto: int, limit: int, max_bytes: int
+    ) -> Batch:
         """As ``OutboxReader.read``, of what is committed. What is damaged is left out, and dropped by the next
         transaction."""
-        rows = look(connection, after, limit, max_bytes, self.maker.damaged)
+        rows: list[Row] = []
+        reached = upto
+        cursor = connection.execute(SQL["segment_read"], key_range(room, after))
+        for key, first, boot, data in cursor:
+            if first > upto:
+                break
+            columns = self._columns(uplink, key, first, data)
+            if columns is None:
+                continue
+            seqs = columns.seqs
+            start, end = bisect_right(seqs, after), bisect_right(seqs, upto)
+            stop = min(end, start + limit - len(rows))
+            sizes = list(accumulate(map(len, columns.payloads[start:stop])))
+            if sizes and sizes[-1] > max_bytes:
+                stop = start + max(bisect_right(sizes, max_bytes), 0 if rows else 1)
+            if stop > start:
+                rows += columns.part(boot, start, stop)
+                max_bytes -= sizes[stop - start - 1]
+            if stop < end:
+                reached = rows[-1].seq
+                break
+        else:
+            self._unpacked.pop(uplink, None)
+        cursor.close()
         if rows:
-            self.hand(uplink, rows[-1].seq)
-        return rows
+            hand(self._handed, uplink, room, after, rows[-1].seq)
+        return Batch(rows, reached)
 
-    def hand(self, uplink: str, seq: int) -> None:
-        """Rows up to ``seq`` are given to an uplink."""
-        self.handed[uplink] = max(self.handed.get(uplink, 0), seq)
+    def _columns(self, uplink: str, key: int, first: int, data: bytes) -> Columns | None:
+        """What is in a segment; the last one is remembered, because a long one is read in parts."""
+        known = self._unpacked.get(uplink)
+        if known is not None and known[0] == key and known[1] == data:
+            return known[2]
+        try:
+            columns = unpack(first, data)
+        except StoreError:
+            self.maker.damaged.add(key)
+            return None
+        self._unpacked[uplink] = (key, data, columns)
+        return columns
 
 
 def look(
@@ -251,30 +296,43 @@ def look(
     after: int,
     limit: int,
     max_bytes: int,
-    damaged: set[int],
     uplink: str | None = None,
-) -> list[Row]:
-    """Committed rows behind ``after``, with ``uplink`` only those that it must have: at most ``limit``, about
-    ``max_bytes`` of payload. Keys of segments that cannot be read go into ``damaged``."""
-    streams = [_stream(connection, room, after, damaged, uplink) for room in range(len(ROOMS))]
-    rows = take(heapq.merge(*streams, key=lambda row: row.seq), limit, max_bytes)
+    acked: Sequence[Ranges] = (NOTHING,) * len(ROOMS),
+) -> list[tuple[int, Row]]:
+    """Committed rows behind ``after`` with their class, with ``uplink`` only those that it must have, and without those
+    that are ``acked``: at most ``limit``, about ``max_bytes`` of payload. What is damaged is left out."""
+    streams = [_stream(connection, room, after, uplink, has) for room, has in enumerate(acked)]
+    found = take(heapq.merge(*streams, key=lambda one: one[1].seq), limit, max_bytes)
     for stream in streams:
         stream.close()
-    return rows
+    return found
+
+
+def take(rows: Iterable[tuple[int, Row]], limit: int, max_bytes: int) -> list[tuple[int, Row]]:
+    """The first of ``rows``: at most ``limit``, about ``max_bytes`` of payload, at least one if there is one."""
+    taken: list[tuple[int, Row]] = []
+    left = max_bytes
+    for one in islice(rows, limit):
+        left -= len(one[1].payload)
+        if left < 0 and taken:
+            break
+        taken.append(one)
+    return taken
 
 
 def _stream(
-    connection: sqlite3.Connection, room: int, after: int, damaged: set[int], uplink: str | None
-) -> Generator[Row, None, None]:
-    cursor = connection.execute(SQL["segment_read"], key_range(room, after))
+    connection: sqlite3.Connection, room: int, after: int, uplink: str | None, acked: Ranges
+) -> Generator[tuple[int, Row], None, None]:
+    cursor = connection.execute(SQL["segment_read"], key_range(room, max(after, acked.prefix)))
     try:
-        for key, first, boot, data in cursor:
+        for _key, first, boot, data in cursor:
             try:
                 columns = unpack(first, data)
             except StoreError:
-                damaged.add(key)
                 continue
-            yield from columns.rows(boot, after, uplink)
+            for row in columns.rows(boot, after, uplink):
+                if row.seq not in acked:
+                    yield room, row
     finally:
         cursor.close()
 
@@ -301,7 +359,7 @@ def _pack_some(block: Block, indexes: Sequence[int]) -> Packed:
     )
 
 
-def _firsts(connection: sqlite3.Connection, after: int) -> list[tuple[int, int, int, int]]:
-    """The oldest segment of each class behind a row: (key, first, boot, up)."""
-    rows = [connection.execute(SQL["segment_first"], key_range(room, after)).fetchone() for room in range(len(ROOMS))]
+def _firsts(connection: sqlite3.Connection, after: Sequence[int]) -> list[tuple[int, int, int, int]]:
+    """The oldest segment of each class behind a row of it: (key, first, boot, up)."""
+    rows = [connection.execute(SQL["segment_first"], key_range(room, seq)).fetchone() for room, seq in enumerate(after)]
     return [row for row in rows if row is not None]

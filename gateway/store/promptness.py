@@ -13,24 +13,27 @@ cloud has been answering within that time."""
 
 
 class Promptness:
-    """``is_prompt``: the last row that was followed was acknowledged within PATIENCE."""
+    """``is_prompt``: the last row that was followed was acknowledged within PATIENCE.
 
-    __slots__ = ("_seq", "_since", "is_prompt")
+    followed  number and class of the row that is followed
+    """
+
+    __slots__ = ("_since", "followed", "is_prompt")
 
     def __init__(self) -> None:
         self.is_prompt = False
-        self._seq: int | None = None
+        self.followed: tuple[int, int] | None = None
         self._since = 0.0
 
-    def arrived(self, seq: int, now: float) -> None:
-        """A row has come; it is followed if none is."""
-        if self._seq is None:
-            self._seq, self._since = seq, now
-        elif now - self._since > PATIENCE:
+    def arrived(self, seq: int, room: int, now: float) -> None:
+        """A row has come; it is followed if none is, or if that has taken too long."""
+        if self.followed is not None:
+            if now - self._since <= PATIENCE:
+                return
             self.is_prompt = False
+        self.followed, self._since = (seq, room), now
 
-    def acknowledged(self, seq: int, now: float) -> None:
-        """Every uplink has the rows up to ``seq``."""
-        if self._seq is not None and seq >= self._seq:
-            self.is_prompt = now - self._since <= PATIENCE
-            self._seq = None
+    def acknowledged(self, now: float) -> None:
+        """Every uplink has the row that is followed."""
+        self.is_prompt = now - self._since <= PATIENCE
+        self.followed = None

@@ -9,77 +9,108 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from gateway.outbound import Row
+from gateway.outbound import Batch, Row
+from gateway.ranges import Ranges
+from gateway.store.position import Position
 
 
 class Shelf(Protocol):
-    """What a reader needs of the outbox."""
+    """What a reader tells the outbox."""
 
-    async def read(self, uplink: str, after: int, limit: int, max_bytes: int) -> list[Row]:
-        """Rows behind ``after``, which are on their way from then on."""
+    def keep(self, uplink: str, room: int, after: int, upto: int, is_acked: bool) -> None:
+        """Rows between were acknowledged, or else will be sent: store it with the next commit, within a second, if it
+        says something of rows on the disk."""
 
-    def keep_position(self, uplink: str, acked: int, sent: int) -> None:
-        """Store it with the next commit, within a second."""
+    def settle(self, room: int) -> None:
+        """Rows of the class were acknowledged: answer what was not written yet."""
 
     def count_drop(self, uplink: str, row: Row, reason: str) -> None:
         """Count it, with the next commit."""
 
 
+class Pages(Protocol):
+    """What a reader asks of the outbox; all as ``OutboxReader``."""
+
+    async def read(self, uplink: str, room: int, after: int, upto: int, limit: int, max_bytes: int) -> Batch:
+        """The rows are on their way from then on."""
+
+    def has(self, room: int, after: int) -> bool: ...
+    def depth(self, position: Position, after: int, upto: int) -> int: ...
+    def cursor(self, position: Position) -> int: ...
+    @property
+    def newest(self) -> int: ...
+
+
 class Reader:
     """See ``OutboxReader`` for the contract. Rows of the uplink's own making are not left out: acknowledge them."""
 
-    __slots__ = ("name", "acked", "on_rows", "possibly_sent", "_handed", "_limit", "_promised", "_shelf")
+    __slots__ = ("_acked", "_pages", "_promised", "_sent", "_shelf", "name", "on_rows")
 
-    def __init__(self, name: str, shelf: Shelf, acked: int, sent: int) -> None:
+    def __init__(self, name: str, shelf: Shelf, pages: Pages, position: Position, last: int) -> None:
         self.name = name
-        self.acked = acked
-        self.possibly_sent = sent
         self.on_rows: Callable[[], None] | None = None
         self._shelf = shelf
-        self._handed = acked
-        self._limit = 0
-        self._promised = sent
+        self._pages = pages
+        self._acked = list(position.acked)
+        none = Ranges(((0, last),)) if last > 0 else Ranges()
+        self._sent = [sent & none for sent in position.sent]  # what was promised and never came was not sent
+        self._promised = list(position.sent)
 
-    async def read(self, after: int, limit: int, max_bytes: int) -> list[Row]:
-        """Rows with ``seq > after``. Raises sqlite3.Error when the database cannot be read."""
-        rows = await self._shelf.read(self.name, after, limit, max_bytes)
-        if rows:
-            self._handed = max(self._handed, rows[-1].seq)
-            self._limit = limit
-            if self._handed > self._promised:
-                self._keep()
-        return rows
+    async def read(self, room: int, after: int, upto: int, limit: int, max_bytes: int) -> Batch:
+        """See the contract. Raises sqlite3.Error when the database cannot be read."""
+        batch = await self._pages.read(self.name, room, after, upto, limit, max_bytes)
+        if batch.rows:
+            last = batch.rows[-1].seq
+            if not self._promised[room].covers(after, last):
+                # The allowance covers the next batch, so that handing it out needs no commit of its own.
+                self._promised[room] = self._promised[room].add(after, last + limit)
+                self._shelf.keep(self.name, room, after, last + limit, False)
+        return batch
 
-    def acknowledge(self, seq: int) -> None:
-        """The cloud has, or will never get, every row up to ``seq``."""
-        if seq > self.acked:
-            self.acked = seq
-            self._keep()
+    def has(self, room: int, after: int) -> bool:
+        """See the contract."""
+        return self._pages.has(room, after)
+
+    def acknowledge(self, room: int, after: int, upto: int) -> None:
+        """See the contract."""
+        acked = self._acked[room]
+        more = acked.add(after, upto)
+        if more is not acked:
+            self._acked[room] = more
+            self._shelf.settle(room)
+            self._shelf.keep(self.name, room, after, upto, True)
 
     def drop(self, row: Row, reason: str) -> None:
         """Count a row that this uplink will never send."""
         self._shelf.count_drop(self.name, row, reason)
 
-    @property
-    def cursor(self) -> int:
-        """Last number acknowledged; after a start, as stored."""
-        return self.acked
+    def acked(self, room: int) -> Ranges:
+        """See the contract."""
+        return self._acked[room]
+
+    def possibly_sent(self, room: int) -> Ranges:
+        """See the contract."""
+        return self._sent[room]
+
+    def depth(self, after: int, upto: int) -> int:
+        """See the contract."""
+        return self._pages.depth(self.position, after, upto)
 
     def wake(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` when there are rows to read; one at a time, a new one takes its place."""
         self.on_rows = callback
 
-    def _keep(self) -> None:
-        # The allowance covers the next batch, so that handing it out needs no commit of its own.
-        self._promised = max(self._handed, self.acked) + self._limit
-        self._shelf.keep_position(self.name, self.acked, self._promised)
+    @property
+    def newest(self) -> int:
+        """See the contract."""
+        return self._pages.newest
 
     @property
-    def handed(self) -> int:
-        """The last number given out."""
-        return self._handed
+    def cursor(self) -> int:
+        """See the contract."""
+        return self._pages.cursor(self.position)
 
     @property
-    def position(self) -> tuple[int, int]:
-        """(acked, possibly sent) as it should be stored."""
-        return self.acked, self._promised
+    def position(self) -> Position:
+        """As it should be stored."""
+        return Position(tuple(self._acked), tuple(self._promised))

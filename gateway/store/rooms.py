@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
+from gateway.outbound import CLASSES, LAST
 from gateway.store.opening import LOG_BYTES
 
-ROOMS: Final = ("telemetry", "alarm", "command", "result")
-"""By their number, which is part of the key of every segment: add at the end only."""
+ROOMS: Final = CLASSES
+"""By their number, which is part of the key of every segment."""
 
 TELEMETRY: Final = 0
 
-KEY_BITS: Final = 56
+KEY_BITS: Final = LAST.bit_length()
 """A segment's key is its class, then the number of its last row in so many bits."""
-
-LAST: Final = (1 << KEY_BITS) - 1
-"""No row has a higher number."""
 
 SHARES: Final = (None, 1 / 8, 1 / 32, 1 / 32)
 """What a class gets of the whole when the settings do not say; telemetry gets the rest."""

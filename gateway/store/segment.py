@@ -15,8 +15,9 @@ import struct
 import sys
 import zlib
 from array import array
-from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import accumulate, repeat
 from typing import Any, Final, NamedTuple
 
 from gateway.message import Properties
@@ -34,6 +35,9 @@ PACK_BYTES: Final = 32 << 10
 MAX_ROWS: Final = 1 << 16
 """Rows in a segment at most: heads are numbered with 16 bits."""
 
+_make_row: Final = partial(tuple.__new__, Row)
+"""A row from its fields in order, at a third of what the class's own constructor costs."""
+
 HeadKey = tuple[str, str, int, bool, tuple[str, ...]]
 """(topic, source, QoS, retain, uplinks)"""
 
@@ -46,6 +50,24 @@ class Columns(NamedTuple):
     heads: Sequence[HeadKey]
     payloads: Sequence[bytes]
     extras: dict[int, tuple[float | None, Properties]]
+
+    def part(self, boot: int, start: int, end: int) -> list[Row]:
+        """The rows from one index up to before another."""
+        heads = self.heads[start:end]
+        extras = self.extras
+        if extras:
+            more = [extras.get(index, (None, ())) for index in range(start, end)]
+            expires: Iterable[float | None] = [one[0] for one in more]
+            props: Iterable[Properties] = [one[1] for one in more]
+        else:
+            expires, props = repeat(None), repeat(())
+        columns = zip(
+            self.seqs[start:end], repeat(boot), [head[0] for head in heads], self.payloads[start:end],
+            [head[2] for head in heads], [head[3] for head in heads], props, self.times[start:end], expires,
+            [head[1] for head in heads],
+            strict=False,
+        )  # fmt: skip
+        return list(map(_make_row, columns))
 
     def rows(self, boot: int, after: int, uplink: str | None = None) -> Iterator[Row]:
         """Rows with ``seq > after``; with ``uplink`` only those that it must have."""

@@ -9,28 +9,15 @@ never written. Rows that have left memory are in the table, and everything befor
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import Final
 
-from gateway.outbound import Row
+from gateway.outbound import LAST, Batch, Row
 from gateway.store.block import Block
-from gateway.store.rooms import LAST, Room
+from gateway.store.rooms import Room
 
 TAIL_BYTES: Final = 1 << 20
-
-
-def take(rows: Iterable[Row], limit: int, max_bytes: int) -> list[Row]:
-    """The first of ``rows``: at most ``limit``, about ``max_bytes`` of payload, at least one if there is one."""
-    taken: list[Row] = []
-    room = max_bytes
-    for row in islice(rows, limit):
-        room -= len(row.payload)
-        if room < 0 and taken:
-            break
-        taken.append(row)
-    return taken
 
 
 class Tail:
@@ -63,9 +50,9 @@ class Tail:
         self._rows += block.count
         self._keep_bounds()
 
-    def forget(self, seq: int) -> None:
-        """Rows up to ``seq`` have left the table, or nobody needs them any more."""
-        while self._blocks and self._blocks[0].written and self._blocks[0].last <= seq:
+    def forget(self, is_done: Callable[[Block], bool]) -> None:
+        """Forget the oldest blocks whose rows nobody needs any more."""
+        while self._blocks and self._blocks[0].written and is_done(self._blocks[0]):
             self._forget_first()
 
     def floor(self, up: int) -> int:
@@ -91,19 +78,39 @@ class Tail:
         """Rows of these that are not settled."""
         return sum(block.kept for block in self._blocks if not block.written)
 
-    def read(self, after: int, limit: int, max_bytes: int) -> list[Row]:
-        """Rows with ``seq > after`` that are here, as ``OutboxReader.read``."""
+    def has(self, room: int, after: int) -> bool:
+        """Whether a block that is not written may have rows of a class behind ``after``."""
+        for block in reversed(self._blocks):
+            if block.written or block.last <= after:
+                return False
+            if block.rooms >> room & 1:
+                return True
+        return False
+
+    def read(self, room: int, after: int, upto: int, limit: int, max_bytes: int) -> Batch:
+        """What is here, as ``OutboxReader.read``."""
         found: list[Row] = []
+        # What is before the first block, and is not read from the table, is not there.
+        reached = max(after, min(upto, self._blocks[0].first - 1)) if self._blocks else after
         for block in self._blocks:
             if block.last <= after:
                 continue
-            rows = block.rows(after, limit - len(found), max_bytes, 0 if found else 1)
-            max_bytes -= sum(len(row.payload) for row in rows)
-            found += rows
-            # Whatever did not fit is the next to be read: nothing behind it may come first.
-            if block.has_after(rows[-1].seq if rows else after):
+            if block.first > upto:
                 break
-        return found
+            end = min(upto, block.last)
+            if not block.rooms >> room & 1:
+                reached = end
+                continue
+            rows, reached = block.rows(room, after, upto, limit - len(found), max_bytes, 0 if found else 1)
+            if not found:
+                found = rows
+            else:
+                found += rows
+            # Whatever did not fit is the next to be read: nothing behind it may come first.
+            if reached < end:
+                break
+            max_bytes -= sum([len(row.payload) for row in rows])
+        return Batch(found, reached)
 
     def _keep_bounds(self) -> None:
         while (self._bytes > self.max_bytes or self._rows > self.max_rows) and self._blocks[0].written:

@@ -23,6 +23,7 @@ BOTTOM = {
     "gateway.topic",
     "gateway.errors",
     "gateway.outbound",
+    "gateway.ranges",
     "gateway.metrics",
     "gateway.native",
 }
@@ -149,7 +150,7 @@ def test_io_layers_do_not_import_each_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "shared"), [("connectors", {"base", "points", "polling"}), ("uplinks", {"base", "batch"})]
+    ("family", "shared"), [("connectors", {"base", "points", "polling"}), ("uplinks", {"base", "batch", "parcel"})]
 )
 def test_a_kind_sees_the_settings_its_family_and_itself(family: str, shared: set[str]) -> None:
     wrong = []

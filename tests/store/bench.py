@@ -12,12 +12,12 @@ from typing import Any
 from gateway.clock import FixedClock
 from gateway.message import Message
 from gateway.metrics import Metrics
-from gateway.outbound import Row
+from gateway.outbound import LAST, OutboxReader, Row
 from gateway.store.boots import begin_boot
 from gateway.store.db import Database
 from gateway.store.outbox import Outbox
 from gateway.store.promptness import PATIENCE
-from gateway.store.rooms import even_rooms
+from gateway.store.rooms import TELEMETRY, even_rooms
 from gateway.store.segment import unpack
 from gateway.store.tail import Tail
 
@@ -107,6 +107,16 @@ async def settle(database: Database) -> None:
     await database.commit(lambda connection: None, size=0, within=0)
 
 
+async def take(reader: OutboxReader, after: int, limit: int, max_bytes: int, room: int = TELEMETRY) -> list[Row]:
+    """Rows of a class behind a number."""
+    return (await reader.read(room, after, LAST, limit, max_bytes)).rows
+
+
+def acknowledge(reader: OutboxReader, upto: int, room: int = TELEMETRY) -> None:
+    """Everything of a class up to a number has arrived."""
+    reader.acknowledge(room, 0, upto)
+
+
 def message(n: int, payload: bytes = b"", source: str = "client:a", **more: Any) -> Message:
     return Message("t", payload or b"%d" % n, qos=1, source=source, **more)
 
@@ -116,4 +126,4 @@ def messages(count: int, **more: Any) -> list[Message]:
 
 
 def without_tail(outbox: Outbox) -> None:
-    outbox._tail = Tail(0)
+    outbox._reading.tail = Tail(0)

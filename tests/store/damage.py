@@ -23,7 +23,12 @@ def fill(connection: sqlite3.Connection, rows: int) -> None:
         "INSERT INTO outbox VALUES (?, 3, ?, 300, ?, 1, 0, ?, NULL, 'client:a', 'plant/line', NULL, ?)",
         [(n, n, 300 * n, 1.7e9 + n / 4, b"%d:" % n + b"x" * (n * 37 % 3000)) for n in range(101, 101 + rows)],
     )
-    connection.execute("INSERT INTO outbox_cursor VALUES ('cloud', 100, 120)")
+    if any(column[1] == "class" for column in connection.execute("PRAGMA table_info(outbox_cursor)").fetchall()):
+        connection.executemany(
+            "INSERT INTO outbox_cursor VALUES ('cloud', ?, 100, 120, NULL)", [(room,) for room in range(4)]
+        )
+    else:
+        connection.execute("INSERT INTO outbox_cursor VALUES ('cloud', 100, 120)")
     connection.execute("INSERT INTO outbox_drop VALUES ('cloud', 'expired', 4, 1.0, 2.0)")
     connection.executemany("INSERT INTO tally VALUES (?, ?)", [(f"word-{n}", n) for n in range(60)])
     connection.executemany(

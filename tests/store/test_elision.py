@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.broker.broker import Broker
 from gateway.message import USER_PROPERTY, Message
-from gateway.outbound import Row
+from gateway.outbound import LAST, Row
 from gateway.store.block import Block, Head
 from gateway.store.db import Database
 from gateway.store.outbox import LINGER, Outbox
@@ -18,7 +18,7 @@ from gateway.store.outbox_table import LAZY
 from gateway.store.promptness import PATIENCE, Promptness
 from gateway.store.rooms import ROOMS
 from gateway.store.routes import Route
-from store.bench import Bench, message, run, settle, store
+from store.bench import Bench, acknowledge, message, run, settle, store, take
 
 
 def test_a_row_is_read_before_it_is_committed_and_acknowledged_instead_of_written(bench: Bench) -> None:
@@ -28,10 +28,10 @@ def test_a_row_is_read_before_it_is_committed_and_acknowledged_instead_of_writte
             answers: list[Any] = []
             for n in range(5):
                 assert outbox.deliver(message(n), answers.append)
-            rows = await reader.read(0, 10, 1000)
+            rows = await take(reader, 0, 10, 1000)
             assert [row.seq for row in rows] == [1, 2, 3, 4, 5]
             assert answers == []
-            reader.acknowledge(3)
+            acknowledge(reader, 3)
             assert answers == [None] * 3
             await settle(database)
             assert answers == [None] * 5
@@ -53,17 +53,17 @@ def test_exactly_once_is_not_read_before_it_is_written(bench: Bench) -> None:
             once = Message("t", b"2", qos=2, source="client:a")
             for one in (message(1), once, message(3)):
                 assert outbox.deliver(one, answers.append)
-            assert [row.seq for row in await reader.read(0, 10, 1000)] == [1]
-            assert await reader.read(1, 10, 1000) == []
-            reader.acknowledge(1)
+            assert [row.seq for row in await take(reader, 0, 10, 1000)] == [1]
+            assert await take(reader, 1, 10, 1000) == []
+            acknowledge(reader, 1)
             wakes.clear()
             await settle(database)
             assert answers == [None] * 3
             assert bench.numbers() == [2, 3]
             assert wakes
-            assert [row.seq for row in await reader.read(1, 10, 1000)] == [2, 3]
+            assert [row.seq for row in await take(reader, 1, 10, 1000)] == [2, 3]
             assert outbox.deliver(once, None)  # a rule's: nobody would send it again
-            assert [row.seq for row in await reader.read(3, 10, 1000)] == [4]
+            assert [row.seq for row in await take(reader, 3, 10, 1000)] == [4]
 
     run(body)
 
@@ -77,7 +77,7 @@ def test_without_a_row_to_write_nothing_is_written_but_the_books_once_in_a_while
             async def round() -> int:
                 outbox.book("produced")
                 outbox.deliver(message(0), None)
-                reader.acknowledge((await reader.read(reader.cursor, 10, 1000))[-1].seq)
+                acknowledge(reader, (await take(reader, reader.cursor, 10, 1000))[-1].seq)
                 before = database.path.with_name("gateway.db-wal").read_bytes()
                 await settle(database)
                 return before != database.path.with_name("gateway.db-wal").read_bytes()
@@ -103,12 +103,12 @@ def test_numbers_go_on_behind_what_is_stored_and_identities_never_repeat(bench: 
                 outbox.deliver(message(n), None)
                 if n % 3 == 2:
                     await settle(database)
-                rows = await reader.read(reader.cursor, 1, 1000)
+                rows = await take(reader, reader.cursor, 1, 1000)
                 for row in rows:
                     assert row.message_id not in seen
                     seen.add(row.message_id)
                 if n % 2:
-                    reader.acknowledge(rows[-1].seq)
+                    acknowledge(reader, rows[-1].seq)
                 else:
                     seen.discard(rows[-1].message_id)
             outbox._table.lazy = True  # as kill -9 would: nothing more is written
@@ -116,6 +116,9 @@ def test_numbers_go_on_behind_what_is_stored_and_identities_never_repeat(bench: 
     for _ in range(3):
         run(start)
     assert len(seen) == 9
+
+
+RESULT = ROOMS.index("result")
 
 
 def routes(broker: Broker, outbox: Any) -> None:
@@ -136,14 +139,17 @@ def test_only_the_uplinks_that_need_a_row_are_waited_for(bench: Bench) -> None:
 
             for topic in ("only/a", "a/b", "only/a"):
                 publish(topic)
-            assert [row.seq for row in await outbox.reader("a").read(0, 10, 1000)] == [1, 2, 3]
-            outbox.reader("a").acknowledge(3)  # b is away
+            assert [row.seq for row in await take(outbox.reader("a"), 0, 10, 1000, RESULT)] == [1, 3]
+            assert [row.seq for row in await take(outbox.reader("a"), 0, 10, 1000)] == [2]
+            acknowledge(outbox.reader("a"), 3)  # b is away
+            assert answers == []
+            acknowledge(outbox.reader("a"), 3, RESULT)
             assert answers == [("only/a", None)] * 2
             await settle(database)
             assert bench.numbers() == [2]
             assert answers[2:] == [("a/b", None)]
             # b never needs what was settled without it, and goes on behind it.
-            assert [row.seq for row in await outbox.reader("b").read(0, 10, 1000)] == [2]
+            assert [row.seq for row in await take(outbox.reader("b"), 0, 10, 1000)] == [2]
 
     run(body)
 
@@ -181,19 +187,20 @@ def test_an_interval_class_is_answered_at_once_and_written_within_its_interval(b
 def test_a_publisher_waits_for_the_cloud_only_while_it_answers_promptly() -> None:
     promptness = Promptness()
     assert not promptness.is_prompt
-    promptness.arrived(1, 0.0)
-    promptness.arrived(2, 0.01)
-    promptness.acknowledged(2, 0.02)
+    promptness.arrived(1, 0, 0.0)
+    promptness.arrived(2, 1, 0.01)
+    assert promptness.followed == (1, 0)
+    promptness.acknowledged(0.02)
     assert promptness.is_prompt
-    promptness.arrived(3, 1.0)
-    promptness.acknowledged(2, 1.01)
-    promptness.arrived(4, 1.0 + 2 * PATIENCE)
+    promptness.arrived(3, 0, 1.0)
+    promptness.arrived(4, 1, 1.0 + 2 * PATIENCE)
     assert not promptness.is_prompt
-    promptness.acknowledged(4, 1.0 + 3 * PATIENCE)
-    assert not promptness.is_prompt
-    promptness.arrived(5, 2.0)
-    promptness.acknowledged(9, 2.0 + PATIENCE / 2)
+    assert promptness.followed == (4, 1)
+    promptness.acknowledged(1.0 + 2.5 * PATIENCE)
     assert promptness.is_prompt
+    promptness.arrived(5, 0, 2.0)
+    promptness.acknowledged(2.0 + 2 * PATIENCE)
+    assert not promptness.is_prompt
 
 
 async def hand_over(outbox: Outbox, database: Database) -> None:
@@ -209,18 +216,18 @@ def test_rows_that_came_late_wait_for_the_cloud_in_the_next_transaction(bench: B
             reader = outbox.reader("cloud")
             for n in range(3):
                 outbox.deliver(message(n), None)
-            await reader.read(0, 10, 1000)
+            await take(reader, 0, 10, 1000)
             bench.clock.advance(LINGER / 2)
             for n in range(3, 6):
                 outbox.deliver(message(n), None)
-            reader.acknowledge(4)
+            acknowledge(reader, 4)
             await hand_over(outbox, database)
             assert bench.numbers() == []
-            assert [row.seq for row in await reader.read(4, 10, 1000)] == [5, 6]
+            assert [row.seq for row in await take(reader, 4, 10, 1000)] == [5, 6]
             assert outbox.status()["depth"] == 2
             outbox.deliver(message(6), None)
-            assert [row.seq for row in await reader.read(6, 10, 1000)] == [7]
-            reader.acknowledge(7)
+            assert [row.seq for row in await take(reader, 6, 10, 1000)] == [7]
+            acknowledge(reader, 7)
             await settle(database)
             assert bench.numbers() == []
             assert (await outbox.tallies())["stored"] == 7
@@ -246,7 +253,7 @@ def test_an_awaited_row_waits_for_the_cloud_no_longer_than_it_may(bench: Bench) 
             reader = outbox.reader("cloud")
             answers: list[Any] = []
             outbox.deliver(message(0), answers.append)
-            reader.acknowledge((await reader.read(0, 10, 1000))[-1].seq)  # so prompt that it is waited for
+            acknowledge(reader, (await take(reader, 0, 10, 1000))[-1].seq)  # so prompt that it is waited for
             outbox.deliver(message(1), answers.append)
             await hand_over(outbox, database)
             assert (bench.numbers(), answers) == ([], [None])
@@ -278,7 +285,7 @@ def test_a_stop_leaves_no_row_behind(bench: Bench) -> None:
 
 
 def rows_of(block: Block) -> list[Row]:
-    return block.rows(0, 1000, 10**9, 0)
+    return block.rows(0, 0, LAST, 1000, 10**9, 0)[0]
 
 
 @given(

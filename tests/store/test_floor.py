@@ -17,7 +17,7 @@ from gateway.store.floor import HOLD, LEAST, MIB, MOST, RESERVE, Floor, Space
 from gateway.store.outbox import Outbox
 from gateway.store.rooms import even_rooms
 from gateway.store.written import Written
-from store.bench import Bench, message, messages, run, settle, store
+from store.bench import Bench, acknowledge, message, messages, run, settle, store, take
 
 FLOOR = 8 * MIB
 
@@ -66,8 +66,8 @@ def test_below_the_floor_nothing_is_stored_and_everything_else_goes_on(bench: Be
             assert "the disk is full (8.0 MiB free, floor 8.0 MiB)" in alarm
             assert database.status()["disk"]["low"] is True
             reader = outbox.reader("cloud")
-            assert len(await reader.read(0, 500, 1 << 20)) == 300
-            reader.acknowledge(300)
+            assert len(await take(reader, 0, 500, 1 << 20)) == 300
+            acknowledge(reader, 300)
             await settle(database)
             await settle(database)
             assert bench.rows() == []
@@ -92,7 +92,7 @@ def test_rows_that_left_the_database_make_room_in_it(bench: Bench) -> None:
             disk.free = FLOOR - MIB
             await look(database)
             assert database.health.floor.low
-            outbox.reader("cloud").acknowledge(3000)
+            acknowledge(outbox.reader("cloud"), 3000)
             await settle(database)
             await settle(database)
             await look(database)

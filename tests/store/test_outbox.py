@@ -9,7 +9,7 @@ from gateway.broker.port import Done
 from gateway.message import USER_PROPERTY, Message
 from gateway.store.outbox_table import TRIM_SEGMENTS
 from gateway.store.rooms import even_rooms
-from store.bench import Bench, message, messages, run, settle, store, without_tail
+from store.bench import Bench, acknowledge, message, messages, run, settle, store, take, without_tail
 
 
 def test_done_comes_after_the_commit_and_once(bench: Bench) -> None:
@@ -44,7 +44,7 @@ def test_a_row_comes_back_as_it_was_published(bench: Bench) -> None:
             await store(outbox, one, Message("t"))
             reader = outbox.reader("cloud")
             for _ in range(2):
-                first, second = await reader.read(0, 10, 1000)
+                first, second = await take(reader, 0, 10, 1000)
                 assert first[1:] == (1, "plant/ä", b"\0x", 2, True, props, 5.25, bench.clock.time() + 60, "device:x")
                 assert first.message_id == "1:1"
                 assert second[1:] == (1, "t", b"", 0, False, (), bench.clock.time(), None, "gateway")
@@ -60,11 +60,11 @@ def test_a_reader_gets_rows_in_order_within_its_limits(bench: Bench) -> None:
                 await store(outbox, one)
             reader = outbox.reader("cloud")
             for _ in range(2):
-                assert [row.seq for row in await reader.read(0, 4, 10_000)] == [1, 2, 3, 4]
-                assert [row.seq for row in await reader.read(4, 100, 250)] == [5, 6]
-                assert [row.seq for row in await reader.read(6, 100, 1)] == [7]
-                assert await reader.read(10, 100, 1) == []
-                assert await reader.read(99, 100, 1) == []
+                assert [row.seq for row in await take(reader, 0, 4, 10_000)] == [1, 2, 3, 4]
+                assert [row.seq for row in await take(reader, 4, 100, 250)] == [5, 6]
+                assert [row.seq for row in await take(reader, 6, 100, 1)] == [7]
+                assert await take(reader, 10, 100, 1) == []
+                assert await take(reader, 99, 100, 1) == []
                 without_tail(outbox)
 
     run(body)
@@ -74,28 +74,28 @@ def test_a_restart_goes_on_behind_the_cursor_and_with_new_numbers(bench: Bench) 
     async def first() -> None:
         async with bench.outbox("cloud") as (outbox, _database):
             reader = outbox.reader("cloud")
-            assert (reader.cursor, reader.possibly_sent) == (0, 0)
+            assert (reader.cursor, reader.possibly_sent(0).last) == (0, 0)
             await store(outbox, *messages(10))
-            rows = await reader.read(0, 3, 1000)
-            reader.acknowledge(rows[1].seq)
+            rows = await take(reader, 0, 3, 1000)
+            acknowledge(reader, rows[1].seq)
             assert reader.cursor == 2
 
     async def second() -> None:
         async with bench.outbox("cloud") as (outbox, _database):
             reader = outbox.reader("cloud")
-            assert (reader.cursor, reader.possibly_sent) == (2, 6)  # three handed out, and as many again
+            assert (reader.cursor, reader.possibly_sent(0).last) == (2, 6)  # three handed out, and as many again
             await store(outbox, message(11))
-            rows = await reader.read(reader.cursor, 8, 1000)
-            rows += await reader.read(rows[-1].seq, 8, 1000)
+            rows = await take(reader, reader.cursor, 8, 1000)
+            rows += await take(reader, rows[-1].seq, 8, 1000)
             assert [row.message_id for row in rows] == [*(f"1:{n}" for n in range(3, 11)), "2:11"]
-            reader.acknowledge(11)
+            acknowledge(reader, 11)
 
     async def third() -> None:
         async with bench.outbox("cloud") as (outbox, _database):
             reader = outbox.reader("cloud")
-            assert (reader.cursor, reader.possibly_sent) == (11, 11)  # no further than what is there
+            assert (reader.cursor, reader.possibly_sent(0).last) == (11, 11)  # no further than what is there
             await store(outbox, message(12))
-            assert [row.seq for row in await reader.read(11, 100, 1000)] == [12]
+            assert [row.seq for row in await take(reader, 11, 100, 1000)] == [12]
 
     for body in (first, second, third):
         run(body)
@@ -106,16 +106,16 @@ def test_what_was_handed_out_is_possibly_sent_without_an_acknowledgement(bench: 
         async with bench.outbox("cloud") as (outbox, database):
             await store(outbox, *messages(10))
             reader = outbox.reader("cloud")
-            await reader.read(0, 2, 1000)
+            await take(reader, 0, 2, 1000)
             await settle(database)
             commits = database.counts.commits
-            await reader.read(2, 2, 1000)  # within the allowance: nothing to write
+            await take(reader, 2, 2, 1000)  # within the allowance: nothing to write
             assert database.backlog.items == 0
             assert database.counts.commits == commits
 
     async def second() -> None:
         async with bench.outbox("cloud") as (outbox, _database):
-            assert outbox.reader("cloud").possibly_sent == 4
+            assert outbox.reader("cloud").possibly_sent(0).last == 4
 
     run(first)
     run(second)
@@ -126,17 +126,17 @@ def test_many_acknowledgements_are_one_write_that_waits_for_company(bench: Bench
         async with bench.outbox("cloud") as (outbox, database):
             await store(outbox, *messages(50))
             reader = outbox.reader("cloud")
-            await reader.read(0, 100, 1000)
+            await take(reader, 0, 100, 1000)
             commits = database.counts.commits
             for n in range(1, 51):
-                reader.acknowledge(n)
+                acknowledge(reader, n)
                 await asyncio.sleep(0)
-            reader.acknowledge(7)
+            acknowledge(reader, 7)
             assert reader.cursor == 50
             assert database.counts.commits == commits
             await store(outbox, message(51))
             assert database.counts.commits == commits + 1
-            assert bench.look("SELECT acked FROM outbox_cursor") == [(50,)]
+            assert bench.look("SELECT acked FROM outbox_cursor WHERE class = 0") == [(50,)]
 
     run(body)
 
@@ -147,19 +147,19 @@ def test_rows_leave_in_ranges_behind_the_slowest_uplink(bench: Bench) -> None:
             fast, slow = outbox.reader("fast"), outbox.reader("slow")
             for n in range(TRIM_SEGMENTS + 10):
                 await store(outbox, message(n), message(n))
-            fast.acknowledge(2 * TRIM_SEGMENTS + 20)
-            slow.acknowledge(2 * TRIM_SEGMENTS - 2)
+            acknowledge(fast, 2 * TRIM_SEGMENTS + 20)
+            acknowledge(slow, 2 * TRIM_SEGMENTS - 2)
             await store(outbox, message(0))
             assert bench.numbers()[0] == 1
-            slow.acknowledge(2 * TRIM_SEGMENTS + 1)  # half of the next segment stays with it
+            acknowledge(slow, 2 * TRIM_SEGMENTS + 1)  # half of the next segment stays with it
             await store(outbox, message(0))
             assert bench.numbers()[0] == 2 * TRIM_SEGMENTS + 1
-            slow.acknowledge(2 * TRIM_SEGMENTS + 4)
+            acknowledge(slow, 2 * TRIM_SEGMENTS + 4)
             await settle(database)  # nothing else happens: also a few go
             assert bench.numbers()[0] == 2 * TRIM_SEGMENTS + 5
             last = bench.numbers()[-1]
-            fast.acknowledge(last)
-            slow.acknowledge(last)
+            acknowledge(fast, last)
+            acknowledge(slow, last)
             await settle(database)
             assert bench.numbers() == []
             await store(outbox, message(0))
@@ -177,7 +177,7 @@ def test_beyond_the_bytes_the_oldest_go_and_are_counted_for_whom_they_were_lost(
                 bench.clock.advance(1)
                 await store(outbox, message(n, b"x" * 100))
             room = bench.look("SELECT sum(size) FROM outbox_segment")[0][0]
-            near.acknowledge(3)
+            acknowledge(near, 3)
             await outbox.change(["near", "far"], even_rooms(room, 1e9))
             for n in range(5):
                 await store(outbox, message(n, b"x" * 100))
@@ -190,9 +190,9 @@ def test_beyond_the_bytes_the_oldest_go_and_are_counted_for_whom_they_were_lost(
             ]
             assert bench.metrics.drops == {"outbox_full": 5}
             assert (await outbox.tallies()) == {"stored": 15, "dropped:outbox_full": 5}
-            assert [row.seq for row in await near.read(3, 2, 1000)] == [6, 7]
+            assert [row.seq for row in await take(near, 3, 2, 1000)] == [6, 7]
             without_tail(outbox)
-            assert [row.seq for row in await near.read(3, 2, 1000)] == [6, 7]
+            assert [row.seq for row in await take(near, 3, 2, 1000)] == [6, 7]
             status = outbox.status()
             assert (status["depth"], status["bytes"]) == (10, room)
             assert status["uplinks"]["near"]["drops"] == {
@@ -245,11 +245,11 @@ def test_what_is_on_its_way_is_not_dropped_but_what_is_behind_it(bench: Bench) -
             for n in range(5):
                 await store(outbox, message(n))
             far = outbox.reader("far")
-            assert [row.seq for row in await far.read(0, 2, 1000)] == [1, 2]
+            assert [row.seq for row in await take(far, 0, 2, 1000)] == [1, 2]
             for n in range(3):
                 await store(outbox, message(n))
             assert bench.numbers() == [1, 2, 6, 7, 8]
-            far.acknowledge(2)
+            acknowledge(far, 2)
             await store(outbox, message(9))
             assert bench.numbers() == [2, 6, 7, 8, 9]
             assert bench.look("SELECT uplink, n FROM outbox_drop ORDER BY uplink") == [("far", 3), ("near", 4)]
@@ -284,7 +284,7 @@ def test_a_damaged_segment_is_left_out_and_counted(bench: Bench) -> None:
             spoil = "UPDATE outbox_segment SET data = x'02ff' WHERE first = 3"
             await database.commit(lambda connection: connection.execute(spoil).rowcount)
             without_tail(outbox)
-            assert [row.seq for row in await outbox.reader("cloud").read(0, 10, 1000)] == [1, 2, 5, 6]
+            assert [row.seq for row in await take(outbox.reader("cloud"), 0, 10, 1000)] == [1, 2, 5, 6]
             await store(outbox, message(9))
             assert bench.metrics.drops == {"outbox_damaged": 2}
             assert bench.numbers() == [1, 2, 5, 6, 7]

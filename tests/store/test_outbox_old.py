@@ -15,7 +15,7 @@ from gateway.store.db import Database
 from gateway.store.old_rows import convert
 from gateway.store.props import encode_props
 from gateway.store.sql import migrations
-from store.bench import Bench, message, run, settle, store
+from store.bench import Bench, acknowledge, message, run, settle, store, take
 
 PROPS = ((USER_PROPERTY, ("a", "ä")), (9, b"\0\xff"))
 FIRST, LAST, ACKED = 101, 160, 110
@@ -47,12 +47,12 @@ def test_all_rows_come_up_as_they_were(bench: Bench, monkeypatch: pytest.MonkeyP
     async def body() -> None:
         async with bench.outbox("cloud") as (outbox, database):
             reader = outbox.reader("cloud")
-            assert (reader.cursor, reader.possibly_sent) == (ACKED, ACKED + 5)
+            assert (reader.cursor, reader.possibly_sent(0).last) == (ACKED, ACKED + 5)
             assert await outbox.tallies() == {"stored": LAST, "produced": 160}
             assert outbox.status()["depth"] == LAST - ACKED
             await store(outbox, message(0))
             rows: list[Row] = []
-            while more := await reader.read(rows[-1].seq if rows else reader.cursor, 9, 10_000):
+            while more := await take(reader, rows[-1].seq if rows else reader.cursor, 9, 10_000):
                 rows += more
             assert [row.seq for row in rows] == list(range(ACKED + 1, LAST + 2))
             for row in rows[:-1]:
@@ -61,7 +61,7 @@ def test_all_rows_come_up_as_they_were(bench: Bench, monkeypatch: pytest.MonkeyP
                 assert (row.props, row.expires) == ((PROPS, 2e9) if row.seq % 2 else ((), None))
                 assert (row.time, row.source) == (1.8e9 + row.seq, "client:a")
             assert rows[-1].message_id == f"3:{LAST + 1}"
-            reader.acknowledge(LAST + 1)
+            acknowledge(reader, LAST + 1)
             await settle(database)
             assert bench.numbers() == []
             assert bench.look("SELECT name FROM sqlite_schema WHERE name = 'outbox'") == []
@@ -82,9 +82,9 @@ def test_a_stop_in_the_middle_loses_nothing(bench: Bench, monkeypatch: pytest.Mo
 
     async def body() -> None:
         async with bench.outbox("cloud") as (outbox, database):
-            read = partial(outbox._table.read, uplink="cloud", after=0, limit=1000, max_bytes=10**6)
+            read = partial(outbox._table.read, uplink="cloud", room=0, after=0, upto=10**6, limit=1000, max_bytes=10**6)
             first = await database.read(read)
-            assert [row.seq for row in first] == list(range(FIRST, LAST + 1))
+            assert [row.seq for row in first.rows] == list(range(FIRST, LAST + 1))
 
     run(begun)
     run(body)

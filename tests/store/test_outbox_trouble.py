@@ -16,7 +16,7 @@ from gateway.store.errors import StoreError
 from gateway.store.intake import ANNOUNCE_ROWS
 from gateway.store.outbox import Outbox
 from gateway.store.rooms import even_rooms
-from store.bench import Bench, message, messages, run, settle, store
+from store.bench import Bench, acknowledge, message, messages, run, settle, store, take
 
 
 def test_what_cannot_be_kept_is_refused_without_harm_to_others(bench: Bench) -> None:
@@ -41,8 +41,8 @@ def test_a_failed_commit_answers_publishers_and_carries_the_books_over(bench: Be
             pages = await database.read(lambda connection: connection.execute("PRAGMA page_count").fetchone()[0])
             await database.read(lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").fetchall())
             outbox.book("produced", 5)
-            reader.drop((await reader.read(0, 1, 1))[0], "too_large")
-            reader.acknowledge(2)
+            reader.drop((await take(reader, 0, 1, 1))[0], "too_large")
+            acknowledge(reader, 2)
             outbox.deliver(message(9), None)
             errors = await store(outbox, message(9, random.Random(1).randbytes(10_000)))
             assert isinstance(errors[0], Refused)
@@ -53,9 +53,9 @@ def test_a_failed_commit_answers_publishers_and_carries_the_books_over(bench: Be
             assert await outbox.tallies() == {
                 "stored": 4, "produced": 5, "dropped:too_large": 1, "dropped:outbox_failed": 1
             }  # fmt: skip
-            assert bench.look("SELECT acked FROM outbox_cursor") == [(2,)]
+            assert bench.look("SELECT acked FROM outbox_cursor WHERE class = 0") == [(2,)]
             assert bench.look("SELECT uplink, reason, n FROM outbox_drop") == [("cloud", "too_large", 1)]
-            assert [row.seq for row in await reader.read(2, 10, 1000)] == [3, 6]
+            assert [row.seq for row in await take(reader, 2, 10, 1000)] == [3, 6]
 
     run(body)
 
@@ -106,7 +106,7 @@ def test_readers_are_woken_by_rows_and_by_nothing_else(bench: Bench) -> None:
             reader.wake(lambda: woken.append(1))
             await store(outbox, message(1))
             assert woken == [1]
-            reader.acknowledge(1)
+            acknowledge(reader, 1)
             await settle(database)
             assert woken == [1]
 
@@ -118,23 +118,26 @@ def test_uplinks_come_and_go_with_the_settings(bench: Bench) -> None:
         async with bench.outbox("old", "stays") as (outbox, database):
             await store(outbox, *messages(10))
             old, stays = outbox.reader("old"), outbox.reader("stays")
-            old.acknowledge(4)
-            stays.acknowledge(8)
-            old.drop((await old.read(4, 1, 1))[0], "expired")
+            acknowledge(old, 4)
+            acknowledge(stays, 8)
+            old.drop((await take(old, 4, 1, 1))[0], "expired")
             await outbox.change(["stays", "new"], even_rooms(1_000_000, 1e9))
             assert outbox.reader("stays") is stays
             assert outbox.reader("new").cursor == 4  # where the slowest was: a new name loses nothing
             with pytest.raises(KeyError):
                 outbox.reader("old")
-            assert bench.look("SELECT uplink, acked FROM outbox_cursor ORDER BY uplink") == [("new", 4), ("stays", 8)]
+            assert bench.look("SELECT uplink, acked FROM outbox_cursor WHERE class = 0 ORDER BY uplink") == [
+                ("new", 4),
+                ("stays", 8),
+            ]
             assert bench.look("SELECT * FROM outbox_drop") == []
-            old.acknowledge(6)  # late, harmless
+            acknowledge(old, 6)  # late, harmless
             await outbox.change(["stays"], even_rooms(1_000_000, 1e9))
             await settle(database)
-            stays.acknowledge(9)
+            acknowledge(stays, 9)
             await settle(database)
             assert bench.numbers() == list(range(1, 11))  # the last of a segment holds it
-            stays.acknowledge(10)
+            acknowledge(stays, 10)
             await settle(database)
             assert bench.numbers() == []
             assert list(outbox.status()["uplinks"]) == ["stays"]
@@ -146,7 +149,7 @@ def test_rows_stay_while_no_uplink_is_configured(bench: Bench) -> None:
     async def first() -> None:
         async with bench.outbox("cloud") as (outbox, _database):
             await store(outbox, *messages(10))
-            outbox.reader("cloud").acknowledge(3)
+            acknowledge(outbox.reader("cloud"), 3)
 
     async def without() -> None:
         async with bench.outbox() as (outbox, database):
@@ -158,7 +161,7 @@ def test_rows_stay_while_no_uplink_is_configured(bench: Bench) -> None:
     async def again() -> None:
         async with bench.outbox("cloud") as (outbox, _database):
             reader = outbox.reader("cloud")
-            assert (await reader.read(reader.cursor, 1, 1000))[0].seq == 4
+            assert (await take(reader, reader.cursor, 1, 1000))[0].seq == 4
 
     for body in (first, without, again):
         run(body)
@@ -173,7 +176,7 @@ def test_status_says_what_waits(bench: Bench) -> None:
             await store(outbox, message(2))
             reader = outbox.reader("cloud")
             assert outbox.status()["oldest_age"] == 10
-            reader.acknowledge(1)
+            acknowledge(reader, 1)
             await settle(database)
             bench.clock.advance(5)
             assert outbox.status() == {
@@ -182,7 +185,7 @@ def test_status_says_what_waits(bench: Bench) -> None:
                 "oldest_age": 5,
                 "uplinks": {"cloud": {"cursor": 1, "depth": 1, "drops": {}}},
             }
-            reader.acknowledge(2)
+            acknowledge(reader, 2)
             assert outbox.status()["oldest_age"] is None
 
     run(body)
@@ -198,7 +201,7 @@ def test_after_the_database_has_closed_publishers_are_refused(bench: Bench) -> N
         assert isinstance(answers[0], StoreError)
         assert outbox.deliver(message(3), None)
         assert bench.metrics.drops == {"outbox_refused": 1}
-        reader.acknowledge(1)
+        acknowledge(reader, 1)
 
     run(body)
 
@@ -245,7 +248,7 @@ def test_a_long_backlog_that_was_acknowledged_leaves_in_steps(bench: Bench, monk
         async with bench.outbox("cloud") as (outbox, database):
             for n in range(25):
                 await store(outbox, message(n))
-            outbox.reader("cloud").acknowledge(25)
+            acknowledge(outbox.reader("cloud"), 25)
             left = []
             for _ in range(4):
                 await settle(database)
@@ -263,6 +266,6 @@ def test_numbers_of_starts_are_in_the_rows(bench: Bench) -> None:
             outbox = Outbox(database, bench.clock, ["cloud"], even_rooms(10_000, 1e9), bench.metrics)
             await outbox.load(boots)
             await store(outbox, message(1))
-            assert (await outbox.reader("cloud").read(0, 1, 1))[0].message_id == "3:1"
+            assert (await take(outbox.reader("cloud"), 0, 1, 1))[0].message_id == "3:1"
 
     run(body)

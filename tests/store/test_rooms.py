@@ -14,7 +14,7 @@ from gateway.message import USER_PROPERTY, Message
 from gateway.store.outbox import Outbox
 from gateway.store.rooms import ROOMS, Room, share_out
 from gateway.store.routes import Route
-from store.bench import Bench, run, settle
+from store.bench import Bench, acknowledge, run, settle, take
 
 KIB = 1024
 
@@ -73,10 +73,11 @@ class Site:
     async def arrived(self) -> list[Any]:
         reader = self.outbox.reader("cloud")
         rows: list[Any] = []
-        while more := await reader.read(reader.cursor, 500, 10**6):
-            rows += more
-            reader.acknowledge(more[-1].seq)
-        return rows
+        for room in range(len(ROOMS)):
+            while more := await take(reader, reader.acked(room).prefix, 500, 10**6, room):
+                rows += more
+                acknowledge(reader, more[-1].seq, room)
+        return sorted(rows)
 
 
 def count_of(row: Any) -> int:
@@ -151,7 +152,7 @@ def test_rows_on_their_way_are_not_thinned(bench: Bench) -> None:
             site = Site(bench, outbox, database)
             await site.run(60)
             reader = outbox.reader("cloud")
-            handed = await reader.read(0, 300, 10**6)
+            handed = await take(reader, 0, 300, 10**6)
             await site.run(1200)
             assert (await outbox.tallies())["outbox_thinned"] > 0
             kept = {row.seq: row for row in bench.rows()}
@@ -186,9 +187,9 @@ def test_counts_of_segments_are_those_of_the_table(bench: Bench, handed: int) ->
             site = Site(bench, outbox, database)
             for _ in range(4):
                 await site.run(150)
-                rows = await outbox.reader("cloud").read(outbox.reader("cloud").cursor, handed + 1, 10**6)
+                rows = await take(outbox.reader("cloud"), outbox.reader("cloud").acked(0).prefix, handed + 1, 10**6)
                 if handed:
-                    outbox.reader("cloud").acknowledge(rows[-1].seq)
+                    acknowledge(outbox.reader("cloud"), rows[-1].seq)
                 await settle(database)
                 maker = outbox._table.maker
                 assert [(maker.bytes, maker.rows)] == bench.look("SELECT sum(size), sum(n) FROM outbox_segment")

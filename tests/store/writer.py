@@ -39,9 +39,9 @@ async def main(path: Path) -> None:
             outbox.book("produced")
             outbox.deliver(Message("t", b"%d" % number + b"x" * (number % 900), qos=1), partial(done, number))
             number += 1
-        rows = await reader.read(reader.cursor, 10, 10_000)
+        rows = (await reader.read(0, reader.cursor, 1 << 56, 10, 10_000)).rows
         if rows:
-            reader.acknowledge(rows[0].seq)
+            reader.acknowledge(0, 0, rows[0].seq)
         await asyncio.sleep(0.001)
 
 

@@ -28,7 +28,8 @@ from gateway.mqtt.packets import (
     SubAck,
     Subscribe,
 )
-from gateway.uplinks.base import Row
+from gateway.outbound import CLASSES, Batch, Row
+from gateway.ranges import NOTHING, Ranges
 from gateway.uplinks.mqtt.config import Forward, MqttUplink
 from gateway.uplinks.mqtt.uplink import MqttUplinkRunner
 
@@ -54,39 +55,62 @@ def row(seq: int, topic: str = "plant/t", payload: bytes | None = None, **fields
 
 
 class ListReader:
-    """The contract of ``OutboxReader`` over a list."""
+    """The contract of ``OutboxReader`` over a list; ``room`` tells the class of a row, telemetry if it is not given."""
 
-    def __init__(self, rows: Iterable[Row] = (), cursor: int = 0, possibly_sent: int = 0) -> None:
+    def __init__(
+        self,
+        rows: Iterable[Row] = (),
+        cursor: int = 0,
+        possibly_sent: int = 0,
+        room: Callable[[Row], int] = lambda row: 0,
+    ) -> None:
         self.rows = list(rows)
         self.dropped: list[tuple[int, str]] = []
-        self._cursor = cursor
-        self._possibly_sent = possibly_sent
+        self.room = room
+        self.has_acked = [NOTHING.add(0, cursor)] * len(CLASSES)
+        self._possibly_sent = NOTHING.add(0, possibly_sent)
+        self._newest = cursor
         self._wake: Callable[[], None] | None = None
 
-    async def read(self, after: int, limit: int, max_bytes: int) -> list[Row]:
+    async def read(self, room: int, after: int, upto: int, limit: int, max_bytes: int) -> Batch:
         await asyncio.sleep(0)
         found: list[Row] = []
         size = 0
         for candidate in self.rows:
-            if candidate.seq > after and len(found) < limit and (not found or size < max_bytes):
+            if after < candidate.seq <= upto and self.room(candidate) == room:
+                if len(found) == limit or (found and size >= max_bytes):
+                    return Batch(found, found[-1].seq)
                 found.append(candidate)
                 size += len(candidate.payload)
-        return found
+        return Batch(found, max(after, min(upto, self.newest)))
 
-    def acknowledge(self, seq: int) -> None:
-        assert seq > self._cursor, "the cursor moves only forward, and not for nothing"
-        self._cursor = seq
+    def has(self, room: int, after: int) -> bool:
+        return any(row.seq > after and self.room(row) == room for row in self.rows)
+
+    def acknowledge(self, room: int, after: int, upto: int) -> None:
+        assert not self.has_acked[room].covers(after, upto), "not for nothing"
+        self.has_acked[room] = self.has_acked[room].add(after, upto)
 
     def drop(self, row: Row, reason: str) -> None:
         self.dropped.append((row.seq, reason))
 
-    @property
-    def cursor(self) -> int:
-        return self._cursor
+    def acked(self, room: int) -> Ranges:
+        return self.has_acked[room]
+
+    def possibly_sent(self, room: int) -> Ranges:
+        return self._possibly_sent
+
+    def depth(self, after: int, upto: int) -> int:
+        return sum(after < row.seq <= upto and row.seq not in self.has_acked[self.room(row)] for row in self.rows)
 
     @property
-    def possibly_sent(self) -> int:
-        return self._possibly_sent
+    def newest(self) -> int:
+        return max(self._newest, max((row.seq for row in self.rows), default=0))
+
+    @property
+    def cursor(self) -> int:
+        waiting = [row.seq for row in self.rows if row.seq not in self.has_acked[self.room(row)]]
+        return min(waiting) - 1 if waiting else self.newest
 
     def wake(self, callback: Callable[[], None]) -> None:
         assert self._wake is None, "registered once"

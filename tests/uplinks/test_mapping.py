@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway.mqtt.packets import PUBLISH
 from gateway.mqtt.properties import pack_properties
 from gateway.uplinks.mqtt.config import Forward
-from gateway.uplinks.mqtt.mapping import Received, Topics, incoming_message, is_loop, outgoing_properties
+from gateway.uplinks.mqtt.mapping import Received, Topics, incoming_message, is_loop, outgoing_properties, with_expiry
 from uplinks.bench import row, user
 
 LEVEL = st.text("abc", min_size=1, max_size=2)
@@ -39,7 +39,9 @@ def test_prefix_rewrite_keeps_the_rest(prefix: str, topic: str) -> None:
 
 @given(PROPS, st.none() | st.floats(1, 1e12))
 def test_outgoing_properties_can_be_written_and_end_with_identity(props: Any, expires: float | None) -> None:
-    sent = outgoing_properties(row(9, props=props, expires=expires), "gw1", 0.0)
+    sent = outgoing_properties(row(9, props=props), "gw1")
+    if expires is not None:
+        sent = with_expiry(sent, expires)
     pack_properties(sent, PUBLISH)
     assert user(sent)[-2:] == [("message-id", "7:9"), ("via", "gw1")]
     assert user(sent)[:-2] == user(props)
@@ -47,9 +49,9 @@ def test_outgoing_properties_can_be_written_and_end_with_identity(props: Any, ex
 
 
 def test_expiry_is_what_is_left_rounded_up() -> None:
-    assert outgoing_properties(row(1, expires=110.5), "g", 100.0)[0] == (2, 11)
-    assert outgoing_properties(row(1, expires=100.001), "g", 100.0)[0] == (2, 1)
-    assert outgoing_properties(row(1, expires=1e12), "g", 0.0)[0] == (2, 0xFFFFFFFF)
+    assert with_expiry((), 10.5) == ((2, 11),)
+    assert with_expiry(((3, "x/y"),), 0.001) == ((2, 1), (3, "x/y"))
+    assert with_expiry((), 1e12) == ((2, 0xFFFFFFFF),)
 
 
 def test_incoming_message_keeps_what_belongs_to_it() -> None:
@@ -64,4 +66,4 @@ def test_incoming_message_keeps_what_belongs_to_it() -> None:
 def test_loop_is_our_own_name_in_any_via() -> None:
     assert is_loop(((0x26, ("via", "gw1")), (0x26, ("via", "gw2"))), "gw1")
     assert not is_loop(((0x26, ("via", "gw10")), (0x26, ("name", "gw1")), (3, "gw1")), "gw1")
-    assert is_loop(outgoing_properties(row(1), "gw1", 0.0), "gw1")
+    assert is_loop(outgoing_properties(row(1), "gw1"), "gw1")

@@ -20,6 +20,8 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.config.declare import File, Secret
 from gateway.errors import Retry
+from gateway.outbound import CLASSES
+from gateway.ranges import NOTHING
 from gateway.uplinks.mqtt.config import Receive
 from peers.mosquitto import Certificates, Mosquitto
 from uplinks.bench import Bench, ListPublisher, Proxy, play, row, until
@@ -234,8 +236,8 @@ def test_uplink_process_lost(tmp_path: Path) -> None:
             first = Bench(broker.port, [row(seq) for seq in range(1, 501)])
             await first.during(until(lambda: first.uplink.status()["acked"] > 100))
             # The last commits of the cursor are lost too.
-            first.reader._cursor = max(0, first.reader.cursor - 30)
-            first.reader._possibly_sent = first.uplink.status()["sent"]
+            first.reader.has_acked = [NOTHING.add(0, first.reader.cursor - 30)] * len(CLASSES)
+            first.reader._possibly_sent = NOTHING.add(0, first.uplink.status()["sent"])
             first.reader._wake = None
             second = Bench(broker.port, reader=first.reader)
             await second.during(second.settled(500))

@@ -266,6 +266,7 @@ def test_status_before_and_during() -> None:
                 "bytes": 0,
                 "last_error": "",
                 "connected_since": None,
+                "lanes": {},
             }
 
             async def work() -> None:

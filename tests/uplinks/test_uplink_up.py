@@ -13,6 +13,7 @@ from gateway.mqtt.packets import (
     Disconnect,
     PubAck,
 )
+from gateway.uplinks.mqtt.config import Backlog
 from uplinks.bench import Bench, Cloud, play, row, until, user
 
 RECEIVE_MAXIMUM, MAXIMUM_QOS, RETAIN_AVAILABLE, MAXIMUM_PACKET = 0x21, 0x24, 0x25, 0x27
@@ -31,7 +32,7 @@ def test_rows_arrive_in_order_with_their_identity() -> None:
             first = cloud.publishes()[0]
             assert (first.topic, first.qos, first.dup, first.packet_id) == ("site/plant/1", 1, False, 1)
             assert first.props[0] == (3, "x/y")
-            assert user(first.props) == [("a", "b"), ("message-id", "7:1"), ("via", "gw1")]
+            assert user(first.props) == [("a", "b"), ("replay", "1"), ("message-id", "7:1"), ("via", "gw1")]
             assert bench.ups == 1
             await until(lambda: cloud.of(Disconnect))
 
@@ -103,8 +104,9 @@ def test_window_is_the_smaller_of_ours_and_the_brokers(maximum: int | None, wind
     async def main() -> None:
         async with Cloud() as cloud:
             cloud.connack = ConnAck(False, 0, ((RECEIVE_MAXIMUM, maximum),) if maximum else ())
+            in_order = Backlog(order="in_order")
             cloud.on_publish = lambda packet: None
-            bench = Bench(cloud.port, [row(seq) for seq in range(1, 21)], window=window)
+            bench = Bench(cloud.port, [row(seq) for seq in range(1, 21)], window=window, backlog=in_order)
 
             async def work() -> None:
                 for answered in range(20):

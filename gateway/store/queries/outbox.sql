@@ -51,17 +51,16 @@ SELECT count(*) FROM sqlite_schema WHERE name = 'outbox';
 DROP TABLE outbox;
 
 -- name: cursor_all
--- How far each uplink is.
-SELECT uplink, acked, sent FROM outbox_cursor;
+-- How far each uplink is with each class.
+SELECT uplink, class, acked, sent, behind FROM outbox_cursor;
 
 -- name: cursor_insert
--- An uplink that is new in the settings.
-INSERT INTO outbox_cursor (uplink, acked, sent) VALUES (:uplink, :acked, :acked);
+-- An uplink that is new in the settings, or a class of it that salvage has not found.
+INSERT OR IGNORE INTO outbox_cursor (uplink, class, acked, sent, behind) VALUES (:uplink, :class, :acked, :sent, :behind);
 
 -- name: cursor_update
--- Never backwards; what stays as it is costs no page. An uplink that was removed meanwhile has no row, and gets none.
-UPDATE outbox_cursor SET acked = max(acked, :acked), sent = max(sent, :sent)
-WHERE uplink = :uplink AND (acked < :acked OR sent < :sent);
+-- An uplink that was removed meanwhile has no row, and gets none.
+UPDATE outbox_cursor SET acked = :acked, sent = :sent, behind = :behind WHERE uplink = :uplink AND class = :class;
 
 -- name: cursor_delete
 -- An uplink that is no longer in the settings must not hold rows.

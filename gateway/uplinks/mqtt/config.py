@@ -91,6 +91,39 @@ class Receive:
     qos: int = setting(1, text="QoS of the subscription: 0, 1 or 2.", check=between(0, 2))
 
 
+def topic_prefix(value: str) -> str | None:
+    """Check of what is put in front of a topic."""
+    if "+" in value or "#" in value or "\0" in value:
+        return "must hold no wildcard (+ or #)"
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """What waited in the outbox when a connection began."""
+
+    order: Literal["live_first", "in_order"] = setting(
+        "live_first",
+        text="live_first: what comes from then on does not wait for it. in_order: everything goes in the order in "
+        "which it came, live values behind the whole backlog.",
+    )
+    share: float = setting(
+        0.5,
+        text="Part of the window that it may have while there are live messages; without any it has all of it.",
+        check=between(0.05, 1),
+    )
+    rate: int | None = setting(
+        None,
+        text="Messages of it a second at most. Without it: as many as the line carries.",
+        check=between(1, 1_000_000),
+        example="200",
+    )
+    mark: bool = setting(True, text='Whether its messages get the user property replay = "1" (MQTT 5).')
+    prefix: str = setting(
+        "", text="Put in front of the topic at the cloud of its messages.", check=topic_prefix, example='"replay/"'
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MqttUplink:
     """A connection to an MQTT broker in the cloud. What is forwarded waits in the outbox until the cloud has it."""
@@ -126,6 +159,7 @@ class MqttUplink:
     )
     forward: tuple[Forward, ...] = setting((), text="What goes to the cloud.")
     receive: tuple[Receive, ...] = setting((), text="What comes from the cloud.")
+    backlog: Backlog = setting(factory=Backlog, text="")
 
     @property
     def endpoint(self) -> Endpoint:
@@ -137,6 +171,7 @@ class MqttUplink:
         yield from self._login_problems()
         yield from self._rewrite_problems()
         yield from self._echo_problems()
+        yield from self._backlog_problems()
 
     def _login_problems(self) -> Iterator[tuple[str, str]]:
         if self.password is not None and self.username is None:
@@ -148,6 +183,13 @@ class MqttUplink:
             for name in ("ca", "cert", "key"):
                 if getattr(self, name) is not None:
                     yield name, "has no effect with mqtt://; use mqtts:// for TLS"
+
+    def _backlog_problems(self) -> Iterator[tuple[str, str]]:
+        backlog = self.backlog
+        if backlog.order == "in_order":
+            for name, is_set in (("share", backlog.share != 0.5), ("rate", backlog.rate), ("prefix", backlog.prefix)):
+                if is_set:
+                    yield f"backlog.{name}", 'has no effect with order = "in_order": then there is one lane'
 
     def _rewrite_problems(self) -> Iterator[tuple[str, str]]:
         both: dict[str, Sequence[Forward | Receive]] = {"forward": self.forward, "receive": self.receive}

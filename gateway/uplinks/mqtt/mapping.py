@@ -30,6 +30,10 @@ from gateway.uplinks.mqtt.config import Forward, Receive
 MESSAGE_ID: Final = "message-id"
 VIA: Final = "via"
 
+REPLAY: Final = "replay"
+REPLAYED: Final = (USER_PROPERTY, (REPLAY, "1"))
+"""The mark of what waited in the outbox when the connection began."""
+
 LONGEST_EXPIRY: Final = 0xFFFF_FFFF
 """Seconds that the four bytes of Message Expiry Interval can say."""
 
@@ -64,17 +68,18 @@ class Topics:
         return None
 
 
-def outgoing_properties(row: Row, gateway: str, time: float) -> Properties:
-    """What goes up with a row: its own properties, the time it has left, its identity, our name.
+def outgoing_properties(row: Row, gateway: str, replay: bool = False) -> Properties:
+    """What goes up with a row, whenever it goes: its own properties, the mark of a backlog, its identity, our name."""
+    identity = (USER_PROPERTY, (MESSAGE_ID, f"{row.boot}:{row.seq}")), (USER_PROPERTY, (VIA, gateway))
+    if not row.props and not replay:
+        return identity
+    mark = (REPLAYED,) if replay else ()
+    return *[item for item in row.props if item[0] in _PASSED_ON], *mark, *identity
 
-    ``time`` is the wall clock; call it only for a row that has not expired.
-    """
-    kept = [item for item in row.props if item[0] in _PASSED_ON]
-    if row.expires is not None:
-        kept.insert(0, (MESSAGE_EXPIRY, min(max(math.ceil(row.expires - time), 1), LONGEST_EXPIRY)))
-    kept.append((USER_PROPERTY, (MESSAGE_ID, row.message_id)))
-    kept.append((USER_PROPERTY, (VIA, gateway)))
-    return tuple(kept)
+
+def with_expiry(props: Properties, left: float) -> Properties:
+    """The same with the time that is left, in seconds, more than 0."""
+    return (MESSAGE_EXPIRY, min(max(math.ceil(left), 1), LONGEST_EXPIRY)), *props
 
 
 def is_loop(props: Properties, gateway: str) -> bool:

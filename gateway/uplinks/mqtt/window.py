@@ -1,9 +1,9 @@
-"""Rows under way to the cloud: how many may be, which are settled, and how far the cursor may move.
+"""Parcels under way to the cloud: how many may be, which are settled, and how far each stretch of rows is.
 
-Rows enter in the order of the outbox. Each is *sent*, then *settled* (the cloud has it, or it was given up), in
-any order; the cursor is the last row below which everything is settled. A row whose connection was lost or
-whose refusal may pass is *waiting*: it keeps its place and its packet identifier and is sent again before any
-new row, in order.
+Rows are sent in *runs*, stretches of the outbox: within a run in order. Each parcel is *sent*, then *settled* (the
+cloud has it, or it was given up), in any order; the cursor of a run is the last row below which everything of it is
+settled. A parcel whose connection was lost or whose refusal may pass is *waiting*: it keeps its place and its packet
+identifier and is sent again before any new one, in order.
 
 Pure bookkeeping: no clock, no I/O, no decision about what is sent or given up.
 """
@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from gateway.uplinks.base import Row
+from gateway.uplinks.parcel import Parcel
 
 PACKET_IDS: Final = 65_534
-"""Packet identifiers for rows. 65 535 stays free for SUBSCRIBE, which shares the number space."""
+"""Packet identifiers for parcels. 65 535 stays free for SUBSCRIBE, which shares the number space."""
 
 SUBSCRIBE_ID: Final = 65_535
 
@@ -24,115 +24,179 @@ MAX_BYTES: Final = 1 << 20
 """Payload bytes under way at once: what a dead line can hold in memory and in the socket's buffer."""
 
 MAX_SPAN: Final = 4096
-"""Settled rows remembered behind one that is not: a broker that answers all but one must not fill the memory."""
+"""Parcels remembered, with settled ones behind one that is not: a broker that answers all but one must not fill the
+memory."""
 
 
 def packet_id(seq: int) -> int:
-    """The packet identifier of a row: the same after a restart, so that a repeat is a repeat on the wire too."""
+    """The packet identifier of a parcel by its first row: the same after a restart, so that a repeat is a repeat on
+    the wire too."""
     return (seq - 1) % PACKET_IDS + 1
 
 
-class Slot:
-    """One row on its way.
+class Load:
+    """What a lane has in the window: parcels that are not settled, and their bytes of payload.
 
-    row    None once settled
-    sent   may have reached the cloud in the session that goes on: the next PUBLISH of it has DUP
-    live   sent on this connection, the answer is due
-    tries  how often the cloud has refused it
+    settled  rows of it that are settled
     """
 
-    __slots__ = ("seq", "row", "sent", "live", "tries")
+    __slots__ = ("bytes", "parcels", "settled")
 
-    def __init__(self, seq: int, row: Row | None, sent: bool = False) -> None:
-        self.seq = seq
-        self.row = row
+    def __init__(self) -> None:
+        self.bytes = self.parcels = self.settled = 0
+
+
+class Run:
+    """A stretch of rows that are read and settled in order: those behind ``after``, up to ``upto``, of one class.
+
+    room     the class
+    load     of its lane
+    cursor   everything of it up to here is settled
+    read_to  it has been read up to here
+    order    its slots that the cursor has not passed
+    """
+
+    __slots__ = ("after", "cursor", "load", "order", "read_to", "room", "upto")
+
+    def __init__(self, after: int, upto: int, room: int = 0, load: Load | None = None) -> None:
+        self.after = self.cursor = self.read_to = after
+        self.upto = upto
+        self.room = room
+        self.load = Load() if load is None else load
+        self.order: deque[Slot] = deque()
+
+
+class Slot:
+    """One parcel on its way.
+
+    id      its packet identifier
+    last    number of its last row
+    parcel  None once settled
+    sent    may have reached the cloud in the session that goes on: the next PUBLISH of it has DUP
+    live    sent on this connection, the answer is due
+    tries   how often the cloud has refused it
+    """
+
+    __slots__ = ("id", "last", "live", "parcel", "run", "sent", "tries")
+
+    def __init__(self, run: Run, last: int, parcel: Parcel | None, identifier: int = 0, sent: bool = False) -> None:
+        self.run = run
+        self.id = identifier
+        self.last = last
+        self.parcel = parcel
         self.sent = sent
         self.live = False
         self.tries = 0
 
 
 class Window:
-    """See the module's docstring. ``limit``: rows that may be under way; set it for each connection."""
+    """See the module's docstring. ``limit``: parcels that may be under way; set it for each connection."""
 
-    __slots__ = ("limit", "cursor", "in_flight", "bytes", "_order", "_by_id")
+    __slots__ = ("_by_id", "_span", "bytes", "in_flight", "limit")
 
-    def __init__(self, cursor: int, limit: int) -> None:
+    def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.cursor = cursor
         self.in_flight = 0
         self.bytes = 0
-        self._order: deque[Slot] = deque()
-        self._by_id: dict[int, Slot] = {}
+        self._span = 0
+        self._by_id: dict[int, Slot] = {}  # in the order they entered
 
     def __len__(self) -> int:
-        """Rows not settled: in flight and waiting."""
+        """Parcels not settled: in flight and waiting."""
         return len(self._by_id)
 
-    def has_room(self, row: Row) -> bool:
-        """Whether ``row`` may enter now. An empty window takes any row, however large."""
+    def has_room(self, seq: int, size: int) -> bool:
+        """Whether a parcel that begins with row ``seq`` and has ``size`` bytes of payload may enter now. An empty
+        window takes any, however large."""
         if not self._by_id:
             return True
         return (
             len(self._by_id) < self.limit
-            and self.bytes + len(row.payload) <= MAX_BYTES
-            and len(self._order) < MAX_SPAN
-            and packet_id(row.seq) not in self._by_id
+            and self.bytes + size <= MAX_BYTES
+            and self._span < MAX_SPAN
+            and packet_id(seq) not in self._by_id
         )
 
-    def take(self, row: Row, sent: bool = False) -> Slot:
-        """Let the next row in. ``sent``: an earlier process may have sent it in the session that goes on."""
-        slot = Slot(row.seq, row, sent)
-        self._order.append(slot)
-        self._by_id[packet_id(row.seq)] = slot
-        self.bytes += len(row.payload)
+    def take(self, run: Run, parcel: Parcel, sent: bool = False) -> Slot:
+        """Let the next parcel of a run in. ``sent``: an earlier process may have sent it in the session that goes
+        on."""
+        rows = parcel.rows
+        slot = Slot(run, rows[-1].seq, parcel, packet_id(rows[0].seq), sent)
+        run.order.append(slot)
+        self._span += 1
+        self._by_id[slot.id] = slot
+        size = len(parcel.payload)
+        self.bytes += size
+        load = run.load
+        load.bytes += size
+        load.parcels += 1
         return slot
 
-    def skip(self, seq: int) -> bool:
-        """Move past a row that is not for this uplink. True when the cursor moved."""
-        if not self._order:
-            self.cursor = seq
+    def skip(self, run: Run, seq: int) -> bool:
+        """Move a run past rows that are not for this uplink, up to ``seq``. True when its cursor moved."""
+        order = run.order
+        if not order:
+            run.cursor = seq
             return True
-        if self._order[-1].row is None:
-            self._order[-1].seq = seq
+        if order[-1].parcel is None:
+            order[-1].last = seq
         else:
-            self._order.append(Slot(seq, None))
+            order.append(Slot(run, seq, None))
+            self._span += 1
         return False
 
     def start(self, slot: Slot) -> None:
-        """The row has been handed to the connection."""
+        """The parcel has been handed to the connection."""
         if not slot.live:
             slot.live = slot.sent = True
             self.in_flight += 1
 
     def answered(self, identifier: int) -> Slot | None:
-        """The row in flight under a packet identifier, or None: an answer that nobody waits for."""
+        """The parcel in flight under a packet identifier, or None: an answer that nobody waits for."""
         slot = self._by_id.get(identifier)
         return slot if slot is not None and slot.live else None
 
     def wait(self, slot: Slot) -> None:
-        """The cloud refused the row: that exchange is over, the row waits for the next try."""
+        """The cloud refused the parcel: that exchange is over, it waits for the next try."""
         self._land(slot)
         slot.sent = False
         slot.tries += 1
 
     def settle(self, slot: Slot) -> bool:
-        """The row has arrived or is given up. True when the cursor moved."""
-        if slot.row is None:
+        """The parcel has arrived or is given up. True when the cursor of its run moved."""
+        if slot.parcel is None:
             return False
         self._land(slot)
-        del self._by_id[packet_id(slot.seq)]
-        self.bytes -= len(slot.row.payload)
-        slot.row = None
-        before = self.cursor
-        while self._order and self._order[0].row is None:
-            self.cursor = self._order.popleft().seq
-        return self.cursor != before
+        del self._by_id[slot.id]
+        run, parcel = slot.run, slot.parcel
+        slot.parcel = None
+        size = len(parcel.payload)
+        self.bytes -= size
+        load = run.load
+        load.bytes -= size
+        load.parcels -= 1
+        load.settled += len(parcel.rows)
+        order = run.order
+        if order[0].parcel is not None:
+            return False
+        while order and order[0].parcel is None:
+            run.cursor = order.popleft().last
+            self._span -= 1
+        return True
 
     def waiting(self) -> list[Slot]:
         """What must be sent again before anything new, in order."""
         if len(self._by_id) == self.in_flight:
             return []
-        return [slot for slot in self._order if slot.row is not None and not slot.live]
+        return [slot for slot in self._by_id.values() if not slot.live]
+
+    def runs(self) -> set[Run]:
+        """Those that have parcels in it."""
+        return {slot.run for slot in self._by_id.values()}
+
+    def oldest(self, load: Load) -> Slot | None:
+        """The parcel of a lane that entered first and is not settled."""
+        return next((slot for slot in self._by_id.values() if slot.run.load is load), None)
 
     def disconnected(self) -> None:
         """The connection is gone: all that was in flight waits."""

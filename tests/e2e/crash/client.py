@@ -336,7 +336,11 @@ class Client:
     def got(self, packet: Publish, series: Series, number: int) -> None:
         """One message for the application."""
         if self.inbox is not None:
-            self.inbox.take(series, number, packet.dup)
+            self.inbox.take(series, number, packet.dup, self.lane_of(packet))
+
+    def lane_of(self, packet: Publish) -> str:
+        """Messages of a series come in order among those of one lane."""
+        return ""
 
     def _send(self, packet: Packet) -> None:
         if self._line is not None:

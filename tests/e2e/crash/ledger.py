@@ -36,7 +36,7 @@ class Inbox:
     """What one receiver has got.
 
     exact     each message at most once: what a QoS 2 subscription promises of a QoS 2 message
-    ordered   the messages of a series come first in their order; not where several share a subscription
+    ordered   the messages of a series come first in their order, in each lane; not where several share a subscription
     prefixes  names of the series that it must get all of
     got       arrivals of each number of each series
     repeats   arrivals beyond the first; ``unmarked``: without DUP, and more than the publisher has sent
@@ -51,21 +51,21 @@ class Inbox:
         self.repeats = 0
         self.unmarked = 0
         self._plain: Counter[tuple[str, int]] = Counter()
-        self._highest: dict[str, int] = {}
+        self._highest: dict[tuple[str, str], int] = {}
         self._ledger = ledger
 
-    def take(self, series: Series, number: int, dup: bool) -> bool:
-        """One arrival; whether it is the first of this message."""
+    def take(self, series: Series, number: int, dup: bool, lane: str = "") -> bool:
+        """One arrival; whether it is the first of this message. ``lane``: those that it comes in order with."""
         arrivals = self.got[series.name]
         arrivals[number] += 1
         if not dup:
             self._plain[series.name, number] += 1
         if arrivals[number] == 1:
-            if self.ordered and number < self._highest.get(series.name, 0):
-                self._ledger.problem(
-                    f"{self.name}: {series.name} {number} came after {self._highest[series.name]}", series, number
-                )
-            self._highest[series.name] = max(number, self._highest.get(series.name, 0))
+            highest = self._highest.get((series.name, lane), 0)
+            if self.ordered and number < highest:
+                text = f"{self.name}: {series.name} {number} came after {highest}"
+                self._ledger.problem(f"{text} ({lane})" if lane else text, series, number)
+            self._highest[series.name, lane] = max(number, highest)
             return True
         self.repeats += 1
         if self.exact and series.qos == 2:

@@ -27,11 +27,15 @@ class LateReceiver(Client):
 
 
 class CloudReceiver(Client):
-    """At the cloud: a message that the gateway stored once has one message id, however often it comes."""
+    """At the cloud: a message that the gateway stored once has one message id, however often it comes. What is live
+    overtakes the backlog, which is marked."""
 
     def __init__(self, stage: Stage, client_id: str, **options: Any) -> None:
         super().__init__(stage, client_id, **options)
         self._ids: dict[tuple[str, int], set[str]] = {}
+
+    def lane_of(self, packet: Publish) -> str:
+        return "replay" if "replay" in said(packet) else "live"
 
     def got(self, packet: Publish, series: Series, number: int) -> None:
         super().got(packet, series, number)

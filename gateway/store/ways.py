@@ -1,0 +1,71 @@
+"""What must not be dropped or thinned, and who would lose it: how far each uplink is, and what is on its way to it.
+
+A row is on its way to an uplink when it was handed out and is not acknowledged. Counted as lost it might still arrive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from gateway.ranges import NOTHING, Ranges
+from gateway.store.position import Position, in_common
+from gateway.store.rooms import ROOMS
+
+Handed = dict[str, tuple[Ranges, ...]]
+"""Rows given to each uplink, by class."""
+
+_NONE: Final = (NOTHING,) * len(ROOMS)
+
+
+class Ways:
+    """The uplinks at one moment. ``handed``: what was given out, in parts that different threads keep."""
+
+    __slots__ = ("_handed", "positions")
+
+    def __init__(self, positions: Mapping[str, Position], *handed: Handed) -> None:
+        self.positions = positions
+        self._handed = handed
+
+    def on_way(self, room: int) -> Ranges:
+        """Rows of a class that are on their way to some uplink."""
+        found = NOTHING
+        for name, position in self.positions.items():
+            for part in self._handed:
+                found = found | (part.get(name, _NONE)[room] - position.acked[room])
+        return found
+
+    def touched(self, room: int) -> Ranges:
+        """Rows of a class that some uplink has, or that are on their way."""
+        found = self.on_way(room)
+        for position in self.positions.values():
+            found = found | position.acked[room]
+        return found
+
+    def done(self, room: int) -> Ranges:
+        """Rows of a class that every uplink has."""
+        common = in_common(self.positions.values())
+        return NOTHING if common is None else common.acked[room]
+
+    def losers(self, names: tuple[str, ...], room: int, seq: int) -> list[str]:
+        """Who needs a row and does not have it; ``names``: who was to get it when it was stored."""
+        positions = self.positions
+        # Uplinks that have got a new name take over the rows of the old.
+        needing = [name for name in names if name in positions] or list(positions)
+        return [name for name in needing if seq not in positions[name].acked[room]]
+
+
+def hand(handed: Handed, uplink: str, room: int, after: int, upto: int) -> None:
+    """Rows of a class are given to an uplink."""
+    known = handed.get(uplink, _NONE)
+    handed[uplink] = (*known[:room], known[room].add(after, upto), *known[room + 1 :])
+
+
+def forget_acknowledged(handed: Handed, positions: Mapping[str, Position]) -> None:
+    """What has arrived is not on its way any more; what was given to an uplink that is gone never arrives."""
+    for name in list(handed):
+        position = positions.get(name)
+        if position is None:
+            del handed[name]
+        else:
+            handed[name] = tuple([one - acked for one, acked in zip(handed[name], position.acked, strict=True)])
