@@ -271,6 +271,7 @@ def main() -> int:
     parser.add_argument("--cloud", choices=sorted(KINDS), default="mosquitto", help="the cloud's broker (mosquitto)")
     arguments = parser.parse_args()
     enter()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing is left running
     seed = arguments.seed or time.time_ns() % 1_000_000
     folder = Path(tempfile.mkdtemp(prefix="cut-"))
     loss = "of the kernel" if Loss.is_possible() else "in a model of TCP: no root, or no nft"

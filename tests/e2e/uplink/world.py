@@ -9,7 +9,7 @@ from e2e.crash.ledger import Series
 from e2e.crash.publisher import Publisher, themes
 from e2e.crash.stage import Stage
 from e2e.rig import settings
-from e2e.uplink.arrivals import DEDUP, Arrivals
+from e2e.uplink.arrivals import DEDUP, REPLAY_PREFIX, Arrivals
 from gateway.mqtt.packets import Filter, Publish
 
 FOUND_DEAD = 7.5
@@ -20,10 +20,11 @@ TOPICS = 12
 
 
 def settings_text(port: int, cloud_port: int, version: str) -> str:
-    """The gateway's settings file."""
+    """The gateway's settings file. A cloud of version 3 tells by the topic what waited in the outbox."""
+    prefix = f'backlog.prefix = "{REPLAY_PREFIX}"\n' if version != "5" else ""
     return settings.listener(port) + (
         f'[uplink.cloud]\nkind = "mqtt"\nurl = "mqtt://127.0.0.1:{cloud_port}"\nversion = "{version}"\n'
-        'keep_alive = "5s"\nforward = [{ filter = "plant/#", to = "site-7/plant/#" }]\n'
+        'keep_alive = "5s"\nforward = [{ filter = "plant/#", to = "site-7/plant/#" }]\n' + prefix
     )
 
 
@@ -31,7 +32,8 @@ class Receiver(Client):
     """At the cloud; it sees the broker directly, whatever happens to the gateway's line."""
 
     def __init__(self, stage: Stage, arrivals: Arrivals, **options: Any) -> None:
-        super().__init__(stage, "receiver", filters=(Filter("site-7/#", 1),), **options)
+        filters = (Filter("site-7/#", 1), Filter(REPLAY_PREFIX + "#", 1))
+        super().__init__(stage, "receiver", filters=filters, **options)
         self._arrivals = arrivals
 
     def got(self, packet: Publish, series: Series, number: int) -> None:
