@@ -71,9 +71,16 @@ def lines(status: dict[str, Any]) -> list[str]:
             f"uplink {name}: {uplink['state']}  {uplink['reason']}  in flight {uplink['in_flight']}  "
             f"acknowledged {uplink['acked']}{_why(uplink)}"
         )
+        out += [_lane(lane, state) for lane, state in uplink["lanes"].items()]
     drops = "  ".join(f"{reason} {count}" for reason, count in sorted(status["drops"].items()))
     out.append(f"drops: {drops or 'none'}")
     return out
+
+
+def _lane(name: str, lane: dict[str, Any]) -> str:
+    """One lane of an uplink."""
+    oldest = f"  oldest {_span(lane['oldest_age'])}" if lane["oldest_age"] is not None else ""
+    return f"  {name}: {lane['depth']} rows wait{oldest}  {lane['rate']:g}/s  {lane['reason']}"
 
 
 def wear_line(wear: dict[str, Any]) -> str:

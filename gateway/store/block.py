@@ -77,11 +77,12 @@ class Block:
     stamps       (index, moment): the row and those behind it came then or later
     written      whether the commit is over, well or not
     is_held      a read met a row that must be written first
+    ended        see ``ends``, once it is written
     """
 
     __slots__ = (
-        "boot", "bytes", "dones", "extras", "first", "heads", "is_held", "kept", "kinds", "marks", "payloads", "places",
-        "rooms", "stamps", "times", "transaction", "up", "written",
+        "boot", "bytes", "dones", "ended", "extras", "first", "heads", "is_held", "kept", "kinds", "marks", "payloads",
+        "places", "rooms", "stamps", "times", "transaction", "up", "written",
     )  # fmt: skip
 
     def __init__(self, transaction: int, first: int, boot: int, up: int) -> None:
@@ -103,6 +104,7 @@ class Block:
         self.stamps: list[tuple[int, float]] = []
         self.written = False
         self.is_held = False
+        self.ended: list[tuple[int, int]] | None = None
 
     @property
     def last(self) -> int:
@@ -249,6 +251,9 @@ class Block:
 
     def ends(self) -> list[tuple[int, int]]:
         """Each class in it, and the number of its last row."""
+        ended = self.ended
+        if ended is not None:
+            return ended
         found: list[tuple[int, int]] = []
         rooms = self.rooms
         for index in range(len(self.places) - 1, -1, -1):
@@ -258,6 +263,8 @@ class Block:
                 rooms &= ~(1 << room)
                 if not rooms:
                     break
+        if self.written:  # nothing comes any more
+            self.ended = found
         return found
 
     def rows(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -70,13 +71,15 @@ class ListReader:
         self.has_acked = [NOTHING.add(0, cursor)] * len(CLASSES)
         self._possibly_sent = NOTHING.add(0, possibly_sent)
         self._newest = cursor
+        self._last = [0] * len(CLASSES)
+        self._looked_at = 0
         self._wake: Callable[[], None] | None = None
 
     async def read(self, room: int, after: int, upto: int, limit: int, max_bytes: int) -> Batch:
         await asyncio.sleep(0)
         found: list[Row] = []
         size = 0
-        for candidate in self.rows:
+        for candidate in self.rows[bisect_right(self.rows, after, key=lambda row: row.seq) :]:
             if after < candidate.seq <= upto and self.room(candidate) == room:
                 if len(found) == limit or (found and size >= max_bytes):
                     return Batch(found, found[-1].seq)
@@ -85,7 +88,7 @@ class ListReader:
         return Batch(found, max(after, min(upto, self.newest)))
 
     def has(self, room: int, after: int) -> bool:
-        return any(row.seq > after and self.room(row) == room for row in self.rows)
+        return self._lasts()[room] > after
 
     def acknowledge(self, room: int, after: int, upto: int) -> None:
         assert not self.has_acked[room].covers(after, upto), "not for nothing"
@@ -105,12 +108,21 @@ class ListReader:
 
     @property
     def newest(self) -> int:
-        return max(self._newest, max((row.seq for row in self.rows), default=0))
+        return max(self._newest, *self._lasts())
+
+    def _lasts(self) -> list[int]:
+        """The newest row of each class; looked for only when rows have come."""
+        for row in self.rows[self._looked_at :]:
+            self._last[self.room(row)] = row.seq
+        self._looked_at = len(self.rows)
+        return self._last
 
     @property
     def cursor(self) -> int:
-        waiting = [row.seq for row in self.rows if row.seq not in self.has_acked[self.room(row)]]
-        return min(waiting) - 1 if waiting else self.newest
+        waiting = [
+            acked.prefix for acked, last in zip(self.has_acked, self._lasts(), strict=True) if last > acked.prefix
+        ]
+        return min(waiting) if waiting else self.newest
 
     def wake(self, callback: Callable[[], None]) -> None:
         assert self._wake is None, "registered once"

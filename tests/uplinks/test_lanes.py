@@ -15,7 +15,7 @@ from gateway.outbound import CLASSES, LAST
 from gateway.ranges import NOTHING, Ranges
 from gateway.uplinks.mqtt.config import Backlog
 from gateway.uplinks.mqtt.lanes import IDLE, MOST_STRETCHES, RATE_SPAN, Allowance, Lane, Rate, Share, split
-from gateway.uplinks.mqtt.window import Run, Window
+from gateway.uplinks.mqtt.window import MAX_BYTES, Run, Window
 from gateway.uplinks.parcel import single
 from uplinks.bench import Bench, Cloud, ListReader, play, row, until, user
 
@@ -70,16 +70,26 @@ def test_too_many_stretches_do_not_become_more() -> None:
     assert spans_of(live) == [(200, LAST)]
 
 
-def test_the_backlog_has_its_share_and_all_when_nothing_is_live() -> None:
+def test_the_backlog_has_its_share_and_all_but_one_when_nothing_is_live() -> None:
     share, window, lane = Share(0.25, None, 0.0), Window(8), Lane([[(0, 100)]], True, 0.0)
     (run,) = lane.runs[0]
+    share.live(0.0)
     for seq in (1, 2):
         assert share.has_room(lane, 8, 1, 1.0)
         window.take(run, single(row(seq), "t", ()))
     assert not share.has_room(lane, 8, 1, 1.0)
-    assert share.has_room(lane, 8, 1, IDLE + 1)
-    share.live(IDLE + 1)
-    assert not share.has_room(lane, 8, 1, IDLE + 1)
+    for seq in range(3, 8):
+        assert share.has_room(lane, 8, 1, IDLE)
+        window.take(run, single(row(seq), "t", ()))
+    assert not share.has_room(lane, 8, 1, IDLE)
+    assert not share.has_room(lane, 8, MAX_BYTES, IDLE)
+
+
+def test_a_window_of_one_is_shared_too() -> None:
+    share, window, lane = Share(0.5, None, 0.0), Window(1), Lane([[(0, 100)]], True, 0.0)
+    assert share.has_room(lane, 1, 1, 0.0)
+    window.take(lane.runs[0][0], single(row(1), "t", ()))
+    assert not share.has_room(lane, 1, 1, 0.0)
 
 
 def test_an_allowance_is_a_seconds_worth_at_once_and_what_is_owed_is_waited_for() -> None:
@@ -103,8 +113,8 @@ def test_a_rate_is_that_of_the_last_seconds() -> None:
     assert rate.per_second(100, 3 * RATE_SPAN + 1) == 0.0
 
 
-def test_after_twelve_hours_the_first_live_value_is_behind_no_more_than_the_share_of_the_window() -> None:
-    """Half a window of 64 readings takes less than 5 s on any line that carries 7 of them a second."""
+def test_after_twelve_hours_the_first_live_value_is_behind_no_more_than_a_window() -> None:
+    """A window of 64 readings takes less than 5 s on any line that carries 13 of them a second."""
     outage = 12 * 3600
 
     async def main() -> None:
@@ -114,20 +124,27 @@ def test_after_twelve_hours_the_first_live_value_is_behind_no_more_than_the_shar
             bench = Bench(cloud.port, [row(seq) for seq in range(1, outage + 1)], clock=clock)
 
             async def work() -> None:
-                await cloud.published(32)
+                await cloud.published(63)
                 bench.reader.add(row(outage + 1))
-                await cloud.published(33)
+                await cloud.published(64)
                 first = numbers(cloud.publishes())
-                assert first == [*range(1, 33), outage + 1]
-                assert [is_replay(packet) for packet in cloud.publishes()] == [True] * 32 + [False]
+                assert first == [*range(1, 64), outage + 1]
+                assert [is_replay(packet) for packet in cloud.publishes()] == [True] * 63 + [False]
                 lanes = bench.uplink.status()["lanes"]
                 assert (lanes["live"]["depth"], lanes["backlog"]["depth"]) == (1, outage)
-                assert (lanes["live"]["reason"], lanes["backlog"]["reason"]) == ("moving", "share_full")
+                assert (lanes["live"]["reason"], lanes["backlog"]["reason"]) == ("moving", "window_full")
                 assert lanes["backlog"]["oldest_age"] == pytest.approx(clock.time())
                 assert bench.uplink.status()["reason"] == "moving"
-                clock.advance(IDLE + 0.1)
-                cloud.send(PubAck(1))
-                await cloud.published(65)  # nothing is live any more: the backlog has the whole window
+                for seq in range(1, 32):
+                    cloud.send(PubAck(seq))
+                await until(lambda: bench.uplink.status()["acked"] == 31)
+                assert bench.uplink.status()["lanes"]["backlog"]["reason"] == "share_full"
+                cloud.send(PubAck(32))
+                await cloud.published(65)
+                clock.advance(IDLE)
+                cloud.send(PubAck(33))
+                await cloud.published(64 + 32)  # 63 of the backlog under way again
+                assert bench.uplink.status()["in_flight"] == 64
 
             await bench.during(work())
 

@@ -1,9 +1,9 @@
 """Two lanes to the cloud: what comes from now on is *live*, what was there when the connection began is the *backlog*.
 
 Each lane is in order, class by class, the urgent ones first. The live lane goes first; the backlog has a share of the
-window, and all of it while nothing is live. After a second outage a backlog is several stretches of the outbox with
-acknowledged ones between. There may be ``MOST_STRETCHES`` of them; with more, what is live begins behind the last one,
-so that no further one comes to be until some have become one.
+window, and all but one of it while nothing is live. After a second outage a backlog is several stretches of the outbox
+with acknowledged ones between. Of these there may be ``MOST_STRETCHES``; with more, what is live begins behind the last
+one, so that no further one comes to be until some have become one.
 
 Pure: no clock, no I/O.
 """
@@ -22,7 +22,7 @@ MOST_STRETCHES: Final = 8
 """Acknowledged stretches of a class that a connection may begin with and still send live rows first."""
 
 IDLE: Final = 5.0
-"""Seconds without a live row after which the backlog may have the whole window: the next one finds room at once."""
+"""Seconds without a live row after which the backlog may have the whole window but one."""
 
 RATE_SPAN: Final = 5.0
 """Seconds that a rate is counted over, at least."""
@@ -136,7 +136,7 @@ class Share:
 
     def __init__(self, share: float, rate: float | None, now: float) -> None:
         self._share = share
-        self._live_at = now
+        self._live_at = float("-inf")  # nothing has come
         self._allowance = None if rate is None else Allowance(rate, now)
 
     def live(self, now: float) -> None:
@@ -146,9 +146,13 @@ class Share:
     def has_room(self, lane: Lane, limit: int, size: int, now: float) -> bool:
         """Whether the backlog may have one more parcel of ``size`` bytes in a window of ``limit`` parcels."""
         load = lane.load
-        if not load.parcels or now - self._live_at > IDLE:
+        if not load.parcels:
             return True
-        return load.parcels < limit * self._share and load.bytes + size <= MAX_BYTES * self._share
+        share = self._share
+        if now - self._live_at >= IDLE:
+            # All but one: the first live row after a while goes at once.
+            share = max(share, (limit - 1) / limit)
+        return load.parcels < limit * share and load.bytes + size <= MAX_BYTES * share
 
     def wait(self, now: float) -> float:
         """Seconds until a row may go; 0 when one may go now."""
