@@ -45,7 +45,7 @@ ON_THE_WAY: Final = 5
 PATIENT: Final = 0.7
 """Part of the rounds after which everything may catch up; else the next fault comes at once."""
 
-STEADY: Final = (1.0, 5.0)
+STEADY: Final = (2.0, 8.0)
 """Seconds of quiet after a fault. A gateway in the field has days; a short run has none."""
 
 SHORT: Final = (0.0, 0.3)
