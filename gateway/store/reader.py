@@ -44,7 +44,7 @@ class Pages(Protocol):
 class Reader:
     """See ``OutboxReader`` for the contract. Rows of the uplink's own making are not left out: acknowledge them."""
 
-    __slots__ = ("_acked", "_pages", "_promised", "_sent", "_shelf", "name", "on_rows")
+    __slots__ = ("_acked", "_handed", "_limit", "_pages", "_promised", "_sent", "_shelf", "name", "on_rows")
 
     def __init__(self, name: str, shelf: Shelf, pages: Pages, position: Position, last: int) -> None:
         self.name = name
@@ -55,12 +55,16 @@ class Reader:
         none = Ranges(((0, last),)) if last > 0 else Ranges()
         self._sent = [sent & none for sent in position.sent]  # what was promised and never came was not sent
         self._promised = list(position.sent)
+        self._handed = list(position.acked)
+        self._limit = 0
 
     async def read(self, room: int, after: int, upto: int, limit: int, max_bytes: int) -> Batch:
         """See the contract. Raises sqlite3.Error when the database cannot be read."""
         batch = await self._pages.read(self.name, room, after, upto, limit, max_bytes)
         if batch.rows:
             last = batch.rows[-1].seq
+            self._limit = limit
+            self._handed[room] = self._handed[room].add(after, last)
             if not self._promised[room].covers(after, last):
                 # The allowance covers the next batch, so that handing it out needs no commit of its own.
                 self._promised[room] = self._promised[room].add(after, last + limit)
@@ -77,6 +81,9 @@ class Reader:
         more = acked.add(after, upto)
         if more is not acked:
             self._acked[room] = more
+            # So that what is read next is promised by whatever commit comes before it is sent.
+            self._handed[room] = handed = self._handed[room] | more
+            self._promised[room] = self._promised[room].add(after, handed.reach(after) + self._limit)
             self._shelf.settle(room)
             self._shelf.keep(self.name, room, after, upto, True)
 

@@ -119,7 +119,8 @@ def by_topic(received: list[Received]) -> dict[str, list[int]]:
 def test_what_came_while_the_cloud_was_away_arrives_in_order(start_gateway: StartGateway, cloud: Mosquitto) -> None:
     port = free_port()
     collector = Collector(cloud.port, "site-7/#")
-    gateway = start_gateway(settings.listener(port) + settings.uplink(cloud.port, "line/#"))
+    in_order = '[uplink.cloud.backlog]\norder = "in_order"\n'
+    gateway = start_gateway(settings.listener(port) + settings.uplink(cloud.port, "line/#") + in_order)
     publisher = Publisher(port, "plant")
     topics = [f"line/{number}" for number in range(5)]
     wanted: dict[str, list[int]] = {f"site-7/{topic}": [] for topic in topics}
