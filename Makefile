@@ -9,11 +9,12 @@ stamp := .venv/.synced
 
 ROUNDS ?= 20
 SEED ?= 0
+CLOUD ?= mosquitto
 CUTS ?= 100
 OUTAGE ?= 30
 PROPERTIES = $(shell grep -lrE "@given|stateful" tests --include='test_*.py')
 
-.PHONY: help venv peers demo test check fast lint format types search crash powercut diskfull bench offline compiled test-compiled sample clean py313
+.PHONY: help venv peers demo test check fast lint format types search crash cut powercut diskfull bench drain offline compiled test-compiled sample clean py313
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -55,6 +56,9 @@ crash: peers ## kill -9 the gateway ROUNDS times (20) under every kind of load; 
 	@PYTHONPATH=tests $(bin)/python -m e2e.crash.rounds --rounds $(ROUNDS) --seed $(SEED)
 	@ROUNDS=$(ROUNDS) $(bin)/pytest -q tests/e2e/test_queues.py
 
+cut: peers ## spoil the line to the cloud and kill both ends ROUNDS times (20) at 200 messages a second; CLOUD=nats
+	@PYTHONPATH=tests $(bin)/python -m e2e.uplink.rounds --rounds $(ROUNDS) --seed $(SEED) --cloud $(CLOUD)
+
 powercut: $(stamp) ## cut the power CUTS times under load, in a model of the disk (100); needs root and FUSE
 	@CUTS=$(CUTS) $(bin)/pytest -q -s tests/e2e/test_powercut.py
 
@@ -67,6 +71,10 @@ bench: $(stamp) ## numbers of this machine; writes nothing
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.broker
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.neighbours
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.packing --socket
+
+drain: peers ## 100 000 stored rows to a mosquitto, beside plain gmqtt and paho; what 100 points cost on the wire
+	@PYTHONPATH=tests $(bin)/python -m benchmarks.drain
+	@PYTHONPATH=tests $(bin)/python -m benchmarks.uplink_bytes
 
 offline: $(stamp) ## 7 days without the cloud in virtual time: quota, memory, coverage, alarms (minutes)
 	@$(bin)/python -m benchmarks.offline

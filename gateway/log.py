@@ -63,6 +63,5 @@ def start(level: str, form: str, *, under_journald: bool) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # Libraries speak up only when something is wrong; what is normal to them is noise to us.
-    for name in ("asyncio", "gmqtt", "pymodbus"):
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
+    # It speaks up only when something is wrong. Libraries that have a folder of ours are silenced there.
+    logging.getLogger("asyncio").setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))

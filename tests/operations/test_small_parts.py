@@ -6,6 +6,8 @@ import asyncio
 import json
 import logging
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +61,17 @@ def _record() -> logging.LogRecord:
     record.device = "boiler"
     record.reason = 'connection "refused"'
     return record
+
+
+def test_a_lost_connection_is_logged_once_and_not_by_the_library_too() -> None:
+    """What gmqtt and pymodbus have to say is in our own line; theirs is a traceback for each reset."""
+    code = (
+        "import logging; import gateway.uplinks.mqtt.link, gateway.connectors.modbus.client, gateway.log as log;"
+        "log.start('debug', 'text', under_journald=True);"
+        "[logging.getLogger(name).warning('noise') for name in ('gmqtt.mqtt.protocol', 'pymodbus.logging', 'other')]"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.count("noise") == 1
 
 
 def test_log_lines_keep_event_and_fields_apart() -> None:

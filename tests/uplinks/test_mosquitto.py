@@ -18,13 +18,14 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from e2e.rig.proxy import FaultProxy
 from gateway.config.declare import File, Secret
 from gateway.errors import Retry
 from gateway.outbound import CLASSES
 from gateway.ranges import NOTHING
 from gateway.uplinks.mqtt.config import Receive
 from peers.mosquitto import Certificates, Mosquitto
-from uplinks.bench import Bench, ListPublisher, Proxy, play, row, until
+from uplinks.bench import Bench, ListPublisher, play, row, until
 
 pytestmark = pytest.mark.slow
 
@@ -213,18 +214,17 @@ def test_line_cut_again_and_again(tmp_path: Path) -> None:
 
     async def main() -> None:
         chance = random.Random(7)
-        with cloud(tmp_path) as (broker, watcher):
-            async with Proxy(broker.port) as proxy:
-                outage = Outage(proxy.port)
+        with cloud(tmp_path) as (broker, watcher), FaultProxy(broker.port) as proxy:
+            outage = Outage(proxy.port)
 
-                async def cuts() -> None:
-                    for _ in range(30):
-                        await asyncio.sleep(chance.uniform(0.01, 0.1))
-                        proxy.cut()
+            async def cuts() -> None:
+                for _ in range(30):
+                    await asyncio.sleep(chance.uniform(0.01, 0.1))
+                    proxy.reset()
 
-                await outage.run(cuts())
-                await until(lambda: len({arrival.message_id for arrival in watcher.arrivals}) == outage.TOTAL)
-                check_order(watcher.arrivals)
+            await outage.run(cuts())
+            await until(lambda: len({arrival.message_id for arrival in watcher.arrivals}) == outage.TOTAL)
+            check_order(watcher.arrivals)
 
     play(main())
 

@@ -14,7 +14,8 @@ from gateway.outbound import Row
 from gateway.unpack import Record, unpack
 from gateway.uplinks.packing.batch import Batch
 from gateway.uplinks.packing.pack import Format
-from uplinks.bench import Bench, Proxy, play, row, until
+from uplinks.bench import Bench, play, row, until
+from uplinks.line import Proxy
 from uplinks.test_mosquitto import Watcher, cloud
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,8 @@ from gateway.config.declare import File
 from gateway.errors import Retry
 from gateway.uplinks.mqtt.wire import FAREWELL, Meter
 from peers.mosquitto import Certificates
-from uplinks.bench import Bench, Cloud, Proxy, play, row, until
+from uplinks.bench import Bench, Cloud, play, row, until
+from uplinks.line import Proxy
 from uplinks.test_hosts import nobody_there
 
 HEADER = 52

@@ -1,7 +1,7 @@
 """Parcels on their way: sent, answered, refused, tried again, given up.
 
-A refusal that may pass stops the line for a while, and the parcel is tried again. After ``TRIES``, and when it can never
-arrive, its rows are counted and go to the dead letters: one bad row must not hold up those behind it.
+A refusal that may pass stops the line for a while, and the parcel is tried again. After ``TRIES``, and when it can
+never arrive, its rows are counted and go to the dead letters: one bad row must not hold up those behind it.
 """
 
 from __future__ import annotations

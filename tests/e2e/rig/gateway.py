@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,18 @@ def run_command(*arguments: str, timeout: float = 30.0, text: str | None = None)
 class GatewayProcess:
     """``gateway run`` on a settings file and a state folder of its own, which outlive the process.
 
-    notify   what it told systemd; a new one for each start
-    log      file that its log of all starts goes to
+    notify       what it told systemd; a new one for each start
+    log          file that its log of all starts goes to
+    interpreter  options of Python, as for a profiler
     """
 
-    def __init__(self, folder: Path, settings: str, watchdog_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: str,
+        watchdog_seconds: float | None = None,
+        interpreter: Sequence[str] = (),
+    ) -> None:
         self.folder = folder
         self.settings = folder / "gateway.toml"
         self.state = folder / "state"
@@ -48,6 +56,7 @@ class GatewayProcess:
         self.notify = NotifySocket()
         self._launched = 0.0
         self._watchdog_seconds = watchdog_seconds
+        self._interpreter = interpreter
         self._process: subprocess.Popen[bytes] | None = None
         self.rules.mkdir(parents=True, exist_ok=True)
         self.settings.write_text(settings)
@@ -56,6 +65,11 @@ class GatewayProcess:
     def pid(self) -> int:
         assert self._process is not None, "the gateway does not run"
         return self._process.pid
+
+    @property
+    def was_launched(self) -> bool:
+        """Whether there is a process, though it may have ended."""
+        return self._process is not None
 
     @property
     def runs(self) -> bool:
@@ -77,7 +91,8 @@ class GatewayProcess:
         environment = {**os.environ, "NOTIFY_SOCKET": self.notify.address}
         if self._watchdog_seconds is not None:
             environment["WATCHDOG_USEC"] = str(int(self._watchdog_seconds * 1e6))
-        command = [sys.executable, "-m", "gateway", "run", "--config", str(self.settings), "--state", str(self.state)]
+        command = [sys.executable, *self._interpreter, "-m", "gateway", "run"]
+        command += ["--config", str(self.settings), "--state", str(self.state)]
         self._launched = time.monotonic()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=environment)

@@ -81,6 +81,13 @@ class Program:
             self._process.wait()
         self._process = None
 
+    def kill(self) -> None:
+        """End it as a power cut does. Does nothing when it does not run."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
     def __enter__(self) -> Program:
         self.start()
         return self
