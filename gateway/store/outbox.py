@@ -86,9 +86,7 @@ class Outbox(Subscriber):
         self._uplinks = tuple(uplinks)
         self._metrics = metrics
         self._linger = linger
-        self._batch: Batch[Changes, Applied] = Batch(
-            database, self._make_changes, self._apply, self._committed, self._leave
-        )
+        self._batch = Batch(database, self._make_changes, self._apply, self._committed, self._leave)
         self._intake = Intake(
             database, self._begin, self._announce, self._rouse, clock.time, lambda: clock.time() - clock.now(),
             lambda names: self.accounts.refuse(names, clock.time()),

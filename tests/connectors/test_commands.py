@@ -3,127 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 
+from connectors.desk_bench import Bench, answers
 from connectors.fakes import passes, run
-from gateway.broker.broker import Broker
-from gateway.broker.port import Done, Subscriber
-from gateway.clock import FixedClock
-from gateway.connectors.commands import INTERRUPTED, Desk
-from gateway.connectors.points import PointSettings, WriteLimits
+from gateway.connectors.commands import INTERRUPTED
 from gateway.errors import Refused, Rejected, Retry
-from gateway.message import CORRELATION_DATA, Message, Value
-
-POINTS = {
-    "t": PointSettings(name="t", write=WriteLimits(min=0, max=90)),
-    "free": PointSettings(name="free", write=WriteLimits()),
-    "fixed": PointSettings(name="fixed"),
-}
-
-
-class DictLedger:
-    """A ledger in memory; ``error`` is raised by the next begin."""
-
-    def __init__(self) -> None:
-        self.entries: dict[str, dict[str, Any]] = {}
-        self.error: Exception | None = None
-
-    async def begin(self, device: str, id: str, point: str) -> dict[str, Any] | None:
-        await asyncio.sleep(0)
-        if self.error:
-            raise self.error
-        known = self.entries.get(id)
-        if known is None:
-            self.entries[id] = {"status": "open", "point": point}
-        return dict(known) if known else None
-
-    async def finish(self, device: str, id: str, status: str, result: dict[str, Any]) -> None:
-        await asyncio.sleep(0)
-        self.entries[id].update(result, status=status)
-
-    async def open_entries(self, device: str) -> list[tuple[str, str]]:
-        return [(id, entry["point"]) for id, entry in self.entries.items() if entry["status"] == "open"]
-
-
-class Results(Subscriber):
-    """Keeps the answers."""
-
-    def __init__(self) -> None:
-        self.got: list[tuple[str, dict[str, Any]]] = []
-        self.hops: list[int] = []
-
-    def deliver(self, message: Message, done: Done | None) -> bool:
-        assert message.qos == 1
-        self.hops.append(message.hops)
-        self.got.append((message.topic, message.value))
-        return False
-
-
-class Bench:
-    """A desk at work behind a broker."""
-
-    def __init__(
-        self, write: Callable[[str, Value], Awaitable[Value]] | None = None, ledger: DictLedger | None = None
-    ) -> None:
-        self.clock = FixedClock()
-        self.ledger = ledger or DictLedger()
-        self.broker = Broker()
-        self.results = Results()
-        self.written: list[tuple[str, Value]] = []
-        self.settled: list[BaseException | None] = []
-        self.desk = Desk(
-            "boiler",
-            "plant/boiler",
-            POINTS,
-            write or self.write,
-            publisher=self.broker,
-            ledger=self.ledger,
-            clock=self.clock,
-            time_limit=0.05,
-            capacity=3,
-            make_id=lambda: "made",
-        )
-        self.broker.subscribe("plant/boiler/+/set", self.desk)
-        self.broker.subscribe("plant/boiler/+/set/result", self.results)
-
-    async def write(self, point: str, value: Value) -> Value:
-        self.written.append((point, value))
-        return value
-
-    def send(self, point: str, value: Any, **fields: Any) -> None:
-        message = Message(f"plant/boiler/{point}/set", qos=1, value=value, **fields)
-        self.broker.publish(message, self.settled.append)
-
-    @asynccontextmanager
-    async def working(self) -> Any:
-        task = asyncio.create_task(self.desk.run())
-        try:
-            yield
-            await passes(20)
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-
-    def answers(self) -> list[dict[str, Any]]:
-        return [value for _, value in self.results.got]
-
-
-def answers(value: Any, point: str = "t", **fields: Any) -> list[dict[str, Any]]:
-    """The answers to one command."""
-    bench = Bench()
-
-    async def main() -> None:
-        async with bench.working():
-            bench.send(point, value, **fields)
-
-    run(main())
-    assert bench.settled == [None]
-    return bench.answers()
+from gateway.message import CORRELATION_DATA, Value
 
 
 def test_a_command_is_written_and_answered_at_its_point() -> None:
@@ -179,61 +67,6 @@ def test_what_can_never_work_is_rejected_with_the_reason(point: str, value: Any,
 def test_a_retained_command_is_refused() -> None:
     (answer,) = answers({"id": "x", "value": 1}, retain=True)
     assert (answer["id"], answer["status"]) == ("x", "rejected")
-
-
-@pytest.mark.parametrize(
-    ("expires", "status"),
-    [
-        (1_700_000_000 - 1, "expired"),
-        (1_700_000_000 + 1, "done"),
-        ("2023-11-14T22:13:19Z", "expired"),
-        ("2023-11-14T23:13:21+01:00", "done"),
-    ],
-)
-def test_an_expired_command_is_refused_by_the_senders_clock(expires: Any, status: str) -> None:
-    (answer,) = answers({"value": 1, "expires": expires})
-    assert answer["status"] == status
-
-
-@pytest.mark.parametrize("step", [-3600.0, 50 * 365 * 86_400.0])
-def test_a_step_of_the_clock_neither_ends_nor_prolongs_the_life_of_a_command_that_waits(step: float) -> None:
-    bench = Bench()
-
-    async def main() -> None:
-        bench.send("t", {"id": "short", "value": 1, "expires": 1_700_000_000 + 5})
-        bench.send("t", {"id": "long", "value": 2, "expires": 1_700_000_000 + 50})
-        bench.clock.step(step)
-        bench.clock.advance(6)
-        async with bench.working():
-            pass
-
-    run(main())
-    assert [(answer["id"], answer["status"]) for answer in bench.answers()] == [("short", "expired"), ("long", "done")]
-    assert bench.written == [("t", 2)]
-
-
-def test_an_expired_command_is_refused_by_its_mqtt_expiry() -> None:
-    (answer,) = answers(1, expires=999.0)
-    assert answer["status"] == "expired"
-    (answer,) = answers(1, expires=1001.0)
-    assert answer["status"] == "done"
-
-
-def test_an_expiry_that_no_clock_can_judge_is_refused() -> None:
-    """A board without a battery starts in 1970, where everything seems to be in time."""
-    bench = Bench()
-    bench.clock.step(-1_700_000_000)
-
-    async def main() -> None:
-        async with bench.working():
-            bench.send("t", {"id": "a", "value": 42, "expires": 1_700_000_000})
-            bench.send("t", {"id": "b", "value": 43})
-
-    run(main())
-    first, second = bench.answers()
-    assert (first["status"], second["status"]) == ("failed", "done")
-    assert "the clock of the gateway is not set" in first["reason"]
-    assert bench.written == [("t", 43)]
 
 
 @pytest.mark.parametrize(
