@@ -250,8 +250,12 @@ class Desk(Subscriber):
         else:
             self._answer(command.point, command.id, known["status"], known, command.hops)
 
+    def _is_clock_unset(self) -> bool:
+        """Also when it says an estimate: what is left to a command cannot be told by that."""
+        return min(self._clock.time(), self._clock.surely(self._clock.now())) < CLOCK_SET
+
     async def _result(self, command: _Command) -> tuple[str, dict[str, Any]]:
-        if command.expires_time is not None and self._clock.time() < CLOCK_SET:
+        if command.expires_time is not None and self._is_clock_unset():
             reason = "the clock of the gateway is not set: nobody can say whether it came in time; nothing was written"
             return "failed", {"reason": reason}
         if command.is_expired(self._clock):
