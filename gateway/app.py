@@ -39,8 +39,11 @@ TICK_SECONDS: Final = 1.0
 READY_PATIENCE: Final = 5.0
 """Seconds to wait for the listeners before READY is said without them: an address may come later."""
 
-DESK_PATIENCE: Final = 3.5
+DESK_PATIENCE: Final = 3.0
 """Seconds that a command which has begun may take when the gateway stops; all of it must fit in five."""
+
+UPLINK_PATIENCE: Final = 1.0
+"""Seconds that a stop waits for the answers of the clouds: what has none is sent again."""
 
 DELAYED_PATIENCE: Final = 0.5
 """Seconds for the last commit but one."""
@@ -189,6 +192,7 @@ class App:
             self.parts.server.shutdown()
             await _end(fronts)
             await self._finish_commands()
+            await self._finish_uplinks()
             await _end(outer)
             self.parts.accounts.count()
             self.parts.accounts.keep()
@@ -226,6 +230,12 @@ class App:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DESK_PATIENCE):
                 await asyncio.gather(*(desk.drain() for desk in self.parts.desks.values()))
+
+    async def _finish_uplinks(self) -> None:
+        """Let the clouds answer for what is under way to them."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(UPLINK_PATIENCE):
+                await asyncio.gather(*(uplink.finish() for uplink in self.parts.uplinks.values()))
 
     async def _finish_delayed(self) -> None:
         """What is being delivered is deleted in the last commit, if it is safe by then; else it comes again."""

@@ -17,7 +17,7 @@ from gateway.mqtt.packets import (
     Publish,
     Subscribe,
 )
-from gateway.uplinks.mqtt.config import Receive
+from gateway.uplinks.mqtt.config import Backlog, Receive
 from gateway.uplinks.mqtt.window import packet_id
 from uplinks.bench import Bench, Cloud, ListPublisher, ListReader, play, row, until, user
 
@@ -261,5 +261,38 @@ def test_broker_of_version_3_refuses_version_5() -> None:
         async with Cloud(version=4) as cloud:
             cloud.connack = ConnAck(False, 1)
             assert 'set version = "3.1.1"' in await _retry(Bench(cloud.port))
+
+    play(main())
+
+
+@pytest.mark.parametrize("end", ["answer", "cut"])
+def test_a_stop_waits_for_the_answers_that_are_due_and_sends_nothing_more(end: str) -> None:
+    """Whatever has no answer when the connection ends comes twice."""
+
+    async def main() -> None:
+        async with Cloud() as cloud:
+            cloud.on_publish = lambda packet: None
+            bench = Bench(cloud.port, [row(seq) for seq in range(1, 10)], window=2, backlog=Backlog(order="in_order"))
+
+            async def stop() -> None:
+                await cloud.published(2)
+                finishing = asyncio.ensure_future(bench.uplink.finish())
+                await asyncio.sleep(0)
+                assert not finishing.done()
+                bench.reader.add(row(10))
+                if end == "cut":
+                    cloud.cut()
+                else:
+                    for packet in cloud.publishes():
+                        cloud.send(PubAck(packet.packet_id, 0))
+                await finishing
+
+            running = asyncio.ensure_future(bench.run())
+            await stop()
+            await bench.uplink.finish()
+            assert len(cloud.publishes()) == 2
+            running.cancel()
+            await asyncio.wait({running})
+            assert bench.reader.cursor == (2 if end == "answer" else 0)
 
     play(main())

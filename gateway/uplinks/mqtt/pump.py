@@ -91,7 +91,8 @@ class Pump:
         self._lanes: tuple[Lane, ...] = ()
         self._share = Share(1.0, None, 0.0)
         self._begins = 0
-        self._is_up = False
+        self._is_up = self._is_finishing = False
+        self._still = asyncio.Event()
         self._wakes = 0
         # Set by the first connection: before it, the store may not be open.
         self._possibly_sent: list[Ranges] = []
@@ -123,8 +124,16 @@ class Pump:
     def disconnected(self) -> None:
         """The connection is gone."""
         self._is_up = False
+        self._still.set()
         self.out.disconnected()
         self.again.disconnected()
+
+    async def finish(self) -> None:
+        """Send nothing more, and wait until the cloud has answered for what is under way: it would come twice else."""
+        self._is_finishing = True
+        if self._is_up and self._window.in_flight:
+            self._still.clear()
+            await self._still.wait()
 
     async def run(self, client: CloudClient) -> None:
         """Keep the window full until the connection ends. Raises what ``client.check`` raises."""
@@ -134,7 +143,9 @@ class Pump:
             self.moved.clear()
             now = self._clock.now()
             rest = max(self.out.resume_at - now, min(self._timing.held(), HOLD_LOOK))
-            if rest <= 0:
+            if self._is_finishing:
+                rest = FOREVER
+            elif rest <= 0:
                 self._send_waiting(client)
                 if await self.again.turn(
                     client,
@@ -287,6 +298,8 @@ class Pump:
         """The cloud has answered for a packet identifier."""
         if self.again.answered(identifier, reason) or self.out.answered(identifier, reason):
             self.moved.set()
+            if not self._window.in_flight:
+                self._still.set()
 
     def status(self) -> dict[str, Any]:
         """What a person wants to see of it, a part of the uplink's."""

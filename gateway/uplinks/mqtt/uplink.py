@@ -122,6 +122,10 @@ class MqttUplinkRunner:
         """Bytes sent and received since the start: MQTT, TLS, TCP and IP."""
         return self._line.meter.read()
 
+    async def finish(self) -> None:
+        """The gateway stops: wait for what is under way; whoever calls it bounds the time."""
+        await self._pump.finish()
+
     def press(self, level: int) -> None:
         """Save bytes, see ``uplinks.budget``."""
         self._pump.press(level)

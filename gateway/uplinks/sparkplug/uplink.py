@@ -153,6 +153,9 @@ class SparkplugUplinkRunner(OnSite):
             "connected_since": None if since is None else iso_time(since),
         }
 
+    async def finish(self) -> None:
+        """The gateway stops: nothing is waited for; what is not confirmed will be told as historical."""
+
     def traffic(self) -> tuple[int, int]:
         """Bytes of MQTT sent and received since the start."""
         line = self._line
