@@ -16,7 +16,7 @@ from gateway.broker.port import Done
 from gateway.errors import Refused, Retry
 from gateway.message import Properties
 from gateway.mqtt import properties as prop
-from gateway.mqtt.encode import encode
+from gateway.mqtt.encode import encode, publish_frame
 from gateway.mqtt.packets import (
     ConnAck,
     Disconnect,
@@ -172,7 +172,8 @@ class CloudClient:
         name, alias = self._aliases.choose(topic)
         if alias:
             props = (*props, (prop.TOPIC_ALIAS, alias))
-        frame = encode(Publish(name, payload, qos, retained, duplicate, packet_id, props), self._link.version)
+        before, behind = publish_frame(name, payload, self._link.version, duplicate << 3 | qos << 1 | retained, props)
+        frame = before + packet_id.to_bytes(2, "big") + behind if qos else before
         if len(frame) > welcome.maximum_packet:
             text = f"{len(frame)} bytes are more than the {welcome.maximum_packet} that the broker takes"
             raise Refused(text, PACKET_TOO_LARGE)

@@ -29,7 +29,7 @@ from gmqtt.mqtt.protocol import MQTTProtocol
 from gateway.errors import Malformed, Retry
 from gateway.mqtt.decode import Decoder
 from gateway.mqtt.encode import encode
-from gateway.mqtt.packets import CONNACK, V5, V311, Disconnect, Packet
+from gateway.mqtt.packets import CONNACK, V5, V311, Disconnect, Packet, PubAck
 from gateway.mqtt.wire import MAX_VARINT, pack_varint
 from gateway.uplinks.mqtt import dial, explain
 from gateway.uplinks.mqtt.config import Endpoint, MqttUplink
@@ -47,6 +47,9 @@ SILENCE: Final = 1.5
 
 GOODBYE: Final = 1.0
 """Seconds to let DISCONNECT and the farewell of TLS leave before the socket is cut."""
+
+_PUBACK: Final = 0x40
+"""First byte of a PUBACK; with two bytes behind its length it says yes."""
 
 _CONNECTION_LOST: Final = 0xE0
 """gmqtt reports the end of the connection as a DISCONNECT without a body."""
@@ -170,6 +173,10 @@ class Link:
     def received(self, first: int, body: bytes) -> None:
         """One packet as gmqtt cut it out. Nothing is taken after the end."""
         if self.problem is not None:
+            return
+        if first == _PUBACK and len(body) == 2 and body != b"\0\0":
+            # Of ten thousand packets of a broker nearly all are these: what a decoder would make of them is plain.
+            self._on_packet(PubAck(body[0] << 8 | body[1]))
             return
         if first == _CONNECTION_LOST and not body and self._connection.is_closing():
             closed = self._connection._protocol.closed
