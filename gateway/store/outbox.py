@@ -41,6 +41,7 @@ from gateway.store.posts import Posts
 from gateway.store.promptness import PATIENCE, Promptness
 from gateway.store.reader import Reader
 from gateway.store.reading import Reading
+from gateway.store.ring import Ring
 from gateway.store.rooms import TELEMETRY, Room
 from gateway.store.routes import needs_of
 
@@ -79,7 +80,7 @@ class Outbox(Subscriber):
         elides: bool = True,
     ) -> None:
         self.rooms = rooms
-        self._ring_bytes = ring_bytes
+        self._ring = Ring(ring_bytes, lambda: database.health.floor.low)
         self._elides = elides
         self._database = database
         self._clock = clock
@@ -102,7 +103,7 @@ class Outbox(Subscriber):
 
     async def load(self, boots: Boots) -> None:
         """Take up where the last stop left; ``boots`` is this start. Raises what ``Database.commit`` raises."""
-        self._table = OutboxTable(boots, self.rooms, self._ring_bytes)
+        self._table = OutboxTable(boots, self.rooms, self._ring)
         self._reading.open(self._table)
         while await self._database.commit(self._table.convert_old, size=0, within=0):
             pass

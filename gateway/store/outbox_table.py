@@ -90,10 +90,10 @@ class OutboxTable:
     ring    what stays although it is acknowledged
     """
 
-    def __init__(self, boots: Boots, rooms: Sequence[Room], ring_bytes: int = 0) -> None:
+    def __init__(self, boots: Boots, rooms: Sequence[Room], ring: Ring) -> None:
         self.boots = boots
         self.maker = RoomMaker(boots, rooms)
-        self.ring = Ring(ring_bytes)
+        self.ring = ring
         self.maker.on_delete = self.ring.deleted
         self._handed: Handed = {}
         self._known: dict[str, Position] = {}

@@ -7,7 +7,7 @@ before it was written was never here.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from gateway.ranges import Ranges
@@ -27,10 +27,12 @@ SLACK: Final = 16
 
 
 class Ring:
-    """What is acknowledged, by class. ``max_bytes``: how much of it may stay. Used by the database's thread."""
+    """What is acknowledged, by class. ``max_bytes``: how much of it may stay; nothing does while ``is_low`` says that
+    the disk is full. Used by the database's thread."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, is_low: Callable[[], bool] = lambda: False) -> None:
         self.max_bytes = max_bytes
+        self._is_low = is_low
         self.forget()
 
     def forget(self) -> None:
@@ -61,7 +63,8 @@ class Ring:
         Stretches behind a backlog count when that has gone, and go before it when room is needed. ``idle``: nothing
         else is written, so that little may be deleted too. Returns whether more must go.
         """
-        more = False
+        more, is_low = False, self._is_low()
+        limit = 0 if is_low else self.max_bytes
         for number, room in enumerate(rooms):
             done = ways.done(number)
             self._take_in(connection, number, done.prefix)
@@ -69,14 +72,14 @@ class Ring:
             pressing = min(self._sizes[number], maker.bytes_of(number) - near)
             if pressing > 0:
                 more = self._shrink(connection, maker, number, pressing) or more
-            if not self.max_bytes or maker.bytes_of(number) > near:
+            if not limit or maker.bytes_of(number) > near:
                 more = _clear(connection, maker, number, done, idle) or more
-        excess = self.bytes - self.max_bytes
+        excess = self.bytes - limit
         for number in sorted(range(len(rooms)), key=lambda one: self._sizes[one], reverse=True):
-            if excess <= (self.max_bytes // SLACK if self.max_bytes else 0):
+            if excess <= limit // SLACK:
                 break
             before = self._sizes[number]
-            at_least = 1 if idle or self.max_bytes else TRIM_SEGMENTS
+            at_least = 1 if idle or is_low or self.max_bytes else TRIM_SEGMENTS
             more = self._shrink(connection, maker, number, excess, at_least) or more
             excess -= before - self._sizes[number]
         return more

@@ -155,5 +155,6 @@ def test_what_the_cloud_asks_for_comes_again(start_gateway: StartGateway, cloud:
         )
     )  # fmt: skip
     assert (told["state"], told["sent"]) == ("done", 1)
+    dump.wait(ledgers, "a ledger")
     found = run_command("verify", str(dump.path))
     assert "21 came again because it was asked for" in found.stdout

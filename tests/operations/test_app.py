@@ -318,9 +318,9 @@ def test_the_ring_and_the_ledgers_have_their_settings(tmp_path: Path) -> None:
         TEXT + '\n[store.ring]\nmax_bytes = "64KiB"\ncomplete = true\n\n[uplink.cloud.ledger]\nevery = "5s"\n'
     )
     parts = App(read(file, Settings, kinds), tmp_path, "host", Notifier({}, 1), FixedClock()).parts
-    assert (parts.outbox._ring_bytes, parts.outbox._elides) == (64 * 1024, False)
+    assert (parts.outbox._ring.max_bytes, parts.outbox._elides) == (64 * 1024, False)
     assert {name: terms.every for name, terms in parts.ledgers._terms.items()} == {"cloud": 5.0}
     file.write_text(TEXT)
     parts = App(read(file, Settings, kinds), tmp_path, "host", Notifier({}, 1), FixedClock()).parts
-    assert (parts.outbox._ring_bytes, parts.outbox._elides) == (2 * 1024 * 1024 // 10, True)
+    assert (parts.outbox._ring.max_bytes, parts.outbox._elides) == (2 * 1024 * 1024 // 10, True)
     assert parts.ledgers._terms == {}

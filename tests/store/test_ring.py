@@ -245,3 +245,23 @@ def test_what_is_live_and_acknowledged_leaves_before_a_backlog_when_room_is_need
             assert accounts(bench)["cloud"].dropped == 0
 
     run(body)
+
+
+def test_nothing_stays_while_the_disk_is_full(bench: Bench) -> None:
+    """What has arrived must not keep publishers from being taken."""
+
+    async def body() -> None:
+        async with Ringed(bench, "cloud", elides=False) as ringed:
+            await ringed.arrive(5)
+            assert len(bench.numbers()) == 5
+            reader = ringed.outbox.reader("cloud")
+            assert ringed.outbox.deliver(message(6), None)
+            await settle(ringed.database)
+            ringed.database.health.floor.low = True
+            rows = await take(reader, reader.cursor, 10, 10**6)
+            acknowledge(reader, rows[-1].seq)
+            await settle(ringed.database)
+            await settle(ringed.database)
+            assert bench.numbers() == []
+
+    run(body)
