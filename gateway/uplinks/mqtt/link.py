@@ -49,7 +49,10 @@ GOODBYE: Final = 1.0
 """Seconds to let DISCONNECT and the farewell of TLS leave before the socket is cut."""
 
 _PUBACK: Final = 0x40
-"""First byte of a PUBACK; with two bytes behind its length it says yes."""
+"""First byte of a PUBACK."""
+
+_YES: Final = {V311: (b"",), V5: (b"", b"\x10")}
+"""What may stand behind its packet identifier: nothing, or that nobody subscribes to the topic there."""
 
 _CONNECTION_LOST: Final = 0xE0
 """gmqtt reports the end of the connection as a DISCONNECT without a body."""
@@ -78,6 +81,7 @@ class Link:
         self.problem: str | None = None
         self.is_cut = False
         self.version = V5 if config.version == "5" else V311
+        self._yes = _YES[self.version]
         self.endpoint = endpoint
         self._config = config
         # Bytes, because gmqtt counts the characters of a text and writes its bytes.
@@ -174,9 +178,9 @@ class Link:
         """One packet as gmqtt cut it out. Nothing is taken after the end."""
         if self.problem is not None:
             return
-        if first == _PUBACK and len(body) == 2 and body != b"\0\0":
-            # Of ten thousand packets of a broker nearly all are these: what a decoder would make of them is plain.
-            self._on_packet(PubAck(body[0] << 8 | body[1]))
+        if first == _PUBACK and len(body) >= 2 and body[2:] in self._yes and body[:2] != b"\0\0":
+            # Nearly all packets of a broker are these: what a decoder would make of them is plain.
+            self._on_packet(PubAck(body[0] << 8 | body[1], body[2] if len(body) > 2 else 0))
             return
         if first == _CONNECTION_LOST and not body and self._connection.is_closing():
             closed = self._connection._protocol.closed
