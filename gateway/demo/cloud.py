@@ -1,4 +1,5 @@
-"""What the cloud has got: every message once by its message id, in the order of its topic."""
+"""What the cloud has got: every message once by its message id; what is live and what has waited each in the order of
+its topic."""
 
 from __future__ import annotations
 
@@ -16,14 +17,14 @@ class Cloud:
     alarms     distinct alarms
     repeats    arrivals with a message id that was there already
     strangers  sensor messages that came again under another id
-    disorder   rows that came after a younger row of the same topic
+    disorder   rows that came after a younger row of the same topic and lane
     """
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self._lock = threading.Lock()
         self._seen: set[str] = set()
-        self._last: dict[str, int] = {}
+        self._last: dict[tuple[str, bool], int] = {}
         self.arrived: dict[str, set[int]] = {}
         self.devices = 0
         self.alarms = 0
@@ -38,18 +39,17 @@ class Cloud:
 
     def take(self, message: Publish) -> None:
         """One message came in."""
-        message_id = next(
-            (value[1] for key, value in message.props if key == USER_PROPERTY and value[0] == "message-id"), ""
-        )
+        said = dict(value for key, value in message.props if key == USER_PROPERTY)
+        message_id, lane = said.get("message-id", ""), (message.topic, "replay" in said)
         with self._lock:
             if message_id in self._seen:
                 self.repeats += 1
                 return
             self._seen.add(message_id)
             number = int(message_id.partition(":")[2])
-            if number < self._last.get(message.topic, 0):
+            if number < self._last.get(lane, 0):
                 self.disorder += 1
-            self._last[message.topic] = number
+            self._last[lane] = number
             self._file(message.topic.removeprefix(self._prefix).split("/"), message)
 
     def _file(self, levels: list[str], message: Publish) -> None:

@@ -98,7 +98,7 @@ class Story:
             "The gateway was killed with SIGKILL and is back; the link is still cut", CUT_SECONDS - KILL_AFTER
         )
         await self.link.heal()
-        await self._act("The link is back: what waited goes out in order", RETURN_SECONDS)
+        await self._act("The link is back: what is new goes first, what waited beside it", RETURN_SECONDS)
         for sensor in self.sensors:
             await asyncio.to_thread(sensor.stop)
         books = await self._settle()

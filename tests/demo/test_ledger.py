@@ -8,8 +8,9 @@ from gateway.message import USER_PROPERTY
 from gateway.mqtt.packets import Publish
 
 
-def _publish(topic: str, payload: bytes, message_id: str) -> Publish:
-    return Publish(topic, payload, 1, False, False, 1, ((USER_PROPERTY, ("message-id", message_id)),))
+def _publish(topic: str, payload: bytes, message_id: str, replay: bool = False) -> Publish:
+    mark = ((USER_PROPERTY, ("replay", "1")),) if replay else ()
+    return Publish(topic, payload, 1, False, False, 1, (*mark, (USER_PROPERTY, ("message-id", message_id))))
 
 
 def test_everything_accounted_for() -> None:
@@ -50,3 +51,12 @@ def test_the_cloud_tells_repeats_strangers_and_disorder_apart() -> None:
     cloud.take(_publish("site/alarm/boiler/temperature", b"{}", "1:5"))
     assert (cloud.total, cloud.repeats, cloud.strangers, cloud.disorder) == (5, 1, 1, 1)
     assert (cloud.devices, cloud.alarms, cloud.arrived) == (2, 1, {"hall": {0}})
+
+
+def test_what_has_waited_is_in_an_order_of_its_own() -> None:
+    cloud = Cloud("site/")
+    cloud.take(_publish("site/plant/a", b"{}", "2:9"))
+    for message_id in ("1:3", "1:4", "1:2"):
+        cloud.take(_publish("site/plant/a", b"{}", message_id, replay=True))
+    cloud.take(_publish("site/plant/a", b"{}", "2:10"))
+    assert (cloud.total, cloud.disorder) == (5, 1)
