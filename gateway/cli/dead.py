@@ -13,7 +13,7 @@ from typing import Any, Final
 from gateway.cli.progress import Progress
 from gateway.cli.session import table
 from gateway.cli.sure import add_yes, is_sure
-from gateway.cli.where import add_options, state_of
+from gateway.cli.where import finish, state_of
 from gateway.control import ask
 from gateway.errors import GatewayError
 
@@ -29,34 +29,28 @@ def register(words: Any) -> None:
     parser = words.add_parser("dead", help="rows that a cloud will not take")
     inner = parser.add_subparsers(metavar="WORD", required=True)
 
-    _finish(inner.add_parser("list", help="how many each uplink has"), run_list)
+    finish(inner.add_parser("list", help="how many each uplink has"), run_list)
 
     peek = inner.add_parser("peek", help="the oldest ones; they stay")
     peek.add_argument("uplink", metavar="UPLINK")
     peek.add_argument("--count", metavar="N", type=int, default=20, help="so many (20; at most 100)")
-    _finish(peek, run_peek)
+    finish(peek, run_peek)
 
     export = inner.add_parser("export", help="all of them as JSON lines; they stay")
     export.add_argument("uplink", metavar="UPLINK")
     export.add_argument("--output", metavar="FILE", help="default: standard output")
-    _finish(export, run_export)
+    finish(export, run_export)
 
     send = inner.add_parser("send", help="put them back into the outbox, for this uplink only")
     send.add_argument("uplink", metavar="UPLINK")
     send.add_argument("ids", metavar="ID", type=int, nargs="*", help="which ones, as peek shows them")
     send.add_argument("--all", action="store_true", help="every one that is there")
-    _finish(send, run_send)
+    finish(send, run_send)
 
     purge = inner.add_parser("purge", help="delete all that an uplink has")
     purge.add_argument("uplink", metavar="UPLINK")
     add_yes(purge)
-    _finish(purge, run_purge)
-
-
-def _finish(parser: argparse.ArgumentParser, run: Any) -> None:
-    parser.add_argument("--json", action="store_true", help="JSON instead of text")
-    add_options(parser)
-    parser.set_defaults(run=run)
+    finish(purge, run_purge)
 
 
 def run_list(args: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from gateway.cli.session import table
 from gateway.cli.sure import add_yes, is_sure
-from gateway.cli.where import add_options, state_of
+from gateway.cli.where import finish, state_of
 from gateway.control import ask
 
 COLUMNS: Final = ("id", "due", "topic", "qos", "retain", "bytes", "source")
@@ -24,23 +24,17 @@ def register(subparsers: Any) -> None:
 
     listing = words.add_parser("list", help="what waits, first due first")
     listing.add_argument("--topic", metavar="FILTER", help="only what goes to topics that match")
-    _finish(listing, run_list)
+    finish(listing, run_list)
 
     cancel = words.add_parser("cancel", help="take one message out; nobody will get it")
     cancel.add_argument("id", metavar="ID", type=int, help="as the list shows it")
     add_yes(cancel)
-    _finish(cancel, run_cancel)
+    finish(cancel, run_cancel)
 
     purge = words.add_parser("purge", help="take all out; nobody will get them")
     purge.add_argument("--topic", metavar="FILTER", help="only what goes to topics that match")
     add_yes(purge)
-    _finish(purge, run_purge)
-
-
-def _finish(parser: argparse.ArgumentParser, run: Any) -> None:
-    parser.add_argument("--json", action="store_true", help="JSON instead of text")
-    add_options(parser)
-    parser.set_defaults(run=run)
+    finish(purge, run_purge)
 
 
 def run_list(args: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from gateway.cli.progress import Progress
 from gateway.cli.resend import add_resend
 from gateway.cli.session import table
 from gateway.cli.sure import add_yes, is_sure
-from gateway.cli.where import add_options, state_of
+from gateway.cli.where import finish, state_of
 from gateway.control import ask
 
 CLASS_COLUMNS: Final = ("class", "rows", "acknowledged", "bytes", "max_bytes", "oldest", "newest", "thinned")
@@ -31,35 +31,29 @@ def register(subparsers: Any) -> None:
     parser = subparsers.add_parser("outbox", help="list, show, export, purge and resend what is for the uplinks")
     words = parser.add_subparsers(metavar="WORD", required=True)
 
-    _finish(words.add_parser("list", help="the classes of rows, and their room"), run_list)
+    finish(words.add_parser("list", help="the classes of rows, and their room"), run_list)
 
     info = words.add_parser("info", help="how far an uplink is, and what it will never get")
     info.add_argument("uplink", metavar="UPLINK")
-    _finish(info, run_info)
+    finish(info, run_info)
 
     peek = words.add_parser("peek", help="the oldest rows; they stay")
     peek.add_argument("--uplink", metavar="UPLINK", help="only what this one still needs")
     peek.add_argument("--count", metavar="N", type=int, default=20, help="so many (20; at most 500)")
-    _finish(peek, run_peek)
+    finish(peek, run_peek)
 
     export = words.add_parser("export", help="all rows as JSON lines; they stay")
     export.add_argument("--uplink", metavar="UPLINK", help="only what this one still needs")
     export.add_argument("--output", metavar="FILE", help="default: standard output")
-    _finish(export, run_export)
+    finish(export, run_export)
 
     purge = words.add_parser("purge", help="give up all that an uplink needs; it will never get it")
     purge.add_argument("uplink", metavar="UPLINK")
     add_yes(purge)
-    _finish(purge, run_purge)
+    finish(purge, run_purge)
 
     dead.register(words)
     add_resend(words)
-
-
-def _finish(parser: argparse.ArgumentParser, run: Any) -> None:
-    parser.add_argument("--json", action="store_true", help="JSON instead of text")
-    add_options(parser)
-    parser.set_defaults(run=run)
 
 
 def run_list(args: argparse.Namespace) -> int:

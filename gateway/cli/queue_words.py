@@ -12,7 +12,7 @@ from typing import Any, Final
 from gateway.cli.progress import Progress
 from gateway.cli.session import table
 from gateway.cli.sure import add_yes, is_sure
-from gateway.cli.where import add_options, state_of
+from gateway.cli.where import finish, state_of
 from gateway.control import ask
 
 PATIENCE: Final = 30.0
@@ -33,9 +33,7 @@ def add_word(words: Any, word: str, text: str, run: Run, place: str, is_named: b
     parser: argparse.ArgumentParser = words.add_parser(word, help=text)
     if is_named:
         parser.add_argument("name", metavar="NAME", help="as in the settings")
-    parser.add_argument("--json", action="store_true", help="JSON instead of text")
-    add_options(parser)
-    parser.set_defaults(run=run, place=place)
+    finish(parser, run, place=place)
     return parser
 
 

@@ -8,7 +8,7 @@ import time
 from typing import Any, Final
 
 from gateway.cli.progress import Progress
-from gateway.cli.where import add_options, state_of
+from gateway.cli.where import finish, state_of
 from gateway.control import ask
 from gateway.errors import GatewayError
 
@@ -25,9 +25,7 @@ def add_resend(words: Any) -> None:
     parser.add_argument("--since", metavar="TIME", help="or: accepted from then on, such as 2026-11-25T10:00:00Z")
     parser.add_argument("--until", metavar="TIME", help="and up to then")
     parser.add_argument("--wait", metavar="SECONDS", type=float, default=60.0, help="for its end (60); 0: do not wait")
-    parser.add_argument("--json", action="store_true", help="JSON instead of text")
-    add_options(parser)
-    parser.set_defaults(run=run)
+    finish(parser, run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
-from gateway.cli.where import add_options, state_of
+from gateway.cli.sure import add_yes, is_sure
+from gateway.cli.where import finish, state_of
 from gateway.config.declare import Duration
 from gateway.config.types import SCALARS, WrongValue
 from gateway.control import ask, follow
@@ -29,21 +29,21 @@ def register(subparsers: Any) -> None:
 
     listing = words.add_parser("list", help="all sessions, also of clients that are away")
     listing.add_argument("--slow", action="store_true", help="those that are slow to acknowledge, slowest first")
-    _finish(listing, run_list)
+    finish(listing, run_list)
 
     show = words.add_parser("show", help="everything about one session")
     show.add_argument("client", metavar="CLIENT", help="client id")
-    _finish(show, run_show)
+    finish(show, run_show)
 
     kick = words.add_parser("kick", help="close the connection of a client")
     kick.add_argument("client", metavar="CLIENT", help="client id")
     kick.add_argument("--reason", metavar="TEXT", default="", help="told to MQTT 5 clients")
-    _finish(kick, run_kick)
+    finish(kick, run_kick)
 
     purge = words.add_parser("purge", help="end the session of a client with all that waits in it")
     purge.add_argument("client", metavar="CLIENT", help="client id")
-    purge.add_argument("--yes", action="store_true", help="do not ask")
-    _finish(purge, run_purge)
+    add_yes(purge)
+    finish(purge, run_purge)
 
     trace = words.add_parser("trace", help="print every packet of a client")
     trace.add_argument("client", metavar="CLIENT", help="client id; * stands for any characters")
@@ -51,13 +51,7 @@ def register(subparsers: Any) -> None:
         "--for", dest="span", type=_span, default=MAX_SECONDS, metavar="TIME", help='such as "30s"; at most 5m'
     )
     trace.add_argument("--payload", action="store_true", help="show payloads and not only their size")
-    _finish(trace, run_trace)
-
-
-def _finish(parser: argparse.ArgumentParser, run: Any) -> None:
-    parser.add_argument("--json", action="store_true", help="JSON instead of text")
-    add_options(parser)
-    parser.set_defaults(run=run)
+    finish(trace, run_trace)
 
 
 def _span(text: str) -> float:
@@ -102,15 +96,8 @@ def run_kick(args: argparse.Namespace) -> int:
 def run_purge(args: argparse.Namespace) -> int:
     """Say what will be lost and ask, unless told not to."""
     state = state_of(args)
-    if not args.yes:
-        found = ask(state, "session", client_id=args.client)
-        print(f"{_lost(found)} will be lost. Go on? [y/N] ", end="", file=sys.stderr, flush=True)
-        if not sys.stdin.isatty():
-            print("\nthere is nobody to ask; use --yes", file=sys.stderr)
-            return 1
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            print("nothing was changed", file=sys.stderr)
-            return 1
+    if not args.yes and not is_sure(args, f"{_lost(ask(state, 'session', client_id=args.client))} will be lost"):
+        return 1
     purged = ask(state, "purge", client_id=args.client)
     print(json.dumps(purged) if args.json else f"{_lost(purged)} purged")
     return 0

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gateway.cli.where import add_options, state_of
+from gateway.cli.where import finish, state_of
 from gateway.control import NotRunning, ask
 from gateway.errors import GatewayError
 from gateway.store.errors import Damaged
@@ -24,19 +24,13 @@ def register(subparsers: Any) -> None:
 
     check = words.add_parser("check", help="look for damage; the gateway may run meanwhile. Ends with 1 when there is")
     check.add_argument("--full", action="store_true", help="also compare every index with its table; takes longer")
-    _finish(check, run_check)
+    finish(check, run_check)
 
     quarantine = words.add_parser("quarantine", help="damaged databases that were replaced, and what was saved")
-    _finish(quarantine, run_quarantine)
+    finish(quarantine, run_quarantine)
 
     acknowledge = words.add_parser("acknowledge", help="the damaged databases were seen: end the alarm")
-    _finish(acknowledge, run_acknowledge)
-
-
-def _finish(parser: argparse.ArgumentParser, run: Any) -> None:
-    parser.add_argument("--json", action="store_true", help="JSON instead of text")
-    add_options(parser)
-    parser.set_defaults(run=run)
+    finish(acknowledge, run_acknowledge)
 
 
 def _database(args: argparse.Namespace) -> Path:

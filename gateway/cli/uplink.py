@@ -10,7 +10,7 @@ import sys
 from typing import Any, Final
 
 from gateway.cli.session import table
-from gateway.cli.where import add_options, settings_of, state_of
+from gateway.cli.where import finish, settings_of, state_of
 from gateway.clock import Clock
 from gateway.config.declare import topic_name
 from gateway.control import ask
@@ -24,23 +24,17 @@ def register(subparsers: Any) -> None:
     parser = subparsers.add_parser("uplink", help="list, show and test the uplinks")
     words = parser.add_subparsers(metavar="WORD", required=True)
 
-    _finish(words.add_parser("list", help="all uplinks of the running gateway"), run_list)
+    finish(words.add_parser("list", help="all uplinks of the running gateway"), run_list)
 
     status = words.add_parser("status", help="everything about one")
     status.add_argument("uplink", metavar="UPLINK")
-    _finish(status, run_status)
+    finish(status, run_status)
 
     test = words.add_parser("test", help="walk the way to its broker step by step; needs no running gateway")
     test.add_argument("uplink", metavar="UPLINK")
     test.add_argument("--publish", metavar="TOPIC", help="publish one message there too; without it nothing is sent")
     test.add_argument("--client-id", metavar="ID", help="default: that of the uplink with -test behind it")
-    _finish(test, run_test)
-
-
-def _finish(parser: argparse.ArgumentParser, run: Any) -> None:
-    parser.add_argument("--json", action="store_true", help="JSON instead of text")
-    add_options(parser)
-    parser.set_defaults(run=run)
+    finish(test, run_test)
 
 
 def run_list(args: argparse.Namespace) -> int:

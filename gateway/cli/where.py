@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 from gateway import kinds
 from gateway.config.find import credentials_folder, find_settings
@@ -18,6 +19,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """``--config`` and ``--state``, the same everywhere."""
     parser.add_argument("--config", metavar="FILE", help="settings file (default: /etc/gateway/gateway.toml)")
     parser.add_argument("--state", metavar="DIR", help="state folder (default: from the settings)")
+
+
+def finish(parser: argparse.ArgumentParser, run: Any, **more: Any) -> None:
+    """What every command takes that shows or changes something of a gateway, with ``--json``; ``run`` does it."""
+    parser.add_argument("--json", action="store_true", help="JSON instead of text")
+    add_options(parser)
+    parser.set_defaults(run=run, **more)
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
