@@ -159,7 +159,19 @@ SPARKPLUG_SHARES = ("gateway.uplinks.mqtt", "gateway.uplinks.mqtt.config", "gate
         ("connectors", {"base", "points", "polling"}),
         (
             "uplinks",
-            {"base", "budget", "dead", "ledger", "packing", "parcel", "profiles", "resend", "sections", "thrift"},
+            {
+                "base",
+                "budget",
+                "dead",
+                "ledger",
+                "packing",
+                "parcel",
+                "profiles",
+                "resend",
+                "sections",
+                "thrift",
+                "tls",
+            },
         ),
     ],
 )

@@ -15,6 +15,7 @@ from gateway.uplinks.packing.batch import Batch
 from gateway.uplinks.profiles.pick import Profile, service_of
 from gateway.uplinks.profiles.sas import Sas
 from gateway.uplinks.sections import DeadLetters
+from gateway.uplinks.tls import login_problems
 
 
 class Endpoint(NamedTuple):
@@ -214,24 +215,13 @@ class MqttUplink:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What does not fit together, as (key, text); keys as in ``forward[0].to``."""
-        yield from self._login_problems()
+        yield from login_problems(self)
         yield from self._rewrite_problems()
         yield from self._echo_problems()
         yield from self._backlog_problems()
         if self.ledger is not None and self.ledger.resend is not None and self.version != "5":
             yield "ledger.resend", 'needs version = "5": without message ids nobody knows what is missing'
         yield from service_of(self).problems(self)
-
-    def _login_problems(self) -> Iterator[tuple[str, str]]:
-        if self.password is not None and self.username is None:
-            yield "password", "needs a username beside it"
-        if (self.cert is None) != (self.key is None):
-            given, missing = ("cert", "key") if self.key is None else ("key", "cert")
-            yield given, f"needs {missing} beside it: a client certificate is both"
-        if not self.endpoint.tls:
-            for name in ("ca", "cert", "key"):
-                if getattr(self, name) is not None:
-                    yield name, "has no effect with mqtt://; use mqtts:// for TLS"
 
     def _backlog_problems(self) -> Iterator[tuple[str, str]]:
         backlog = self.backlog

@@ -35,6 +35,7 @@ from gateway.uplinks.mqtt import dial, explain
 from gateway.uplinks.mqtt.config import Endpoint, MqttUplink
 from gateway.uplinks.mqtt.wire import Meter
 from gateway.uplinks.profiles.pick import service_of
+from gateway.uplinks.tls import client_context
 
 MAX_RECEIVED: Final = 1 << 20
 """Largest packet the broker may send (version 5): what one of its messages may cost in memory."""
@@ -318,10 +319,8 @@ class _Handler:
 
 def tls_context(config: MqttUplink, port: int) -> ssl.SSLContext:
     """The TLS settings of an uplink; reads files. Raises OSError, which ssl.SSLError is too."""
-    context = ssl.create_default_context(cafile=config.ca)
+    context = client_context(config)
     protocol = service_of(config).alpn(port)
     if protocol is not None:
         context.set_alpn_protocols([protocol])
-    if config.cert is not None:
-        context.load_cert_chain(config.cert, config.key)
     return context

@@ -9,6 +9,7 @@ from typing import Literal
 from gateway.config.declare import Duration, File, Secret, between, not_empty, setting, topic_filter
 from gateway.uplinks.mqtt.config import Endpoint, broker_url, endpoint
 from gateway.uplinks.sections import DeadLetters
+from gateway.uplinks.tls import login_problems
 
 
 def identifier(value: str) -> str | None:
@@ -95,12 +96,4 @@ class SparkplugUplink:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What does not fit together, as (key, text)."""
-        if self.password is not None and self.username is None:
-            yield "password", "needs a username beside it"
-        if (self.cert is None) != (self.key is None):
-            given, missing = ("cert", "key") if self.key is None else ("key", "cert")
-            yield given, f"needs {missing} beside it: a client certificate is both"
-        if not self.endpoint.tls:
-            for name in ("ca", "cert", "key"):
-                if getattr(self, name) is not None:
-                    yield name, "has no effect with mqtt://; use mqtts:// for TLS"
+        yield from login_problems(self)

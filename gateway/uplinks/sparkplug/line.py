@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -36,6 +35,7 @@ from gateway.mqtt.packets import (
 )
 from gateway.uplinks.mqtt import explain
 from gateway.uplinks.sparkplug.config import SparkplugUplink
+from gateway.uplinks.tls import client_context
 
 MAX_RECEIVED: Final = 1 << 20
 """Largest packet the broker may send: commands and states are small."""
@@ -90,7 +90,7 @@ class Line(asyncio.Protocol):
         connect = Connect(self._client_id, V311, True, keep_alive, self._will, config.username, password)
         try:
             async with asyncio.timeout(config.connect_timeout):
-                context = await asyncio.to_thread(_tls_context, config) if at.tls else None
+                context = await asyncio.to_thread(client_context, config) if at.tls else None
                 await self._loop.create_connection(lambda: self, at.host, at.port, ssl=context)
                 welcome = await self._ask(connect)
         except TimeoutError:
@@ -236,10 +236,3 @@ class Line(asyncio.Protocol):
         if min(now - self._spoke, now - self._heard) >= keep_alive / 2 or now - self._heard >= keep_alive / 2:
             self.ping()
         self._timer = self._loop.call_later(keep_alive / 4, self._watch)
-
-
-def _tls_context(config: SparkplugUplink) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=config.ca)
-    if config.cert is not None:
-        context.load_cert_chain(config.cert, config.key)
-    return context
