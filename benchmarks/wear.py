@@ -30,11 +30,11 @@ from gateway.broker.port import Done
 from gateway.clock import Clock
 from gateway.message import Message
 from gateway.metrics import Metrics
-from gateway.outbound import LAST
+from gateway.outbound import LAST, TELEMETRY
 from gateway.store.boots import begin_boot
 from gateway.store.db import Database
 from gateway.store.outbox import Outbox
-from gateway.store.rooms import TELEMETRY, even_rooms
+from gateway.store.rooms import even_rooms
 
 ROUND_TRIP: Final = 0.02
 POINTS: Final = 100

@@ -14,6 +14,9 @@ from gateway.ranges import Ranges
 CLASSES: Final = ("telemetry", "alarm", "command", "result")
 """Classes of rows by their number, which is on the disk: add at the end only."""
 
+TELEMETRY: Final = 0
+RESULT: Final = 3
+
 BY_URGENCY: Final = (1, 2, 3, 0)
 """The classes in the order in which their rows go to the cloud."""
 

@@ -18,13 +18,13 @@ from typing import Any, Final, NamedTuple
 
 from gateway.clock import Clock
 from gateway.message import CONTENT_TYPE, Message
+from gateway.outbound import RESULT
 from gateway.store.accounts import BOOKED, account
 from gateway.store.db import Database
 from gateway.store.drops import load_drops
 from gateway.store.errors import StoreError
 from gateway.store.marks import mark_of
 from gateway.store.outbox import Outbox
-from gateway.store.rooms import RESULT
 from gateway.store.sql import SQL
 from gateway.store.statement import Standing, statement, told
 

@@ -9,9 +9,9 @@ import sqlite3
 from typing import Final
 
 from gateway.message import Properties
+from gateway.outbound import TELEMETRY
 from gateway.store.making_room import insert
 from gateway.store.props import decode_props
-from gateway.store.rooms import TELEMETRY
 from gateway.store.segment import Columns, pack
 from gateway.store.sql import SQL
 

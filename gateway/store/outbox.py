@@ -24,7 +24,7 @@ from gateway.clock import Clock
 from gateway.errors import Refused
 from gateway.message import Message
 from gateway.metrics import Metrics
-from gateway.outbound import LAST, OutboxReader
+from gateway.outbound import LAST, TELEMETRY, OutboxReader
 from gateway.store.accountant import Accountant
 from gateway.store.answers import answer
 from gateway.store.batch import Batch
@@ -42,7 +42,7 @@ from gateway.store.promptness import PATIENCE, Promptness
 from gateway.store.reader import Reader
 from gateway.store.reading import Reading
 from gateway.store.ring import Ring
-from gateway.store.rooms import TELEMETRY, Room
+from gateway.store.rooms import Room
 from gateway.store.routes import needs_of
 
 LINGER: Final = 1.0

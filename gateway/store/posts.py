@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 
 from gateway.broker.port import Done
 from gateway.message import Message
+from gateway.outbound import RESULT
 from gateway.store.changes import Changes
 from gateway.store.db import Database
 from gateway.store.intake import Intake, Lane
-from gateway.store.rooms import RESULT
 
 
 class Posts:

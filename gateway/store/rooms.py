@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
-from gateway.outbound import CLASSES, LAST
+from gateway.outbound import CLASSES, LAST, TELEMETRY
 from gateway.store.opening import LOG_BYTES
 
 ROOMS: Final = CLASSES
 """By their number, which is part of the key of every segment."""
-
-TELEMETRY: Final = 0
-RESULT: Final = 3
 
 KEY_BITS: Final = LAST.bit_length()
 """A segment's key is its class, then the number of its last row in so many bits."""

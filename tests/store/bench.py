@@ -12,12 +12,12 @@ from typing import Any
 from gateway.clock import FixedClock
 from gateway.message import Message
 from gateway.metrics import Metrics
-from gateway.outbound import LAST, OutboxReader, Row
+from gateway.outbound import LAST, TELEMETRY, OutboxReader, Row
 from gateway.store.boots import begin_boot
 from gateway.store.db import Database
 from gateway.store.outbox import Outbox
 from gateway.store.promptness import PATIENCE
-from gateway.store.rooms import TELEMETRY, even_rooms
+from gateway.store.rooms import even_rooms
 from gateway.store.segment import unpack
 from gateway.store.tail import Tail
 

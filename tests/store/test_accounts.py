@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from gateway.message import Message
-from gateway.outbound import Row
+from gateway.outbound import TELEMETRY, Row
 from gateway.ranges import Ranges
 from gateway.store.accounts import BOOKED, Account, account
 from gateway.store.drops import load_drops
 from gateway.store.outbox import Outbox
 from gateway.store.position import load_positions
-from gateway.store.rooms import ROOMS, TELEMETRY
+from gateway.store.rooms import ROOMS
 from gateway.store.routes import Route
 from gateway.store.segment import unpack
 from gateway.store.sql import SQL

@@ -291,8 +291,10 @@ def test_a_stop_waits_for_the_answers_that_are_due_and_sends_nothing_more(end: s
             await stop()
             await bench.uplink.finish()
             assert len(cloud.publishes()) == 2
-            running.cancel()
+            if end == "answer":
+                running.cancel()
             await asyncio.wait({running})
             assert bench.reader.cursor == (2 if end == "answer" else 0)
+            assert running.cancelled() if end == "answer" else isinstance(running.exception(), Retry)
 
     play(main())

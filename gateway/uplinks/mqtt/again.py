@@ -37,15 +37,19 @@ class Again:
         self.bytes = 0
         self._metrics = metrics
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether ``turn`` has anything to do."""
+        return self.resend is not None and self.resend.is_busy
+
     async def turn(self, client: CloudClient, window: Window, limit: int, is_idle: bool) -> bool:
         """Send what there is room for in a window of ``limit`` messages, and leave the rest of it to ``window``.
 
         ``is_idle``: nothing else waits; a window of one is for the others first. Returns whether there is more to do
-        at once.
+        at once. Only while it ``is_busy``.
         """
         resend = self.resend
-        if resend is None or not resend.is_busy:
-            return False
+        assert resend is not None, "there is nothing that could be sent once more"
 
         def publish(identifier: int, topic: str, payload: bytes, props: Properties, duplicate: bool) -> None:
             size = client.publish(identifier, topic, payload, False, props, duplicate)

@@ -104,6 +104,10 @@ class Despatch:
             self.resume_at = max(self.resume_at, now + rest)
         return self.resume_at > now
 
+    def why_it_rests(self, now: float) -> str:
+        """While it does: ``rate``, or ``paused`` after a refusal."""
+        return "rate" if self._pace.wait(now) else "paused"
+
     def send(self, client: CloudClient, slot: Slot, first: float | None = None) -> None:
         """Send a parcel that is in the window. ``first``: now, when it has not been tried before."""
         parcel = slot.parcel

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from gateway.clock import Clock
 from gateway.metrics import Metrics
-from gateway.outbound import BY_URGENCY, CLASSES, LAST, Archive, RightTime, Row, Timing
+from gateway.outbound import BY_URGENCY, CLASSES, LAST, TELEMETRY, Archive, Row, Timing
 from gateway.ranges import NOTHING, Ranges
 from gateway.uplinks.base import OutboxReader
 from gateway.uplinks.dead import DeadLetters
@@ -28,13 +28,13 @@ from gateway.uplinks.mqtt.lanes import Lane, Share, split, status_of, why_at_res
 from gateway.uplinks.mqtt.mapping import Topics, outgoing_properties
 from gateway.uplinks.mqtt.packed import Packing
 from gateway.uplinks.mqtt.refusals import NOT_FORWARDED
-from gateway.uplinks.mqtt.saver import TELEMETRY, Saver
+from gateway.uplinks.mqtt.saver import Saver
 from gateway.uplinks.mqtt.waiting import FOREVER, HOLD_LOOK, WAITING, wait_for
 from gateway.uplinks.mqtt.window import Run, Window
 from gateway.uplinks.packing.filling import Filling
 from gateway.uplinks.parcel import single
 from gateway.uplinks.profiles.pace import Pace
-from gateway.uplinks.profiles.service import PLAIN, Limits
+from gateway.uplinks.profiles.service import Limits
 
 READ_ROWS: Final = 512
 READ_BYTES: Final = 256 * 1024
@@ -65,9 +65,9 @@ class Pump:
         random: Callable[[], float],
         pauses: tuple[float, ...],
         dead: DeadLetters,
-        timing: Timing | None = None,
-        archive: Archive | None = None,
-        limits: Limits = PLAIN.limits,
+        timing: Timing,
+        archive: Archive | None,
+        limits: Limits,
     ) -> None:
         self.moved = asyncio.Event()
         self._saver = Saver(reader, clock, lambda row: self._topic(row) is not None)
@@ -78,14 +78,13 @@ class Pump:
         self._clock = clock
         self._metrics = metrics
         self._gateway = gateway_name
-        self._timing = timing or RightTime()
+        self._timing = timing
         self._limits = limits
-        self._pace = Pace(limits.rate)
         own = [Forward(filter=local, to=topic) for local, topic in ledger_topics(config.ledger, gateway_name)]
         self._topics = Topics((*own, *config.forward))
-        self._packing = Packing(config, gateway_name, self._topic, reader, clock, self._timing.date, self._pass)
+        self._packing = Packing(config, gateway_name, self._topic, reader, clock, timing.date, self._pass)
         self._window = Window(config.window)
-        self.out = Despatch(self._window, self._topics, reader, dead, self._pace, clock, metrics, random, pauses)
+        self.out = Despatch(self._window, self._topics, reader, dead, Pace(limits.rate), clock, metrics, random, pauses)
         can_repeat = archive if config.version == "5" else None
         self.again = Again(can_repeat, self._topics, gateway_name, metrics, self.moved.set)
         self._lanes: tuple[Lane, ...] = ()
@@ -147,13 +146,10 @@ class Pump:
                 rest = FOREVER
             elif rest <= 0:
                 self._send_waiting(client)
-                if await self.again.turn(
-                    client,
-                    self._window,
-                    self.out.allowed,
-                    all(one.is_at_rest for one in self._lanes),
-                ):
-                    self.moved.set()
+                if self.again.is_busy:
+                    is_idle = all(one.is_at_rest for one in self._lanes)
+                    if await self.again.turn(client, self._window, self.out.allowed, is_idle):
+                        self.moved.set()
                 missing = self._send_new(client, now)
                 self.out.totals.count(self._metrics)
                 if isinstance(missing, tuple):
@@ -323,7 +319,7 @@ class Pump:
             return WAITING
         now = self._clock.now()
         if now < self.out.resume_at:
-            return "rate" if self._pace.wait(now) else "paused"
+            return self.out.why_it_rests(now)
         if lane.next_room() == TELEMETRY and self._saver.holds(TELEMETRY):
             return "saving"
         return why_at_rest(lane, self._window, self._share, now)

@@ -7,13 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from gateway.clock import Clock
-from gateway.outbound import CLASSES, Row
+from gateway.outbound import TELEMETRY, Row
 from gateway.uplinks.base import OutboxReader
 from gateway.uplinks.mqtt.lanes import Lane
 from gateway.uplinks.mqtt.window import Run
 from gateway.uplinks.thrift import AHEAD_ROWS, WAIT_FACTORS, Thrift
-
-TELEMETRY: Final = CLASSES.index("telemetry")
 
 THINNED: Final = "budget_thinned"
 """The reason under which rows are counted that a later one of their topic and minute stands for."""

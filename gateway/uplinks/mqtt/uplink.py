@@ -90,7 +90,11 @@ class MqttUplinkRunner:
         pump = self._pump
         if self._line.hosts.current.tls:
             await self._wait_for_time()  # a login may end, too: it is made afterwards
-        config, lifetime = logged_in(self._config, self._clock.time())
+        try:
+            config, lifetime = logged_in(self._config, self._clock.time())
+        except Retry as retry:
+            self._last_error = str(retry)
+            raise
         client = CloudClient(
             config,
             self._client_id,
