@@ -18,7 +18,7 @@ from gateway.uplinks.sparkplug.config import Forward, SparkplugUplink
 from gateway.uplinks.sparkplug.uplink import SparkplugUplinkRunner
 from sparkplug.host import Event
 from sparkplug.proto import value_of
-from uplinks.bench import ListReader, row, until
+from uplinks.bench import ListReader, during, row, until
 
 T = TypeVar("T")
 
@@ -123,18 +123,8 @@ class NodeBench:
         self.ups += 1
 
     async def during(self, work: Awaitable[T]) -> T:
-        """Do ``work`` while the uplink runs, then stop it. What ends the uplink earlier fails the test."""
-        running = asyncio.ensure_future(self.run())
-        doing = asyncio.ensure_future(work)
-        try:
-            await asyncio.wait({running, doing}, return_when=asyncio.FIRST_COMPLETED)
-            if not doing.done():
-                running.result()
-            return doing.result()
-        finally:
-            running.cancel()
-            doing.cancel()
-            await asyncio.wait({running, doing})
+        """See ``during``."""
+        return await during(self.run(), work)
 
 
 async def settled(bench: NodeBench) -> None:

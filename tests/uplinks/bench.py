@@ -228,22 +228,27 @@ class Bench:
         self.ups += 1
 
     async def during(self, work: Awaitable[T]) -> T:
-        """Do ``work`` while the uplink runs, then stop it. What ends the uplink earlier fails the test."""
-        running = asyncio.ensure_future(self.run())
-        doing = asyncio.ensure_future(work)
-        try:
-            await asyncio.wait({running, doing}, return_when=asyncio.FIRST_COMPLETED)
-            if not doing.done():
-                running.result()
-            return doing.result()
-        finally:
-            running.cancel()
-            doing.cancel()
-            await asyncio.wait({running, doing})
+        """See ``during``."""
+        return await during(self.run(), work)
 
     async def settled(self, seq: int) -> None:
         """Wait until the cursor has reached ``seq``."""
         await until(lambda: self.reader.cursor >= seq)
+
+
+async def during(uplink: Awaitable[None], work: Awaitable[T]) -> T:
+    """Do ``work`` while the uplink runs, then stop it. What ends the uplink earlier fails the test."""
+    running = asyncio.ensure_future(uplink)
+    doing = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({running, doing}, return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            running.result()
+        return doing.result()
+    finally:
+        running.cancel()
+        doing.cancel()
+        await asyncio.wait({running, doing})
 
 
 async def until(condition: Callable[[], Any], patience: float = PATIENCE) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import random
 import signal
-import sys
 import tempfile
 import time
 from contextlib import ExitStack
@@ -19,6 +18,7 @@ from pathlib import Path
 from e2e.crash.ledger import Ledger
 from e2e.crash.stage import Stage
 from e2e.crash.tables import problems as table_problems
+from e2e.crash.verdict import Failed, judge, say, told
 from e2e.crash.world import RULES, World, settings_text
 from e2e.rig.gateway import GatewayProcess
 from e2e.rig.proxy import FaultProxy
@@ -28,18 +28,11 @@ from peers.mosquitto import Mosquitto
 START_SECONDS = 20.0
 DRAIN_SECONDS = 60.0
 LOOK_EVERY = 5
-SHOWN = 5
-"""Problems that are shown with their history."""
-
 MOMENTS = ("load",) * 6 + ("early",) * 3 + ("start",) * 2 + ("stop", "clean")
 CLOUD = ("allow_anonymous true", "max_queued_messages 0", "max_inflight_messages 100", "set_tcp_nodelay true")
 """Of a cloud that is never killed, and so keeps everything in memory."""
 
 FAULTS = ("reset", "cut", "black_hole", "heal", "heal")
-
-
-class Failed(AssertionError):
-    """What was promised was not kept."""
 
 
 class Crash:
@@ -81,12 +74,12 @@ class Crash:
             if number % LOOK_EVERY == 0 or number == rounds:
                 for text in table_problems(self.gateway.state / "gateway.db", self._scratch):
                     self.ledger.problem(text)
-            self._raise()
+            judge(self.ledger, f"SEED={self.seed}")
             if number % every == 0:
                 say(f"round {number}/{rounds}, {time.monotonic() - begin:.0f} s: {self.world.figures}")
         self._drain()
         self.world.judge()
-        self._raise()
+        judge(self.ledger, f"SEED={self.seed}")
         return f"{self.world.figures}; start {max(self.seconds_to_ready):.2f} s at most"
 
     def _round(self, number: int) -> None:
@@ -182,24 +175,10 @@ class Crash:
     def _depths(self) -> dict[str, int]:
         return {address: one["depth"] for address, one in self._queues().items()}
 
-    def _raise(self) -> None:
-        problems = self.ledger.problems
-        if problems:
-            told = [f"SEED={self.seed}, round {self.ledger.round}: {len(problems)} problems"]
-            for text, key in problems[:SHOWN]:
-                told += [text, self.ledger.story(key)]
-            raise Failed("\n".join(told))
-
     def _end(self) -> None:
         if self.gateway.runs:
             self.gateway.kill()
         self.gateway.notify.close()
-
-
-def say(line: str) -> None:
-    """One line of progress."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 def crash(folder: Path, rounds: int, seed: int, every: int = 10) -> str:
@@ -217,12 +196,7 @@ def main() -> int:
     seed = arguments.seed or time.time_ns() % 1_000_000
     folder = Path(tempfile.mkdtemp(prefix="crash-"))
     say(f"SEED={seed}, files in {folder}")
-    try:
-        say(crash(folder, arguments.rounds, seed))
-    except Failed as error:
-        say(f"FAILED: {error}\nfiles in {folder}")
-        return 1
-    return 0
+    return told(lambda: crash(folder, arguments.rounds, seed), folder)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from typing import Final
 from e2e.crash.ledger import Ledger
 from e2e.crash.stage import Stage
 from e2e.crash.tables import problems as table_problems
+from e2e.crash.verdict import SHOWN, Failed, judge, say, told
 from e2e.rig.gateway import GatewayProcess
 from e2e.rig.memory import memory_folder
 from e2e.rig.proxy import FaultProxy
@@ -58,11 +59,6 @@ WINDOW: Final = 64
 """What may be under way: a fault makes the gateway repeat so much at most, on average."""
 
 LAST_FAULTS: Final = 4
-SHOWN: Final = 5
-
-
-class Failed(AssertionError):
-    """What was promised was not kept."""
 
 
 class Cut:
@@ -226,12 +222,7 @@ class Cut:
             self.ledger.problem(f"{series.name} {number} is missing ({len(missing)} in all)", series, number)
 
     def _raise(self) -> None:
-        problems = self.ledger.problems
-        if problems:
-            told = [f"SEED={self.seed}, round {self.ledger.round}: {len(problems)} problems; {self.figures}"]
-            for text, key in problems[:SHOWN]:
-                told += [text, self.ledger.story(key)]
-            raise Failed("\n".join(told))
+        judge(self.ledger, f"SEED={self.seed}", lambda: f"; {self.figures}")
 
     @property
     def figures(self) -> str:
@@ -249,12 +240,6 @@ class Cut:
         if self.gateway.was_launched:
             self.gateway.kill()
         self.gateway.notify.close()
-
-
-def say(line: str) -> None:
-    """One line of progress."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 def cut(folder: Path, rounds: int, seed: int, cloud: str = "mosquitto", every: int = 10) -> str:
@@ -276,12 +261,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="cut-"))
     loss = "of the kernel" if Loss.is_possible() else "in a model of TCP: no root, or no nft"
     say(f"SEED={seed}, {arguments.cloud}, loss {loss}, files in {folder}")
-    try:
-        say(cut(folder, arguments.rounds, seed, arguments.cloud))
-    except Failed as error:
-        say(f"FAILED: {error}\nfiles in {folder}")
-        return 1
-    return 0
+    return told(lambda: cut(folder, arguments.rounds, seed, arguments.cloud), folder)
 
 
 if __name__ == "__main__":
