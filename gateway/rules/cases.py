@@ -1,5 +1,7 @@
 """Runs ``[[case]]`` tables: messages in at virtual times, the messages that must come of them, a diff if not.
 
+Time goes from one thing to the next, so hours of a case take milliseconds.
+
 A case runs the real engine over a broker of thirty lines that keeps the order of the real one: a message reaches
 all actions before what they published in answer is routed. Time stands where the case puts it; nothing waits.
 """
@@ -20,11 +22,11 @@ from gateway.rules.engine import RuleEngine
 from gateway.rules.load import LoadedAction
 from gateway.topic import matches
 
-START: Final = 1_767_225_600.0
-"""Every case begins at 2026-01-01T00:00:00Z."""
-
 MAX_PUBLISHED: Final = 10_000
 """Messages of one case; actions that double with every hop stop here, not at the end of memory."""
+
+MAX_TURNS: Final = 100_000
+"""Things that happen by themselves between two messages of a case."""
 
 SHOWN: Final = 200
 """Characters of a content that a diff shows."""
@@ -42,17 +44,38 @@ class Result(NamedTuple):
 def run_case(file: str, case: Case, actions: Sequence[LoadedAction]) -> Result:
     """Run one case against the actions of its file."""
     broker = _CaseBroker()
-    clock = FixedClock(time=START, now=0.0)
+    begin = case.begins
+    clock = FixedClock(time=begin, now=0.0)
     engine = RuleEngine(broker, clock)
+    for name, value in case.kept.items():
+        engine.keeps.put(name, value)
     engine.swap(actions)
+    engine.tick()
+    engine.start()
+    broker.settle()
     for given in sorted(case.given, key=lambda given: given.at):
-        clock.advance(START + given.at - clock.time())
+        _run_until(given.at, engine, broker, clock)
         broker.route(_message(given, clock.time()))
+    _run_until(max([given.at for given in case.given], default=0.0) + case.then, engine, broker, clock)
     lines = [line for pair in zip_longest(case.expect, broker.published) if (line := _compare(*pair))]
     lines += _errors(case, engine)
     if len(broker.published) >= MAX_PUBLISHED:
         lines.append(f"  stopped after {MAX_PUBLISHED} messages")
     return Result(file, case.name, not lines, "\n".join(lines))
+
+
+def _run_until(at: float, engine: RuleEngine, broker: _CaseBroker, clock: FixedClock) -> None:
+    """Let the time of the case go on to ``at`` seconds after its begin, from one thing that happens to the next."""
+    for _ in range(MAX_TURNS):
+        timer, time = engine.next_timer(), engine.next_time()
+        moments = [at, *([timer] if timer is not None else []), *([clock.now() + time - clock.time()] if time else [])]
+        moment = min(moments)
+        clock.advance(max(0.0, moment - clock.now()))
+        engine.on_timer(clock.now())
+        engine.tick()
+        broker.settle()
+        if moment >= at:
+            return
 
 
 def run_cases(cases: Iterable[tuple[str, Sequence[Case]]], actions: Sequence[LoadedAction]) -> list[Result]:
@@ -71,8 +94,11 @@ class _CaseBroker:
         self.published: list[Message] = []
         self._waiting: deque[Message] = deque()
         self._subscriptions: list[tuple[str, Subscriber]] = []
+        self._retained: dict[str, Message] = {}
 
     def publish(self, message: Message, done: Done | None = None) -> int:
+        if message.retain:
+            self._retained[message.topic] = message
         if len(self.published) < MAX_PUBLISHED:
             self.published.append(message)
             self._waiting.append(message)
@@ -96,11 +122,17 @@ class _CaseBroker:
         return True
 
     def retained(self, pattern: str) -> Iterable[Message]:
-        return ()
+        return [message for topic, message in self._retained.items() if matches(pattern, topic)]
 
     def route(self, message: Message) -> None:
         """Deliver a message, and then all that follows from it."""
+        if message.retain:
+            self._retained[message.topic] = message
         self._waiting.append(message)
+        self.settle()
+
+    def settle(self) -> None:
+        """Deliver all that was published."""
         while self._waiting:
             message = self._waiting.popleft()
             # An action with several filters gets a message once, as from the real broker.

@@ -247,3 +247,10 @@ def iso(seconds: Value) -> str:
     if not 0 <= _number(seconds) < 253_402_300_800:
         raise RuleError(f"{_shown(seconds)} is no time from 1970 to 9999, in seconds")
     return iso_time(seconds)
+
+
+# The world
+
+
+def get(frame: Frame, name: Value) -> Value:
+    return frame.get(_text(name))

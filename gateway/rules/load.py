@@ -14,8 +14,10 @@ from gateway.config.load import Loaded, read
 from gateway.config.source import Source
 from gateway.errors import ConfigError
 from gateway.rules.action import Action, Case, RuleFile
+from gateway.rules.compile_action import compile_action
+from gateway.rules.link import call_problems, join_outputs
 from gateway.rules.loops import describe, find_loops
-from gateway.rules.steps import Program, compile_action
+from gateway.rules.program import Program
 
 MAX_ACTIONS: Final = 10_000
 """Actions in one set."""
@@ -56,6 +58,14 @@ def load(paths: Iterable[Path]) -> RuleSet:
                 continue
             known[action.name] = place
             actions.append(LoadedAction(action, str(file.source.path), compile_action(action, [])))
+    programs = {found.action.name: found.program for found in actions}
+    for name, program in programs.items():
+        problems += [known[name].problem("do", text) for text in call_problems(program, programs)]
+    called = {callee for program in programs.values() for callee, _ in program.calls}
+    for name in [name for name, program in programs.items() if program.trigger is None and name not in called]:
+        text = 'nothing makes it run; give it a trigger such as { topic = "plant/#" }, or call it from another action'
+        problems.append(known[name].problem("on", text))
+    join_outputs(programs)
     if len(actions) > MAX_ACTIONS:
         problems.append(f"{len(actions)} actions are too many; at most {MAX_ACTIONS}")
     for loop in find_loops([found.program for found in actions if found.action.enabled and not found.action.loop]):
