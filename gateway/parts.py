@@ -57,6 +57,7 @@ from gateway.store.queues import QueueStore
 from gateway.store.retained import RetainedStore
 from gateway.store.rooms import ROOMS, Room, share_out
 from gateway.store.routes import routes_of
+from gateway.store.rule_state import RuleStateStore
 from gateway.store.sessions import Sessions
 from gateway.store.timekeeper import Timekeeper
 from gateway.store.usage import UsageStore, Used
@@ -152,6 +153,7 @@ class Parts:
         self.sys_topics = SysTopics(self.server, self.broker.status, mqtt.sys.interval, version)
         self.queue_topics = QueueTopics(self.queues, self.queue_store, self.broker, clock, mqtt.sys.interval)
         self.rules = RuleEngine(self.broker, clock, self.metrics)
+        self.rule_state = RuleStateStore(self.database)
         self.listeners = {
             name: kinds.runner("listener", loaded.kinds[f"listener.{name}"])(
                 name, config, self.server, clock, self.pool
@@ -283,6 +285,14 @@ class Parts:
         stored = await self.sessions.load(boots)
         self.read_clocks()
         restore(self.server, self.sessions, stored)
+
+    async def recall_rules(self) -> None:
+        """Take up what rules have kept; before they are loaded."""
+        self.rules.remembering.load(await self.rule_state.load())
+
+    def remember_rules(self, is_last: bool = False) -> None:
+        """Let the store have what rules keep, as it is now."""
+        self.rule_state.keep(self.rules.remembering.changes(self.clock.now(), is_last))
 
     def load_rules(self) -> None:
         """Read the rule files and swap the whole set. Raises ConfigError; the set that runs then stays."""

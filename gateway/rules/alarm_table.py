@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from gateway.clock import iso_time
 from gateway.message import Message, Value
+from gateway.metrics import Metrics
 from gateway.rules.keeps import Keeps
 
 ROOT: Final = "alarm"
@@ -45,10 +46,11 @@ class _Alarm:
 class AlarmTable:
     """Alarms that stand. Each verb gives the message that tells of the change, None when there is none."""
 
-    __slots__ = ("_alarms", "_keeps")
+    __slots__ = ("_alarms", "_keeps", "_metrics")
 
-    def __init__(self, keeps: Keeps) -> None:
+    def __init__(self, keeps: Keeps, metrics: Metrics) -> None:
         self._keeps = keeps
+        self._metrics = metrics
         self._alarms: dict[str, _Alarm] = {}
 
     def __len__(self) -> int:
@@ -78,6 +80,7 @@ class AlarmTable:
                 self._keep(name, alarm)
             return self._tell(name, alarm, "raised", time) if worse else None
         if len(self._alarms) >= MAX_ALARMS:
+            self._metrics.drop("rule_alarms")
             return None
         alarm = self._alarms[name] = _Alarm(text, severity, latch, time)
         self._keep(name, alarm)

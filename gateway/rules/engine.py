@@ -20,6 +20,7 @@ from gateway.rules.keeps import Keeps
 from gateway.rules.language import RuleError
 from gateway.rules.load import LoadedAction
 from gateway.rules.program import Cancelled, Cleared, Effect, Kept, Output, Planned, Raised
+from gateway.rules.remember import Remembering
 from gateway.rules.running import RunningAction
 from gateway.rules.timers import Timers
 from gateway.topic import name_problem
@@ -35,8 +36,8 @@ class RuleEngine:
     """
 
     __slots__ = (
-        "publisher", "clock", "metrics", "room", "keeps", "timers", "alarms", "alarm", "_running", "_last_seen",
-        "_acknowledgements", "_is_started", "_listens", "_armed_for",
+        "publisher", "clock", "metrics", "room", "keeps", "timers", "alarms", "remembering", "alarm", "_running",
+        "_last_seen", "_acknowledgements", "_is_started", "_listens", "_armed_for",
     )  # fmt: skip
 
     def __init__(self, publisher: Publisher, clock: Clock, metrics: Metrics | None = None) -> None:
@@ -47,7 +48,8 @@ class RuleEngine:
         self.keeps = Keeps(self.metrics)
         self.timers = Timers()
         self.timers.on_earlier = self._arm
-        self.alarms = AlarmTable(self.keeps)
+        self.alarms = AlarmTable(self.keeps, self.metrics)
+        self.remembering = Remembering(self)
         self.alarm: Alarm | None = None
         self._running: dict[str, RunningAction] = {}
         self._last_seen: dict[str, _LastSeen] = {}
@@ -80,6 +82,7 @@ class RuleEngine:
             self._running[name] = running = RunningAction(loaded, self)
             running.attach()
             fresh.append(running)
+        self.remembering.attach(fresh)
         self._look_at(wanted.values())
         if self._is_started:
             for running in fresh:
@@ -215,6 +218,10 @@ class RuleEngine:
             return False
         self.publisher.publish(told)
         return True
+
+    def actions(self) -> Collection[RunningAction]:
+        """The actions that run."""
+        return self._running.values()
 
     def status(self) -> list[dict[str, Any]]:
         """One plain table for each running action, in the order of the files."""
