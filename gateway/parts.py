@@ -296,7 +296,8 @@ class Parts:
 
     def load_rules(self) -> None:
         """Read the rule files and swap the whole set. Raises ConfigError; the set that runs then stays."""
-        self.rules.swap(load_rules(rule_files(self.settings.rules, self.loaded.source)).actions)
+        rules = load_rules(rule_files(self.settings.rules, self.loaded.source))
+        self.rules.swap(rules.actions, rules.models)
 
     def read_clocks(self) -> tuple[float, float]:
         """Bring the MQTT server's clock up to date: (monotonic, wall)."""

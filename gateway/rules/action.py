@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from gateway.config.declare import Duration, not_empty, setting, topic_level, topic_name
 from gateway.rules.compile_action import compile_action
+from gateway.rules.model import Model
 from gateway.rules.program import Problems
 from gateway.rules.step import Step
 from gateway.rules.trigger import Trigger
@@ -128,4 +129,5 @@ class RuleFile:
     """One rule file."""
 
     action: tuple[Action, ...] = setting((), text="Its actions.")
+    model: tuple[Model, ...] = setting((), text="Its models.")
     case: tuple[Case, ...] = setting((), text="Their tests.")

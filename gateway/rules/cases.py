@@ -19,7 +19,7 @@ from gateway.clock import FixedClock
 from gateway.message import Message, dump_json
 from gateway.rules.action import Case, Expected, Given
 from gateway.rules.engine import RuleEngine
-from gateway.rules.load import LoadedAction
+from gateway.rules.load import LoadedAction, LoadedModel, RuleSet
 from gateway.topic import matches
 
 MAX_PUBLISHED: Final = 10_000
@@ -41,15 +41,15 @@ class Result(NamedTuple):
     diff: str
 
 
-def run_case(file: str, case: Case, actions: Sequence[LoadedAction]) -> Result:
-    """Run one case against the actions of its file."""
+def run_case(file: str, case: Case, actions: Sequence[LoadedAction], models: Sequence[LoadedModel] = ()) -> Result:
+    """Run one case against the actions and models of its file."""
     broker = _CaseBroker()
     begin = case.begins
     clock = FixedClock(time=begin, now=0.0)
     engine = RuleEngine(broker, clock)
     for name, value in case.kept.items():
         engine.keeps.put(name, value)
-    engine.swap(actions)
+    engine.swap(actions, models)
     engine.tick()
     engine.start()
     broker.settle()
@@ -78,13 +78,27 @@ def _run_until(at: float, engine: RuleEngine, broker: _CaseBroker, clock: FixedC
             return
 
 
-def run_cases(cases: Iterable[tuple[str, Sequence[Case]]], actions: Sequence[LoadedAction]) -> list[Result]:
-    """Run the cases of many files, each against the actions of its own file."""
-    return [
-        run_case(file, case, [loaded for loaded in actions if loaded.file == file])
-        for file, of_file in cases
-        for case in of_file
-    ]
+def run_cases(rules: RuleSet) -> list[Result]:
+    """Run the cases of all files, each against what its own file has and what that calls."""
+    results = []
+    for file, cases in rules.cases:
+        actions = _of_file(file, rules.actions)
+        models = [loaded for loaded in rules.models if loaded.file == file]
+        results += [run_case(file, case, actions, models) for case in cases]
+    return results
+
+
+def _of_file(file: str, actions: Sequence[LoadedAction]) -> list[LoadedAction]:
+    """The actions of a file, and those that they call, wherever they are."""
+    by_name = {loaded.action.name: loaded for loaded in actions}
+    found = {loaded.action.name: loaded for loaded in actions if loaded.file == file}
+    waiting = [callee for loaded in found.values() for callee, _ in loaded.program.calls]
+    while waiting:
+        callee = by_name.get(waiting.pop())
+        if callee is not None and callee.action.name not in found:
+            found[callee.action.name] = callee
+            waiting += [name for name, _ in callee.program.calls]
+    return list(found.values())
 
 
 class _CaseBroker:

@@ -18,10 +18,11 @@ from gateway.rules.cells import Room
 from gateway.rules.frame import Frame
 from gateway.rules.keeps import Keeps
 from gateway.rules.language import RuleError
-from gateway.rules.load import LoadedAction
+from gateway.rules.load import LoadedAction, LoadedModel
 from gateway.rules.program import Cancelled, Cleared, Effect, Kept, Output, Planned, Raised
 from gateway.rules.remember import Remembering
 from gateway.rules.running import RunningAction
+from gateway.rules.running_model import RunningModel
 from gateway.rules.timers import Timers
 from gateway.topic import name_problem
 
@@ -37,7 +38,7 @@ class RuleEngine:
 
     __slots__ = (
         "publisher", "clock", "metrics", "room", "keeps", "timers", "alarms", "remembering", "alarm", "_running",
-        "_last_seen", "_acknowledgements", "_is_started", "_listens", "_armed_for",
+        "_models", "_last_seen", "_acknowledgements", "_is_started", "_listens", "_armed_for",
     )  # fmt: skip
 
     def __init__(self, publisher: Publisher, clock: Clock, metrics: Metrics | None = None) -> None:
@@ -52,6 +53,7 @@ class RuleEngine:
         self.remembering = Remembering(self)
         self.alarm: Alarm | None = None
         self._running: dict[str, RunningAction] = {}
+        self._models: dict[str, RunningModel] = {}
         self._last_seen: dict[str, _LastSeen] = {}
         self._acknowledgements = _Acknowledgements(self)
         self._is_started = False
@@ -60,11 +62,12 @@ class RuleEngine:
 
     # -- life ----------------------------------------------------------------------------------------------
 
-    def swap(self, actions: Iterable[LoadedAction]) -> None:
+    def swap(self, actions: Iterable[LoadedAction], models: Iterable[LoadedModel] = ()) -> None:
         """Run this set from now on, and nothing else; an empty one detaches from the broker.
 
-        An action that is the same as before goes on undisturbed, with its counters, its memory and its plans.
+        What is the same as before goes on undisturbed, with its counters, its memory and its plans.
         """
+        self._swap_models({loaded.model.name: loaded for loaded in models if loaded.model.enabled})
         wanted = {loaded.action.name: loaded for loaded in actions if loaded.action.enabled}
         kept: dict[str, RunningAction] = {}
         for name, running in self._running.items():
@@ -87,6 +90,17 @@ class RuleEngine:
         if self._is_started:
             for running in fresh:
                 running.begin()
+
+    def _swap_models(self, wanted: dict[str, LoadedModel]) -> None:
+        before, self._models = self._models, {}
+        for name, running in before.items():
+            if wanted.get(name) == running.loaded:
+                self._models[name] = running
+            else:
+                running.detach()
+        for name in wanted.keys() - self._models.keys():
+            self._models[name] = running = RunningModel(wanted[name], self)
+            running.attach()
 
     def start(self) -> None:
         """The gateway is up: actions on ``start`` run, here and when they come later."""
@@ -204,13 +218,6 @@ class RuleEngine:
     def _plan(self, action: RunningAction, planned: Planned) -> None:
         action.plan(planned.name, planned.delay, lambda: action.run_planned(planned.steps, planned.frame))
 
-    def publish(self, output: Output, done: Done | None) -> None:
-        """Publish what a step has made."""
-        if isinstance(output, Message):
-            self.publisher.publish(output, done)
-        elif not isinstance(output, Effect):
-            self.publisher.publish_batch(output, done)
-
     def acknowledge(self, name: str, by: str) -> bool:
         """Somebody has seen an alarm; False when there is none of that name to be acknowledged."""
         told = self.alarms.acknowledge(name, by, self.clock.time())
@@ -224,8 +231,9 @@ class RuleEngine:
         return self._running.values()
 
     def status(self) -> list[dict[str, Any]]:
-        """One plain table for each running action, in the order of the files."""
-        return [running.status() for running in self._running.values()]
+        """One plain table for each running action, in the order of the files, and then for each model."""
+        actions = [running.status() for running in self._running.values()]
+        return actions + [running.status() for running in self._models.values()]
 
 
 class _LastSeen(Subscriber):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from gateway.broker.port import Done, Gather, Subscriber
+from gateway.broker.port import Done, Subscriber
 from gateway.clock import EARLIEST, iso_time
 from gateway.message import HOP_LIMIT, Message, Value
 from gateway.rules.cells import Instance, Memory
 from gateway.rules.frame import Frame
 from gateway.rules.language import RuleError
-from gateway.rules.program import Effect, Output
+from gateway.rules.program import Output
+from gateway.rules.release import Messages, count, release
 from gateway.rules.schedule import Schedule
 from gateway.rules.timers import Timer
 from gateway.rules.trigger import each
@@ -251,25 +252,14 @@ class RunningAction(Subscriber):
                 return False
         if not outputs:
             return False
+        messages = cast("list[Messages]", outputs)
         if message.hops >= HOP_LIMIT:
-            engine.metrics.drop("rule_hops", sum(map(_count, outputs)))
+            engine.metrics.drop("rule_hops", count(messages))
             self._fail(
                 f"the message on {message.topic} has passed through {message.hops} rules already; is there a loop?"
             )
             return False
-        if done is None or not any(map(_is_awaited, outputs)):
-            for output in outputs:
-                engine.publish(output, None)
-            return False
-        gather = Gather(done)
-        for output in outputs:
-            if _is_awaited(output):
-                gather.expect()
-                engine.publish(output, gather)
-            else:
-                engine.publish(output, None)
-        gather.close()
-        return True
+        return release(engine.publisher, messages, done)
 
     # -- what it says of itself ----------------------------------------------------------------------------
 
@@ -298,14 +288,3 @@ class RunningAction(Subscriber):
 
 def _shown(triggers: tuple[str, ...]) -> str:
     return ", ".join(triggers)
-
-
-def _count(output: Output) -> int:
-    return len(output) if isinstance(output, tuple) else 1
-
-
-def _is_awaited(output: Output) -> bool:
-    """Whether the cause is not acknowledged before this is safe."""
-    if isinstance(output, Message):
-        return output.qos > 0
-    return not isinstance(output, Effect) and any(message.qos for message in output)

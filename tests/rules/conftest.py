@@ -80,7 +80,7 @@ def passes(rules: LoadRules) -> Callable[[str], None]:
 
     def run(text: str) -> None:
         found = rules(text)
-        results = run_cases(found.cases, found.actions)
+        results = run_cases(found)
         assert results, "there is no case"
         assert [(result.name, result.diff) for result in results if not result.passed] == []
 
