@@ -25,7 +25,7 @@ from gateway.config.store import Store
 from gateway.connectors.base import Connector
 from gateway.connectors.commands import Desk
 from gateway.connectors.port import DevicePort
-from gateway.errors import GatewayError
+from gateway.errors import ConfigError, GatewayError
 from gateway.listeners.pool import Pool
 from gateway.login.desk import FrontDesk
 from gateway.metrics import Metrics
@@ -36,6 +36,7 @@ from gateway.mqtt.restore import restore
 from gateway.mqtt.server import MqttServer
 from gateway.mqtt.sys_topics import SysTopics
 from gateway.outbound import LEDGER_TOPIC
+from gateway.rules.cases import failed_cases
 from gateway.rules.engine import RuleEngine
 from gateway.rules.load import load as load_rules
 from gateway.store.archive import UplinkArchive
@@ -295,8 +296,12 @@ class Parts:
         self.rule_state.keep(self.rules.remembering.changes(self.clock.now(), is_last))
 
     def load_rules(self) -> None:
-        """Read the rule files and swap the whole set. Raises ConfigError; the set that runs then stays."""
+        """Read the rule files, run their cases and swap the whole set. Raises ConfigError; the set that runs then
+        stays."""
         rules = load_rules(rule_files(self.settings.rules, self.loaded.source))
+        failures = failed_cases(rules)
+        if failures:
+            raise ConfigError(failures)
         self.rules.swap(rules.actions, rules.models)
 
     def read_clocks(self) -> tuple[float, float]:

@@ -12,6 +12,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from gateway.broker.port import Done, Subscriber
@@ -86,6 +87,15 @@ def run_cases(rules: RuleSet) -> list[Result]:
         models = [loaded for loaded in rules.models if loaded.file == file]
         results += [run_case(file, case, actions, models) for case in cases]
     return results
+
+
+def failed_cases(rules: RuleSet) -> list[str]:
+    """The cases that fail, each with its file, its name and how: no set with one of these is activated."""
+    return [
+        f"{Path(result.file).name}: the case {result.name!r} fails:\n{result.diff}"
+        for result in run_cases(rules)
+        if not result.passed
+    ]
 
 
 def _of_file(file: str, actions: Sequence[LoadedAction]) -> list[LoadedAction]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.rules.cases import MAX_PUBLISHED, run_cases
+from gateway.rules.cases import MAX_PUBLISHED, failed_cases, run_cases
 from gateway.rules.load import load, shipped_rules
 
 DOUBLE = """
@@ -139,3 +139,9 @@ expect = [{ topic = "bill", value = 1 }, { topic = "parcel", value = 2 }, { topi
 def test_a_case_sees_the_messages_of_a_batch(rules: Any) -> None:
     (result,) = run_cases(rules(BATCH))
     assert (result.passed, result.diff) == (True, "")
+
+
+def test_a_case_that_fails_is_told_with_its_file(rules: Any) -> None:
+    found = failed_cases(rules(DOUBLE + 'given = [{ topic = "in/a", value = 2 }]\nexpect = []\n'))
+    assert len(found) == 1
+    assert found[0].startswith("rule0.toml: the case 'c' fails:\n  + ")
