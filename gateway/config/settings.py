@@ -278,6 +278,7 @@ class Settings:
         factory=dict,
         text="Devices: where values come from. The name after the dot is free.",
         kind="device",
+        profiles=True,
     )
     uplink: dict[str, Uplink] = setting(
         factory=dict,

@@ -111,6 +111,12 @@ class PointSettings:
         check=between(2, 2.0**63),
         example="65536",
     )
+    absent: tuple[float, ...] = setting(
+        (),
+        text="Numbers by which the device says that it has no value, before bits, names and scale: [65535], [-32768]. "
+        "The point is bad then.",
+        example="[65535]",
+    )
     range: tuple[float, ...] | None = setting(
         None,
         text="Least and greatest value that can be true, in the point's unit. One outside is bad and not published as "
@@ -177,6 +183,24 @@ class PointSettings:
 class DeviceSettings:
     """What every kind of device has."""
 
+    profile: str | None = setting(
+        None,
+        text="File with what devices of this make have in common: kind, points, types, units, limits. The name of one "
+        'that comes with the gateway ("energy-meter"), or a file of your own ("my.toml"), relative to this file. Keys '
+        "that stand here replace those of the profile, and points with the name of one of its points replace the keys "
+        "that they have.",
+        example='"energy-meter"',
+    )
+    only: tuple[str, ...] = setting(
+        (),
+        text="Points of the profile that this device has, by name or by pattern. Without it: all of them.",
+        example='["voltage_*"]',
+    )
+    without: tuple[str, ...] = setting(
+        (),
+        text="Points of the profile that this device does not have, by name or by pattern.",
+        example='["current_*"]',
+    )
     poll: Duration = setting(1.0, text="How often the device is read.", check=between(0.01, DAY))
     phase: Duration | None = setting(
         None,
@@ -202,6 +226,9 @@ class DeviceSettings:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What does not fit together. A kind's own ``problems`` are asked beside these."""
+        for key in ("only", "without"):
+            if getattr(self, key) and self.profile is None:
+                yield key, "has no effect without a profile"
         points: Sequence[PointSettings] = getattr(self, "point", ())
         seen: dict[str, int] = {}
         for index, point in enumerate(points):
