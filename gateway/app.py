@@ -172,6 +172,7 @@ class App:
             "reload-access": lambda request: self.reload_access(),
             **SessionDesk(self.parts.server).commands(),
             **parts.delayed_commands.commands(),
+            **parts.ledger.commands(),
             **OutboxDesk(parts.outbox, parts.database, parts.timekeeper.date).commands(),
             **DeadDesk(parts.dead, parts.outbox, self.clock, parts.forwards).commands(),
             **ResendDesk(parts.uplinks).commands(),
@@ -258,6 +259,7 @@ class App:
             self.parts.timekeeper.tick()
             now, _ = self.parts.read_clocks()
             self.parts.server.tick()
+            self.parts.tick_devices()
             self.parts.delayed.tick()
             self.parts.queues.tick()
             self.parts.sys_topics.tick()
