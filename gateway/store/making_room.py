@@ -266,7 +266,7 @@ class RoomMaker:
         if columns is None:
             _count_damaged(segment, room, ways, lost)
             return
-        _count_rows(columns, range(len(columns.seqs)), room, reason, ways, lost)
+        count_rows(columns, range(len(columns.seqs)), room, reason, ways, lost)
 
     def _drop_damaged(self, connection: sqlite3.Connection, ways: Ways, floor: int, lost: Lost) -> None:
         for key in [key for key in self.damaged if last_of(key) < floor]:
@@ -347,7 +347,7 @@ def _whole_spans(segments: list[Segment], grade: int, span: float) -> list[Segme
     return chosen[:whole] or chosen
 
 
-def _count_rows(columns: Columns, indexes: Sequence[int], room: int, reason: str, ways: Ways, lost: Lost) -> None:
+def count_rows(columns: Columns, indexes: Sequence[int], room: int, reason: str, ways: Ways, lost: Lost) -> None:
     """Count those of the rows that an uplink needs and does not have; ``indexes`` in order."""
     if not indexes:
         return
@@ -377,7 +377,7 @@ def _count_lost_of(parts: list[tuple[Columns, int]], indexes: list[int], room: i
     for columns, _ in parts:
         size = len(columns.seqs)
         end = bisect_left(indexes, base + size, start)
-        _count_rows(columns, [index - base for index in indexes[start:end]], room, FULL, ways, lost)
+        count_rows(columns, [index - base for index in indexes[start:end]], room, FULL, ways, lost)
         base, start = base + size, end
 
 
