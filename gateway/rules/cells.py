@@ -66,13 +66,15 @@ class Room:
 
 
 class CellPlan:
-    """Numbers the places of one action that remember something. ``topics``: whose last message it wants to know."""
+    """Numbers the places of one action that remember something. ``topics``: whose last message it wants to know.
+    ``secrets``: which it uses."""
 
-    __slots__ = ("makers", "topics")
+    __slots__ = ("makers", "topics", "secrets")
 
     def __init__(self) -> None:
         self.makers: list[CellMaker] = []
         self.topics: set[str] = set()
+        self.secrets: set[str] = set()
 
     def add(self, make: CellMaker) -> int:
         """The number of one more place."""

@@ -159,6 +159,8 @@ class _Compiler:
             prepared = self._prepared(function, node.args[position], prepare)
             if function.name == "json" and prepared and _is_payload(node.args[0]):
                 return _payload_part(prepared)
+            if function.name == "secret":
+                self._use_secret(node, prepared)
             arguments[position] = lambda frame: prepared
         return _call(function, arguments, self.source.place(node))
 
@@ -168,6 +170,12 @@ class _Compiler:
         name = argument.value if isinstance(argument, ast.Constant) else None
         if isinstance(name, str) and name_problem(name) is None and self.plan is not None:
             self.plan.topics.add(name)
+
+    def _use_secret(self, node: ast.Call, name: str) -> None:
+        """Whoever uses a secret says so, and its errors are shown without texts."""
+        if self.plan is None:
+            raise self.source.error(node, "a secret can be used in actions only")
+        self.plan.secrets.add(name)
 
     def _remembering(self, function: Function, node: ast.Call) -> Closure:
         """A call that remembers: it has a cell in each instance of the action."""

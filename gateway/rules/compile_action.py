@@ -56,6 +56,7 @@ def compile_action(action: Action, problems: Problems) -> Program:
         topics=scope.plan.topics,
         effects=scope.has_effects,
         raises=scope.raises,
+        secrets=scope.plan.secrets,
     )
 
 

@@ -138,6 +138,8 @@ def compile_model(model: Model, models: Mapping[str, Model], problems: Problems)
             inputs.append(Input(len(inputs), field, levels, _converting(field.name, taken, convert)))
             outputs.append(Output(field, len(inputs) - 1, None, None))
         scope.names.add(field.name)
+    if scope.plan.secrets:
+        problems.append(("field", "a secret can be used in actions only"))
     holes = _holes(inputs, problems)
     topic = _parts(model.topic, holes, problems)
     if not any(one.field.trigger for one in inputs):

@@ -19,6 +19,7 @@ from gateway.rules.frame import Frame
 from gateway.rules.keeps import Keeps
 from gateway.rules.language import RuleError
 from gateway.rules.load import LoadedAction, LoadedModel
+from gateway.rules.outside import NOTHING, Outside
 from gateway.rules.program import Cancelled, Cleared, Effect, Kept, Output, Planned, Raised
 from gateway.rules.remember import Remembering
 from gateway.rules.running import RunningAction
@@ -33,12 +34,13 @@ Alarm = Callable[[float, Callable[[], None]], Any]
 class RuleEngine:
     """The running actions. Starts empty; ``swap`` gives it its first set as well as every later one.
 
-    alarm  set by the shell; without it ``on_timer`` has to be called
+    alarm    set by the shell; without it ``on_timer`` has to be called
+    outside  what rules may know of the machine; to be set before ``swap``
     """
 
     __slots__ = (
-        "publisher", "clock", "metrics", "room", "keeps", "timers", "alarms", "remembering", "alarm", "_running",
-        "_models", "_last_seen", "_acknowledgements", "_is_started", "_listens", "_armed_for",
+        "publisher", "clock", "metrics", "room", "keeps", "timers", "alarms", "remembering", "alarm", "outside",
+        "_running", "_models", "_last_seen", "_acknowledgements", "_is_started", "_listens", "_armed_for",
     )  # fmt: skip
 
     def __init__(self, publisher: Publisher, clock: Clock, metrics: Metrics | None = None) -> None:
@@ -52,6 +54,7 @@ class RuleEngine:
         self.alarms = AlarmTable(self.keeps, self.metrics)
         self.remembering = Remembering(self)
         self.alarm: Alarm | None = None
+        self.outside: Outside = NOTHING
         self._running: dict[str, RunningAction] = {}
         self._models: dict[str, RunningModel] = {}
         self._last_seen: dict[str, _LastSeen] = {}

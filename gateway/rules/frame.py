@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from gateway.message import Message, Value
 from gateway.rules.cells import Cell, Room
 from gateway.rules.language import RuleError
+from gateway.rules.outside import NOTHING, Outside
 
 MAX_STEPS: Final = 10_000
 """What one evaluation of one action may spend; a step is one item of a list or table, or 64 characters."""
@@ -34,6 +35,10 @@ class World(Protocol):
     def room(self) -> Room:
         """What all windows together may hold."""
 
+    @property
+    def outside(self) -> Outside:
+        """Variables of the environment, secrets."""
+
     def get(self, name: str) -> Value:
         """What was kept under a name, else what is known of a topic of that name, else None."""
 
@@ -46,6 +51,7 @@ class _Nowhere:
 
     def __init__(self) -> None:
         self.room = Room()
+        self.outside = NOTHING
 
     def get(self, name: str) -> Value:
         return None

@@ -3,7 +3,7 @@
 A function takes values that are there and returns a value, or raises RuleError with a text that says what it
 needed. Given a missing value (None) it is not called at all and the result is None, unless ``takes_none``.
 None of those here keeps state, reads a clock or touches the world; ``now`` gets the time of the evaluation. Those that
-remember what came before are in ``memory_functions.py``.
+remember what came before are in ``memory_functions.py``, more of those that do not in ``value_functions.py``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from gateway.rules.function import Function
 from gateway.rules.memory_functions import MEMORY_FUNCTIONS
 from gateway.rules.operators import holds
 from gateway.rules.pattern import Pattern
+from gateway.rules.value_functions import VALUE_FUNCTIONS
 
 _PATH = (1, library.make_path)
 
@@ -181,6 +182,7 @@ FUNCTIONS: Final[dict[str, Function]] = {
             1,
             needs_frame=True,
         ),
+        *VALUE_FUNCTIONS,
         *MEMORY_FUNCTIONS,
     )
 }

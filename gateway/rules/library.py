@@ -11,10 +11,15 @@ from datetime import datetime
 from typing import Any, Final
 
 from gateway.clock import iso_time
-from gateway.message import Value, dump_json
+from gateway.message import Value
 from gateway.rules.frame import MAX_TEXT, Frame
 from gateway.rules.language import RuleError
-from gateway.rules.operators import MAX_INT, NUMBERS, kind
+from gateway.rules.needs import number as _number
+from gateway.rules.needs import shown as _shown
+from gateway.rules.needs import text as _text
+from gateway.rules.needs import text_of as text_of
+from gateway.rules.needs import whole as _whole
+from gateway.rules.operators import MAX_INT, NUMBERS
 from gateway.rules.pattern import Pattern
 
 MAX_MATCH: Final = 1024
@@ -22,41 +27,6 @@ MAX_MATCH: Final = 1024
 
 MAX_PATH: Final = 16
 """Levels of a JSON path."""
-
-
-def _text(value: Value) -> str:
-    if not isinstance(value, str):
-        raise RuleError(f"needs a text, not {_shown(value)}; use str(x)")
-    if len(value) > MAX_TEXT:
-        raise RuleError(f"got a text of {len(value)} characters; at most {MAX_TEXT}")
-    return value
-
-
-def _number(value: Value) -> Any:
-    if type(value) not in NUMBERS:
-        raise RuleError(f"needs a number, not {_shown(value)}; use float(x)")
-    return value
-
-
-def _whole(value: Value, low: int, high: int) -> int:
-    if type(value) is not int or not low <= value <= high:
-        raise RuleError(f"needs a whole number from {low} to {high}, not {_shown(value)}")
-    return value
-
-
-def _shown(value: Value) -> str:
-    """A value for an error text: what it is, and its begin."""
-    if isinstance(value, (list, dict)):
-        return f"a {kind(value)}"
-    shown = repr(value[:40]) if isinstance(value, str) else text_of(value)[:40]
-    return shown if isinstance(value, (bool, type(None))) else f"the {kind(value)} {shown}"
-
-
-def text_of(value: Value) -> str:
-    """A value as text, as JSON writes it; a text is itself. What ``str()`` and the holes of templates give."""
-    if isinstance(value, str):
-        return value
-    return dump_json(value).decode()
 
 
 # JSON

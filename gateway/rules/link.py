@@ -23,15 +23,18 @@ def call_problems(program: Program, programs: Mapping[str, Program]) -> Iterator
 
 
 def join_outputs(programs: Mapping[str, Program]) -> None:
-    """Let each action answer for what those that it calls publish, for the search for loops."""
+    """Let each action answer for those that it calls: for what they publish, and for the secrets that they use."""
     for program in programs.values():
         seen = {program.name}
         waiting = [name for name, _ in program.calls]
         outputs = list(program.outputs)
+        secrets = set(program.secrets)
         while waiting:
             callee = programs.get(waiting.pop())
             if callee is not None and callee.name not in seen:
                 seen.add(callee.name)
                 outputs += callee.outputs
+                secrets |= callee.secrets
                 waiting += [name for name, _ in callee.calls]
         program.outputs = tuple(dict.fromkeys(outputs))
+        program.secrets = frozenset(secrets)

@@ -93,11 +93,12 @@ class Program:
     topics    whose last messages it asks for by name
     effects   whether it may do more than publish
     raises    whether it may raise alarms
+    secrets   which it uses
     """
 
     __slots__ = (
         "name", "trigger", "triggers", "outputs", "calls", "inputs", "makers", "per", "topics", "effects", "raises",
-        "_when", "_steps", "_returns",
+        "secrets", "_when", "_steps", "_returns",
     )  # fmt: skip
 
     def __init__(
@@ -117,6 +118,7 @@ class Program:
         topics: Iterable[str] = (),
         effects: bool = False,
         raises: bool = False,
+        secrets: Iterable[str] = (),
     ) -> None:
         self.name = name
         self.trigger = trigger
@@ -129,6 +131,7 @@ class Program:
         self.topics = frozenset(topics)
         self.effects = effects
         self.raises = raises
+        self.secrets = frozenset(secrets)
         self._when = when
         self._steps = tuple(steps)
         self._returns = returns

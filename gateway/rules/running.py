@@ -12,6 +12,7 @@ from gateway.message import HOP_LIMIT, Message, Value
 from gateway.rules.cells import Instance, Memory
 from gateway.rules.frame import Frame
 from gateway.rules.language import RuleError
+from gateway.rules.outside import veiled
 from gateway.rules.program import Output
 from gateway.rules.release import Messages, count, release
 from gateway.rules.schedule import Schedule
@@ -281,7 +282,7 @@ class RunningAction(Subscriber):
 
     def _fail(self, text: str) -> None:
         self.errors += 1
-        self.last_error = text
+        self.last_error = veiled(text) if self.program.secrets else text
         self.last_error_time = self._engine.clock.time()
         self._engine.metrics.count("rule_errors")
 

@@ -53,6 +53,17 @@ HOSTILE = [
     "[value, value, value, value, value, value, value, value, value, value]",
     "jset(jset(value, 'a', value), 'b', value)",
     "match(big, 'a*')",
+    "join(value, big)",
+    "hex(big)" + " + hex(big)" * 50,
+    "unhex(base64(hex(big)))",
+    "unpack('9999999999s', 0)",
+    "unpack('4096q4096q', 0)",
+    "pack('4096s', big)" + " + pack('4096s', big)" * 30,
+    "exp(1000)",
+    "log(0)",
+    "seconds('9999-12-31T23:59:59-23:59')",
+    "date(1e300, 'UTC')",
+    "slice(value, -9223372036854775807)",
     "match('" + "a" * 100 + "', '(a*)*b')",
     "match('" + "a" * 1000 + "', 'a*a*a*a*a*a*a*b')",
     "int('9' + '9')" + " ** 99" * 30,
@@ -147,7 +158,8 @@ SHAPES = [
     *(f"{f.name}({{a}}, {{b}})" for f in FUNCTIONS.values() if f.most >= 2 and not f.prepare and f.least < 3),
     *("(not {a})", "(-{a})", "(~{a})", "({a} if {b} else {a})", "[{a}, {b}]", "{{'k': {a}, 'l': {b}}}", "{a}[{b}]"),
     *("json({a}, 'v.0')", "jset({a}, 'k.l', {b})", "match({a}, '(a|b)*')"),
-    *("replace({a}, {b}, {a})", "clamp({a}, {b}, {a})"),
+    *("replace({a}, {b}, {a})", "clamp({a}, {b}, {a})", "slice({a}, {b}, {a})", "bits({a}, {b}, {a})"),
+    *("hex()", "hex({a})", "base64()", "base64({a})", "unpack('<3sHf', 1, {a})", "pack('>hf4s', {a}, {b}, {a})"),
 ]
 
 

@@ -1,0 +1,82 @@
+"""What rules may know of the machine that they run on: variables of its environment, secrets, Python functions.
+
+Nothing here reads an environment or a file: the shell gives what it has found. A name is a constant of the rule, so no
+payload can choose what is looked at. Secrets are texts that a rule may use and nobody may see: errors of an action
+that uses one are shown without the texts in them (``veiled``), and cases get a stand-in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from gateway.message import Value
+from gateway.rules.language import RuleError
+
+if TYPE_CHECKING:
+    from gateway.rules.frame import Frame
+
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+
+_QUOTED: Final = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the shell has found.
+
+    variables  the environment
+    secrets    by their names
+    functions  Python functions that may be called, each with the names of its arguments; None: none may
+    """
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    functions: Mapping[str, Arguments] | None = None
+
+    def for_cases(self, variables: Mapping[str, str]) -> Outside:
+        """The same for a case: it says itself what the environment is, and each secret is ``secret NAME``."""
+        return Outside(variables, {name: f"secret {name}" for name in self.secrets}, self.functions)
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """What a Python function takes by name. ``takes_more``: it has ``**others``."""
+
+    required: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+    takes_more: bool = False
+
+
+NOTHING: Final = Outside()
+
+
+def veiled(text: str) -> str:
+    """An error text without the texts that are quoted in it."""
+    return _QUOTED.sub("'...'", text)
+
+
+def variable_name(text: str) -> str:
+    """Raises RuleError."""
+    return _named(text, "variable")
+
+
+def secret_name(text: str) -> str:
+    """Raises RuleError."""
+    return _named(text, "secret")
+
+
+def _named(text: str, what: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise RuleError(f"{text[:80]!r} is no name of a {what}: letters, digits, '_', '.' and '-', at most 64")
+    return text
+
+
+def variable(frame: Frame, name: str) -> Value:
+    return frame.world.outside.variables.get(name)
+
+
+def secret(frame: Frame, name: str) -> Value:
+    return frame.world.outside.secrets.get(name)
