@@ -1,0 +1,141 @@
+"""Bytes as people write them in settings, and questions with places to fill in. Pure.
+
+Bytes are text, with ``\\r \\n \\t \\0 \\xHH \\\\`` for what cannot be typed, or hexadecimal digits behind ``hex:``::
+
+    "READ {address}\\r\\n"        "hex: 05 {unit:02X} 0D"        "SET {address} {value:.1f}\\n"
+
+``{unit}``, ``{address}`` and ``{value}`` are filled in, in a form as of Python's format: ``{value:05.1f}``. A brace
+that is meant is written twice.
+"""
+
+from __future__ import annotations
+
+import re
+from string import Formatter
+from typing import Any, Final
+
+from gateway.errors import Rejected
+
+LONGEST: Final = 1024
+"""Bytes of one question."""
+
+_ESCAPES: Final = {"r": "\r", "n": "\n", "t": "\t", "0": "\0", "\\": "\\"}
+_ESCAPE: Final = re.compile(r"\\(x[0-9A-Fa-f]{2}|.|$)", re.DOTALL)
+_SPEC: Final = re.compile(r"([<>=^]|0)?[+ -]?#?0?[0-9]{0,2}(\.[0-9]{1,2})?[bcdeEfgGosxX]?")
+_HEX: Final = "hex:"
+
+
+def parse_bytes(text: str) -> bytes:
+    """The bytes behind ``"\\r\\n"`` or ``"hex:0D0A"``. Raises ValueError with what it must be."""
+    if text.startswith(_HEX):
+        try:
+            return bytes.fromhex(text.removeprefix(_HEX))
+        except ValueError:
+            raise ValueError('must have pairs of hexadecimal digits behind "hex:", such as "hex:0D0A"') from None
+    return _ESCAPE.sub(_unescaped, text).encode("latin-1" if "\\x" in text else "utf-8")
+
+
+def bytes_problem(text: str) -> str | None:
+    """The check of a setting that is bytes."""
+    try:
+        return None if parse_bytes(text) else "must not be empty"
+    except (ValueError, UnicodeError) as error:
+        return str(error) if not isinstance(error, UnicodeError) else "must not mix \\xHH with letters beyond U+00FF"
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    code = found[1]
+    if code in _ESCAPES:
+        return _ESCAPES[code]
+    if len(code) == 3:
+        return chr(int(code[1:], 16))
+    raise ValueError(f"must have \\r \\n \\t \\0 \\xHH or \\\\ where it has \\{code}")
+
+
+class Template:
+    """A question or a command with places to fill in. Raises ValueError for text that is none.
+
+    known  names that may stand in braces
+    """
+
+    __slots__ = ("names", "_is_hex", "_parts", "_text")
+
+    def __init__(self, text: str, known: tuple[str, ...]) -> None:
+        self._text = text
+        self._is_hex = text.startswith(_HEX)
+        try:
+            parts = list(Formatter().parse(text.removeprefix(_HEX)))
+        except ValueError:
+            raise ValueError("must close every brace; write {{ and }} for braces that are meant") from None
+        for _, name, spec, conversion in parts:
+            if name is not None and name not in known:
+                raise ValueError(
+                    f"must have {' or '.join(f'{{{word}}}' for word in known)} in braces, not {{{name}}}; "
+                    "write {{ and }} for braces that are meant"
+                )
+            if conversion or not _SPEC.fullmatch(spec or ""):
+                raise ValueError(f"must have a form such as 02X or .1f behind the name, not {spec or conversion}")
+        self.names = frozenset(name for _, name, _, _ in parts if name is not None)
+        self._parts = [(literal, name, spec or "") for literal, name, spec, _ in parts]
+        if not self.names:
+            self.fill()  # the bytes of it are wrong now or never
+        elif not self._is_hex:
+            for literal, _, _ in self._parts:
+                parse_bytes(literal)
+
+    def fill(self, **values: Any) -> bytes:
+        """The bytes to send. Raises Rejected for a value that the form cannot hold, ValueError for bad bytes."""
+        made: list[str] = []
+        for literal, name, spec in self._parts:
+            made.append(literal)
+            if name is None:
+                continue
+            value = values[name]
+            try:
+                text = format(value, spec) if not (isinstance(value, bool) and not spec) else str(int(value))
+            except (ValueError, TypeError, OverflowError):
+                if isinstance(value, float) and value.is_integer():
+                    text = self._whole(int(value), spec)
+                else:
+                    raise Rejected(f"{value!r} cannot be written in the form {{{name}:{spec}}}") from None
+            if not self._is_hex:
+                self._refuse_control(text, name)
+                text = text.replace("\\", "\\\\")
+            made.append(text)
+        try:
+            data = parse_bytes(_HEX + "".join(made) if self._is_hex else "".join(made))
+        except UnicodeError:
+            raise Rejected("has letters beyond U+00FF beside \\xHH") from None
+        except ValueError as error:
+            if self.names:
+                raise Rejected(f"{values} make no whole bytes of {self._text!r}") from None
+            raise error
+        if len(data) > LONGEST:
+            raise Rejected(f"is longer than {LONGEST} bytes when it is filled in")
+        return data
+
+    @staticmethod
+    def _whole(value: int, spec: str) -> str:
+        try:
+            return format(value, spec)
+        except (ValueError, TypeError, OverflowError):
+            raise Rejected(f"{value!r} cannot be written in the form {spec}") from None
+
+    @staticmethod
+    def _refuse_control(text: str, name: str) -> None:
+        # A value must stay within its place: a line end inside would begin a command of its own.
+        if any(ord(sign) < 32 or ord(sign) == 127 for sign in text):
+            raise Rejected(f"{name} must not hold control characters")
+
+
+def template_problem(*known: str) -> Any:
+    """The check of a setting that is a template."""
+
+    def check(text: str) -> str | None:
+        try:
+            Template(text, known)
+        except (ValueError, Rejected) as error:
+            return str(error)
+        return None if text else "must not be empty"
+
+    return check
