@@ -156,7 +156,21 @@ SPARKPLUG_SHARES = ("gateway.uplinks.mqtt", "gateway.uplinks.mqtt.config", "gate
 @pytest.mark.parametrize(
     ("family", "shared"),
     [
-        ("connectors", {"base", "points", "polling", "serial_line", "serial_port"}),
+        (
+            "connectors",
+            {
+                "base",
+                "breaker",
+                "expression",
+                "points",
+                "polling",
+                "serial_line",
+                "serial_port",
+                "shape",
+                "simulation",
+                "turns",
+            },
+        ),
         (
             "uplinks",
             {
