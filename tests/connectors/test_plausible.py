@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from gateway.connectors.plausible import FINE, Bounds, Plausible
 GOOD, UNCERTAIN, BAD = Quality.GOOD, Quality.UNCERTAIN, Quality.BAD
 
 
-def judged(plausible: Plausible, readings: list[tuple[float, Any]]) -> list[Quality]:
+def judged(plausible: Plausible, readings: Sequence[tuple[float, Any]]) -> list[Quality]:
     return [plausible.judge(value, now)[0] for now, value in readings]
 
 
