@@ -21,6 +21,10 @@ KINDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
             "gateway.connectors.modbus.config:ModbusDevice",
             "gateway.connectors.modbus.connector:ModbusConnector",
         ),
+        "serial": (
+            "gateway.connectors.serial.config:SerialDevice",
+            "gateway.connectors.serial.connector:SerialConnector",
+        ),
     },
     "uplink": {
         "mqtt": ("gateway.uplinks.mqtt.config:MqttUplink", "gateway.uplinks.mqtt.uplink:MqttUplinkRunner"),

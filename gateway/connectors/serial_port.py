@@ -62,6 +62,10 @@ class Wire(ABC):
                 await self._waiting
             finally:
                 self._waiting = None
+        return self.take()
+
+    def take(self) -> bytes:
+        """All that has arrived; maybe nothing."""
         data = bytes(self._buffer)
         self._buffer.clear()
         if self._is_paused:
@@ -81,12 +85,7 @@ class Wire(ABC):
 
     def clear(self) -> int:
         """Throw away what has arrived; the number of bytes."""
-        count = len(self._buffer)
-        self._buffer.clear()
-        if self._is_paused:
-            self._is_paused = False
-            self._resume()
-        return count
+        return len(self.take())
 
     def set_line(self, line: Line) -> None:
         """Run on with another speed or form of characters. Raises Retry when the driver refuses it."""

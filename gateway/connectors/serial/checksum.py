@@ -8,14 +8,16 @@ the CRC of the nine characters ``123456789``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 Order = Literal["big", "little"]
 Form = Literal["bytes", "hex"]
 
 
-class Crc(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Crc:
     """One CRC: width in bits, polynomial, first value, whether bits are taken and given lowest first, last xor."""
 
     width: int

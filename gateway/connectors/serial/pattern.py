@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 MAX_PATTERN: Final = 512
@@ -99,6 +99,29 @@ class Pattern:
             return None
         pairs = zip(found[::2], found[1::2], strict=True)
         return [None if begin is None or end is None else data[begin:end] for begin, end in pairs]
+
+    def example(self, groups: Mapping[int, bytes]) -> bytes:
+        """A short text that it matches, with these groups in it; for simulated devices. Raises ValueError when there
+        is none to be found on one way through."""
+        made = bytearray()
+        place = 0
+        while not isinstance(step := self._program[place], _Match):
+            if isinstance(step, _Set):
+                made.append(min(step.bytes, key=lambda byte: (not 32 <= byte < 127, byte), default=0))
+            elif isinstance(step, _Save) and step.slot > 1 and step.slot % 2 == 0 and step.slot // 2 in groups:
+                made += groups[step.slot // 2]
+                place = self._program.index(_Save(step.slot + 1))
+            elif isinstance(step, _Split):
+                # Forward, and into a part only for a group that is in it.
+                near, far = sorted((step.first, step.second))
+                inside = {_Save(2 * number) for number in groups} & set(self._program[near:far])
+                place = near if inside and near > place else far
+                continue
+            place += 1
+        found = self.search(bytes(made))
+        if found is None or any(found[number] != text for number, text in groups.items()):
+            raise ValueError("no text is found for the pattern")
+        return bytes(made)
 
     def _follow(
         self,

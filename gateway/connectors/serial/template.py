@@ -55,14 +55,17 @@ def _unescaped(found: re.Match[str]) -> str:
 class Template:
     """A question or a command with places to fill in. Raises ValueError for text that is none.
 
-    known  names that may stand in braces
+    known   names that may stand in braces
+    names   those that do
+    is_hex  whether it is written in hexadecimal digits
+    parts   (text, name behind it or None, its form), in their order
     """
 
-    __slots__ = ("names", "_is_hex", "_parts", "_text")
+    __slots__ = ("is_hex", "names", "parts", "_text")
 
     def __init__(self, text: str, known: tuple[str, ...]) -> None:
         self._text = text
-        self._is_hex = text.startswith(_HEX)
+        self.is_hex = text.startswith(_HEX)
         try:
             parts = list(Formatter().parse(text.removeprefix(_HEX)))
         except ValueError:
@@ -76,17 +79,17 @@ class Template:
             if conversion or not _SPEC.fullmatch(spec or ""):
                 raise ValueError(f"must have a form such as 02X or .1f behind the name, not {spec or conversion}")
         self.names = frozenset(name for _, name, _, _ in parts if name is not None)
-        self._parts = [(literal, name, spec or "") for literal, name, spec, _ in parts]
+        self.parts = [(literal, name, spec or "") for literal, name, spec, _ in parts]
         if not self.names:
             self.fill()  # the bytes of it are wrong now or never
-        elif not self._is_hex:
-            for literal, _, _ in self._parts:
+        elif not self.is_hex:
+            for literal, _, _ in self.parts:
                 parse_bytes(literal)
 
     def fill(self, **values: Any) -> bytes:
         """The bytes to send. Raises Rejected for a value that the form cannot hold, ValueError for bad bytes."""
         made: list[str] = []
-        for literal, name, spec in self._parts:
+        for literal, name, spec in self.parts:
             made.append(literal)
             if name is None:
                 continue
@@ -98,12 +101,12 @@ class Template:
                     text = self._whole(int(value), spec)
                 else:
                     raise Rejected(f"{value!r} cannot be written in the form {{{name}:{spec}}}") from None
-            if not self._is_hex:
+            if not self.is_hex:
                 self._refuse_control(text, name)
                 text = text.replace("\\", "\\\\")
             made.append(text)
         try:
-            data = parse_bytes(_HEX + "".join(made) if self._is_hex else "".join(made))
+            data = parse_bytes(_HEX + "".join(made) if self.is_hex else "".join(made))
         except UnicodeError:
             raise Rejected("has letters beyond U+00FF beside \\xHH") from None
         except ValueError as error:
