@@ -151,6 +151,11 @@ class SerialDevice(DeviceSettings):
     frame: FrameSettings = setting(factory=FrameSettings, text="")
     checksum: ChecksumSettings | None = setting(None, text="")
     decode: DecodeSettings = setting(factory=DecodeSettings, text="")
+    mode: Literal["asked", "pushed"] = setting(
+        "asked",
+        text="asked: the meter is asked for its readout (iec62056-21); pushed: it sends it by itself, as many house "
+        "meters do (mode D, DSMR); set the speed that it sends at in the url, and in poll how often.",
+    )
     fastest: int | None = setting(
         None,
         text="Highest speed to change to (iec62056-21), where the head cannot do what the meter offers.",
@@ -181,6 +186,10 @@ class SerialDevice(DeviceSettings):
             yield from self._of_protocol()
         if self.fastest is not None and self.protocol != "iec62056-21":
             yield "fastest", "has no effect without protocol iec62056-21"
+        if self.mode == "pushed" and self.protocol != "iec62056-21":
+            yield "mode", "has no effect without protocol iec62056-21"
+        if self.mode == "pushed" and self.fastest is not None:
+            yield "fastest", "has no effect on a meter that sends by itself"
         for index, point in enumerate(self.point):
             for key, known in (("ask", ASKED), ("set", COMMANDED)):
                 text = getattr(point, key)

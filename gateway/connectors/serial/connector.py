@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from gateway.connectors.base import Connector, Port, Sample
 from gateway.connectors.polling import Rates
-from gateway.connectors.serial import nmea0183
+from gateway.connectors.serial import iec62056, nmea0183
 from gateway.connectors.serial.bus import LineBus, Member, Skipped
 from gateway.connectors.serial.config import SerialDevice
 from gateway.connectors.serial.decode import Fields
@@ -47,13 +47,14 @@ class SerialConnector(Connector):
         self._port = port
         self._clock = port.clock
         self._sleep = sleep
+        self._is_meter = config.protocol == "iec62056-21" and config.mode == "asked"
         self._asking, self._listening = self._framer(), self._framer()
         decoder = decoder_of(config)
         self._values = {point.name: SerialValue(point, config, decoder, self._wrap) for point in config.point}
         self._questions: dict[bytes, list[SerialValue]] = {}
         self._heard: list[SerialValue] = []
         for value in self._values.values():
-            question = _READOUT if config.protocol == "iec62056-21" else value.question
+            question = _READOUT if self._is_meter else value.question
             if question is None:
                 self._heard.append(value)
             else:
@@ -132,7 +133,7 @@ class SerialConnector(Connector):
         urgency: Urgency,
     ) -> None:
         """One question; what answers it is in ``found``, by point, also when Silent is raised."""
-        if self._config.protocol == "iec62056-21":
+        if self._is_meter:
             readout = self._readout()
             await member.ask(readout, urgency, self._config.silence, self._config.pause)
             self._meter = readout.identification
@@ -258,6 +259,8 @@ class SerialConnector(Connector):
     def _framer(self) -> Framer:
         if self._config.protocol == "nmea0183":
             return nmea0183.framer()
+        if self._config.protocol == "iec62056-21":
+            return iec62056.framer()
         checksum = self._config.checksum
         return self._config.frame.framer(unchecked if checksum is None else checksum.checksum().check)
 

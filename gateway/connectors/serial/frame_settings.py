@@ -131,9 +131,7 @@ _WAYS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...], Make]]] = {
 class ChecksumSettings:
     """The checksum at the end of a frame, before its delimiter or stop mark. A frame with a wrong one is dropped."""
 
-    by: str = setting(
-        text="How it is computed: " + " ".join(SUMS) + ".", check=one_of(*SUMS), example='"crc16-modbus"'
-    )
+    by: str = setting(text="How it is computed: " + " ".join(SUMS) + ".", check=one_of(*SUMS), example='"crc16-modbus"')
     form: Form = setting("bytes", text="As bytes, or as hexadecimal digits.")
     order: Order = setting("big", text="Which byte comes first: the highest (big), or the lowest (little).")
     skip: int = setting(0, text="Bytes at the begin of the frame that it does not cover.", check=between(0, 255))

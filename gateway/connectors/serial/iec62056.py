@@ -2,7 +2,8 @@
 
 Sign-on at 300 baud, the meter names itself and the speed that it can (section 6.3.2), the gateway takes it (6.3.3,
 modes A, B and C of section 5), and the meter sends its data readout: lines of a code and its values, with a block
-check (6.3.4, ISO 1155). Programming mode and the fast readout of mode D, which a meter sends by itself, are not here.
+check (6.3.4, ISO 1155). A meter of mode D sends the same lines by itself, and ends them with ``!``. Programming mode is
+not here.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Final
 
 from gateway.connectors.serial.decode import Fields
 from gateway.connectors.serial.dialog import Dialog, Done, Pause, Send, Silent, Speed, Step
+from gateway.connectors.serial.framing import Delimited, Framer
 from gateway.message import Value
 
 REACTION: Final = 2.2
@@ -58,6 +60,21 @@ def block_check(data: bytes) -> int:
     for byte in data:
         check ^= byte
     return check & 0x7F
+
+
+def framer() -> Framer:
+    """Cuts what a meter sends by itself into readouts; the ``!`` of each ends it."""
+    return Delimited(b"!", LONGEST)
+
+
+def decode(readout: bytes) -> Fields:
+    """The data sets of a readout that was sent by itself, with the identification before it or without."""
+    return parse_readout(_text(readout))
+
+
+def _text(data: bytes) -> str:
+    # The parity bit is here when the line runs with eight bits.
+    return bytes(byte & 0x7F for byte in data).decode()
 
 
 def parse_readout(text: str) -> Fields:
@@ -127,8 +144,7 @@ class Readout(Dialog):
 
     def feed(self, data: bytes, now: float) -> list[Step]:
         self._last = now
-        # The parity bit is here when the line runs with eight bits.
-        self._buffer += bytes(byte & 0x7F for byte in data)
+        self._buffer += _text(data).encode()
         if len(self._buffer) > LONGEST:
             raise Silent(f"a readout of more than {LONGEST} bytes")
         if self._begun is not None and now - self._begun > TOTAL:

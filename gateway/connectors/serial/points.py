@@ -123,5 +123,5 @@ def decoder_of(device: SerialDevice) -> Decoder:
     if device.protocol == "nmea0183":
         return nmea0183.decode
     if device.protocol == "iec62056-21":
-        return lambda frame: iec62056.parse_readout(frame.decode("latin-1"))
+        return iec62056.decode
     return device.decode.decoder()
