@@ -136,7 +136,7 @@ def test_any_text_has_a_type_or_a_reason(text: str) -> None:
     assert convert(text, "auto") is not None
     for type in ("number", "bool", "hex"):
         try:
-            convert(text, type)  # type: ignore[arg-type]
+            convert(text, type)
         except ValueError:
             pass
 

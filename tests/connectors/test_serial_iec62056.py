@@ -58,7 +58,7 @@ def test_mode_c_takes_the_offered_speed_and_reads() -> None:
     assert dialog.begin() == [Speed(None), Send(b"/?!\r\n")]
     dialog.waits(100.0)
     steps = dialog.feed(b"/ISk5MT174-0002\r\n", 100.4)
-    assert steps == [Pause(0.02), Send(b"\x06050\r\n"), Pause(pytest.approx(7 * 10 / 300)), Speed(9600)]
+    assert steps == [Pause(0.02), Send(b"\x06050\r\n"), Pause(7 * (10 / 300)), Speed(9600)]
     dialog.waits(101.0)
     assert dialog.feed(MT174, 101.5) == [Done()]
     assert dialog.identification == "ISk5MT174-0002"

@@ -89,6 +89,7 @@ class LineBus:
         self._random = random
         self._sleep = sleep
         self._wire: Wire | None = None
+        self._baud: int | None = None
         self._opening = asyncio.Lock()
         self._pumping = asyncio.Lock()
         self._turns = Turns()
@@ -121,6 +122,7 @@ class LineBus:
             # What is plugged in again may be another device: nobody waits out a back-off.
             self._breakers.clear()
             self._is_unsettled = False
+            self._baud = None
             self._wire = await self._open(self.address, timeout)
 
     def breaker(self, name: str) -> Breaker:
@@ -186,12 +188,8 @@ class LineBus:
         if self._is_unsettled:
             until = self._clock.now() + BABBLE * self._unsettled
             with self.listen() as inbox:
-                while self._clock.now() <= until:
-                    try:
-                        async with asyncio.timeout(self._unsettled):
-                            await self._receive(wire, inbox)
-                    except TimeoutError:
-                        break
+                while self._clock.now() <= until and await self._within(self._unsettled, wire, inbox):
+                    pass
             self._is_unsettled = False
         self._give(wire.take())
 
@@ -213,12 +211,22 @@ class LineBus:
                 self._set_speed(wire, None)
 
     async def _next(self, wire: Wire, dialog: Dialog, inbox: Inbox) -> list[Step]:
+        data = await self._within(dialog.next_timer() - self._clock.now(), wire, inbox)
+        now = self._clock.now()
+        return dialog.feed(data, now) if data else dialog.on_timer(now)
+
+    async def _within(self, seconds: float, wire: Wire, inbox: Inbox) -> bytes:
+        """What arrives within so many seconds; nothing when nothing does."""
         try:
-            async with asyncio.timeout(max(0.0, dialog.next_timer() - self._clock.now())):
-                data = await self._receive(wire, inbox)
+            async with asyncio.timeout(max(0.0, seconds)):
+                return await self._receive(wire, inbox)
         except TimeoutError:
-            return dialog.on_timer(self._clock.now())
-        return dialog.feed(data, self._clock.now())
+            # Where the gateway was held up, bytes may have come in time and lie with the driver: one more look. The
+            # loop asks the system in the first turn, and reads in the second.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            self._give(wire.take())
+            return inbox.take()
 
     async def _take(self, wire: Wire, step: Step) -> None:
         if isinstance(step, Send):
@@ -230,9 +238,10 @@ class LineBus:
             self._set_speed(wire, step.baud)
 
     def _set_speed(self, wire: Wire, baud: int | None) -> None:
-        if isinstance(self.address, SerialAddress):
+        if isinstance(self.address, SerialAddress) and baud != self._baud:
             line = self.address.line
             wire.set_line(line if baud is None else replace(line, baud=baud))
+            self._baud = baud
 
     async def _receive(self, wire: Wire, inbox: Inbox) -> bytes:
         while not inbox:

@@ -150,7 +150,9 @@ class SerialConnector(Connector):
 
             limit = member.limit(self._config.patience)
             dialog = Ask(question, self._asking, take, limit)
-            await member.ask(dialog, urgency, self._config.silence, self._config.pause)
+            # A probe is short, and its answer is as late as any.
+            silence = self._config.silence + self._config.patience - limit
+            await member.ask(dialog, urgency, silence, self._config.pause)
         self._counts["answers"] += 1
 
     def _readout(self) -> Readout:
@@ -228,7 +230,7 @@ class SerialConnector(Connector):
             answers.append(frame)
             return True
 
-        dialog = Tell(command) if ack is None else Ask(command, self._asking, take, member.limit(self._config.patience))
+        dialog = Tell(command) if ack is None else Ask(command, self._asking, take, self._config.patience)
         try:
             await member.ask(dialog, Urgency.WRITE, self._config.silence, self._config.pause)
         except Skipped as error:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 MAX_PATTERN: Final = 512
@@ -281,13 +282,23 @@ class _Parser:
         """What stands up to ``end`` matches one byte; which ones Python says."""
         text = self._text[self._at : end]
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")
-                match = re.compile((text if len(text) > 1 or text == "." else re.escape(text)).encode()).fullmatch
-        except (re.error, Warning):
-            raise self._wrong(f"{text} means nothing, or not what it seems; put a backslash before signs") from None
+            found = _bytes_of(text)
+        except ValueError as error:
+            raise self._wrong(str(error)) from None
         self._at = end
-        return _step(_Set(frozenset(byte for byte in range(256) if match(bytes((byte,))))))
+        return _step(_Set(found))
+
+
+@lru_cache(256)
+def _bytes_of(text: str) -> frozenset[int]:
+    """The bytes that one sign, escape or class matches. Raises ValueError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            match = re.compile((text if len(text) > 1 or text == "." else re.escape(text)).encode()).fullmatch
+    except (re.error, Warning):
+        raise ValueError(f"{text} means nothing, or not what it seems; put a backslash before signs") from None
+    return frozenset(byte for byte in range(256) if match(bytes((byte,))))
 
 
 def _step(step: _Step) -> _Make:

@@ -11,6 +11,7 @@ import re
 import struct
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Final
 
 from gateway.connectors.points import Point
@@ -22,6 +23,8 @@ from gateway.connectors.serial.pattern import Pattern
 from gateway.connectors.serial.template import Template
 from gateway.errors import Rejected
 from gateway.message import Value
+
+_pattern: Final = lru_cache(256)(Pattern)
 
 Values = Mapping[str, Value]
 """What the device holds, by point: before scale and offset."""
@@ -62,7 +65,7 @@ class Speech:
         """What it answers to a command."""
         if point.settings.ack is None:
             return b""
-        return self._framed(Pattern(point.settings.ack).example({}))
+        return self._framed(_pattern(point.settings.ack).example({}))
 
     def frames(self, points: list[SimPoint], values: Values) -> bytes:
         """The frames that say these points."""
@@ -119,7 +122,7 @@ class Speech:
         return self.config.decode.names.index(field) if isinstance(field, str) else field
 
     def _by_pattern(self, point: SimPoint, text: str, values: Values) -> bytes:
-        pattern = Pattern(text)
+        pattern = _pattern(text)
         field = point.settings.field
         group = pattern.names[field] if isinstance(field, str) and field in pattern.names else field
         number = int(group) if group is not None else min(1, pattern.groups)
