@@ -309,7 +309,7 @@ class App:
             "listeners": self._status_of("listener", self.parts.listeners.items()),
             "mqtt": {**self.parts.server.status(), **self.parts.broker.status()},
             "devices": {
-                name: {**entry, "commands": self.parts.desks[name].status()}
+                name: {**entry, "points": self.parts.ports[name].status(), "commands": self.parts.desks[name].status()}
                 for name, entry in self._status_of("device", self.parts.devices.items()).items()
             },
             "rules": self.parts.rules.status(),

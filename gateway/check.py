@@ -34,6 +34,9 @@ def cross_check(loaded: Loaded[Settings], runner_of: Callable[[str, str], Any] =
         section, _, name = entry.partition(".")
         try:
             runner = runner_of(section, kind)
+        except kinds.PluginError as error:
+            found.append((f"{entry}.kind", str(error)))
+            continue
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] == "gateway":
                 raise

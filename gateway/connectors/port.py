@@ -6,8 +6,9 @@ Thins with the point's deadband, writes value, quality, source time and unit int
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from gateway.broker.port import Publisher
 from gateway.clock import Clock, iso_time
@@ -20,6 +21,10 @@ T = TypeVar("T")
 
 Book = Callable[[str, int], None]
 """Counts: ``book("produced", 5)``. What was produced was either published or thinned."""
+
+
+MOST_TROUBLES: Final = 20
+"""Points that status names: a device that is away has all of its points there."""
 
 
 class _Outlet:
@@ -69,6 +74,7 @@ class DevicePort:
             self._outlets[point.name] for point in points if point.min_interval or point.max_interval is not None
         ]
         self.last: dict[str, Sample] = {}
+        self._bad: dict[str, Sample] = {}
         self._stamp = (0.0, "")
 
     @property
@@ -90,12 +96,30 @@ class DevicePort:
         for sample in samples:
             outlet = self._outlets[sample.point]
             self.last[sample.point] = sample
+            if sample.quality is Quality.BAD:
+                self._bad[sample.point] = sample
             if not outlet.reporter.report(sample, now) or not self._publish(outlet, sample):
                 thinned += 1
         if samples:
             self._book("produced", len(samples))
         if thinned:
             self._book("thinned", thinned)
+
+    def status(self) -> dict[str, Any]:
+        """How many points there are of each quality, and what is wrong with those that are not good: why, since when,
+        and what the last bad answer was. At most MOST_TROUBLES of them."""
+        counts = Counter(str(sample.quality) for sample in self.last.values())
+        counts["unknown"] = len(self._outlets) - len(self.last)
+        status: dict[str, Any] = {name: count for name, count in counts.items() if count}
+        wrong = [sample for sample in self.last.values() if sample.quality is not Quality.GOOD]
+        if wrong:
+            status["troubles"] = {sample.point: self._trouble(sample) for sample in wrong[:MOST_TROUBLES]}
+        return status
+
+    def _trouble(self, sample: Sample) -> dict[str, Any]:
+        told: dict[str, Any] = {"quality": str(sample.quality), "why": sample.reason, "time": sample.time}
+        bad = self._bad.get(sample.point)
+        return {**told, "raw": bad.raw} if bad is not None and bad.raw else told
 
     def tick(self) -> None:
         """Publish what ``min_interval`` has held back until now, and repeat what ``max_interval`` wants repeated; for
