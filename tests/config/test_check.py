@@ -47,7 +47,9 @@ def test_good_settings_are_counted(capsys: Capture, tmp_path: Path) -> None:
     path = tmp_path / "gateway.toml"
     path.write_text(SAMPLE.read_text())
     assert main(["check", "--config", str(path)]) == 0
-    assert capsys.readouterr().out == f"ok: {path}\n2 listeners, 1 device, 1 point, 2 uplinks, 0 rules\n"
+    listeners, devices, uplinks = (len(kinds.names(section)) for section in ("listener", "device", "uplink"))
+    counts = f"{listeners} listeners, {devices} devices, {devices} points, {uplinks} uplinks, 0 rules"
+    assert capsys.readouterr().out == f"ok: {path}\n{counts}\n"
 
 
 def test_the_embedded_default_is_good(capsys: Capture) -> None:
@@ -64,6 +66,15 @@ def test_the_rules_are_checked_too(capsys: Capture, tmp_path: Path) -> None:
     assert capsys.readouterr().err.startswith("a.toml:2: unknown: unknown key; known keys: ")
 
 
+def test_the_cases_of_the_rules_are_run(capsys: Capture, tmp_path: Path) -> None:
+    path = tmp_path / "gateway.toml"
+    path.write_text("")
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "a.toml").write_text('[[case]]\nname = "c"\nexpect = [{ topic = "out" }]\n')
+    assert main(["check", "--config", str(path)]) == 78
+    assert capsys.readouterr().err == "a.toml: the case 'c' fails:\n  - missing:       out\n"
+
+
 def test_the_environment_names_the_file(capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GATEWAY_CONFIG", str(tmp_path / "gone.toml"))
     assert main(["check"]) == 78
@@ -74,7 +85,7 @@ def test_json(capsys: Capture, tmp_path: Path) -> None:
     assert main(["check", "--json", "--config", str(SAMPLE)]) == 0
     good = json.loads(capsys.readouterr().out)
     assert good["ok"] is True
-    assert (good["problems"], good["listeners"], good["rules"]) == ([], 2, 0)
+    assert (good["problems"], good["listeners"], good["rules"]) == ([], len(kinds.names("listener")), 0)
     assert main(["check", "--json", "--config", str(CASE / "gateway.toml")]) == 78
     bad = json.loads(capsys.readouterr().out)
     assert bad["ok"] is False
