@@ -18,6 +18,7 @@ import errno
 import fcntl
 import os
 import select
+import socket
 import struct
 import termios
 from abc import ABC, abstractmethod
@@ -32,6 +33,15 @@ MOST: Final = 65_536
 _AT_ONCE: Final = 4096
 _TAIL: Final = 2
 """Characters that may be in the adapter when the driver has none left."""
+
+_KEEP_ALIVE: Final = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 20),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000),
+)
+"""A serial server that is switched off says no good-bye: after 50 seconds of its silence the system does."""
 
 _IN_USE: Final = "it is in use by another program, or by a device of this gateway whose url has other options"
 
@@ -315,6 +325,9 @@ class _Tcp(Wire, asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+        found = transport.get_extra_info("socket")
+        for level, option, value in _KEEP_ALIVE:
+            found.setsockopt(level, option, value)
 
     def data_received(self, data: bytes) -> None:
         self._arrived(data)

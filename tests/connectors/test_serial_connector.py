@@ -17,6 +17,7 @@ from gateway.connectors.base import Quality
 from gateway.connectors.points import WriteLimits
 from gateway.connectors.serial.config import SerialDevice, SerialPoint
 from gateway.connectors.serial.connector import SerialConnector
+from gateway.connectors.serial.dialog import Send, Speed
 from gateway.connectors.serial.frame_settings import ChecksumSettings, DecodeSettings, FrameSettings
 from gateway.connectors.serial.sim import SerialSimulation, simulate
 from gateway.errors import Rejected, Retry
@@ -207,9 +208,9 @@ def test_two_devices_share_a_line_and_a_mute_one_does_not_stop_the_other() -> No
             life.simulation.fault("x", "mute")
             await life.ports["x"].quality("v", Quality.STALE)
             seen = life.ports["y"].emitted
-            await life.ports["y"].until(lambda: life.ports["y"].emitted > seen + 20)
+            x = life.connectors["x"]
+            await life.ports["y"].until(lambda: life.ports["y"].emitted > seen + 20 and x.status()["state"] == "mute")
             assert life.ports["y"].last["v"].quality is Quality.GOOD
-            assert life.connectors["x"].status()["state"] == "mute"
             assert life.connectors["y"].status()["timeouts"] == 0
 
     run(main())
@@ -356,6 +357,37 @@ def test_a_meter_is_read_at_the_speed_that_it_offers() -> None:
             assert status["meter"] == "GWS5SIMULATION" and status["timeouts"] == 0
 
     run(main())
+
+
+def test_a_device_is_given_its_pause_before_the_next_question() -> None:
+    async def main() -> None:
+        slept: list[float] = []
+
+        async def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            await asyncio.sleep(0)
+
+        device = text(f"serial:{path()}", pause=7.5, poll=0.5)
+        simulation, port = simulate({"dev": device}, Clock()), FakePort()
+        await simulation.start()
+        task = asyncio.create_task(SerialConnector("dev", device, port, sleep=sleep).run(lambda: None))
+        await port.value("b", 0)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        await simulation.stop()
+        assert [seconds for seconds in slept if 7 < seconds <= 7.5]
+
+    run(main())
+
+
+@pytest.mark.parametrize(("url", "fastest", "baud"), [("serial:/dev/x", 4800, 4800), ("tcp://127.0.0.1:9", None, 300)])
+def test_a_meter_goes_no_faster_than_the_head_or_a_server_can(url: str, fastest: int | None, baud: int) -> None:
+    point = SerialPoint(name="energy", field="1.8.0")
+    device = text(url, point, protocol="iec62056-21", fastest=fastest, unit="0042")
+    readout = SerialConnector("dev", device, FakePort())._readout()
+    assert readout.begin()[1] == Send(b"/?0042!\r\n")
+    assert readout.feed(b"/GWS5SIMULATION\r\n", 0.0)[-1] == Speed(baud)
 
 
 def test_a_meter_that_sends_by_itself() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import termios
 import tty
 from collections.abc import Iterator
@@ -276,6 +277,27 @@ def test_clear_throws_away_what_has_arrived() -> None:
                 assert wire.clear() == 4
                 os.write(line.fd, b"new")
                 assert await received(wire, 3) == b"new"
+            finally:
+                wire.close()
+
+    run(main())
+
+
+def test_a_serial_server_that_is_switched_off_is_found_out_by_the_system() -> None:
+    async def main() -> None:
+        server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+        async with server:
+            wire = await open_wire(TcpAddress("127.0.0.1", server.sockets[0].getsockname()[1]), 1)
+            try:
+                assert isinstance(wire, serial_port._Tcp) and wire._transport is not None
+                found = wire._transport.get_extra_info("socket")
+                assert found.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                idle, interval, count = (
+                    found.getsockopt(socket.IPPROTO_TCP, option)
+                    for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+                )
+                assert idle + interval * count <= 60
+                assert found.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
             finally:
                 wire.close()
 
