@@ -390,8 +390,41 @@ def test_a_meter_goes_no_faster_than_the_head_or_a_server_can(url: str, fastest:
     assert readout.feed(b"/GWS5SIMULATION\r\n", 0.0)[-1] == Speed(baud)
 
 
+@pytest.mark.parametrize("unit", [5, "12345678"])
+def test_meters_on_one_m_bus(unit: int | str) -> None:
+    async def main() -> None:
+        url = f"serial:{path()}?baud=2400"
+        points = (
+            SerialPoint(name="energy", field="energy", scale=0.001, unit="kWh"),
+            SerialPoint(name="flow", field="flow_temperature", unit="Cel"),
+            SerialPoint(name="id", field="id", type="text"),
+        )
+        devices = {
+            "one": text(url, *points, protocol="mbus", unit=unit),
+            "other": text(url, SerialPoint(name="v", field="voltage"), protocol="mbus", unit=7),
+        }
+        async with living(**devices) as life:
+            life.simulation.set("one", "energy", 37_351)
+            life.simulation.set("one", "flow", -21.5)
+            life.simulation.set("other", "v", 230.2)
+            await life.ports["one"].value("energy", 37_351)
+            await life.ports["one"].value("flow", -21.5)
+            await life.ports["one"].value("id", "12345678" if isinstance(unit, str) else "00000001")
+            await life.ports["other"].value("v", 230.2)
+            assert life.connectors["one"].status()["meter"].startswith("GWX")
+            life.simulation.fault("one", "mute")
+            await life.ports["one"].quality("energy", Quality.STALE)
+            assert life.ports["other"].last["v"].quality is Quality.GOOD
+
+    run(main())
+
+
 def test_a_meter_that_sends_by_itself() -> None:
     async def main() -> None:
+        device = text(f"serial:{path()}", SerialPoint(name="e", field="1.8.0"), protocol="iec62056-21", mode="pushed")
+        async with living(dev=device) as life:
+            life.simulation.set("dev", "e", 1798.408)
+            await life.ports["dev"].value("e", 1798.408)
         read, sent = asyncio.Event(), bytearray()
 
         async def meter(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -61,7 +61,7 @@ def test_mode_c_takes_the_offered_speed_and_reads() -> None:
     assert steps == [Pause(0.02), Send(b"\x06050\r\n"), Pause(7 * (10 / 300)), Speed(9600)]
     dialog.waits(101.0)
     assert dialog.feed(MT174, 101.5) == [Done()]
-    assert dialog.identification == "ISk5MT174-0002"
+    assert dialog.meter == "ISk5MT174-0002"
     assert dialog.fields["1.8.0"] == dialog.fields["1-0:1.8.0*255"] == "0000502.853"
     assert dialog.fields["1.8.0@unit"] == "kWh"
     assert dialog.fields["2.8.0"] == "0098697.318"
@@ -73,7 +73,7 @@ def test_a_readout_of_another_maker() -> None:
     dialog.begin()
     dialog.waits(0.0)
     dialog.feed(b"/EMH5\\@D4EM4TIIW001--\r\n", 0.1)
-    assert dialog.identification == "EMH5D4EM4TIIW001--"
+    assert dialog.meter == "EMH5D4EM4TIIW001--"
     assert dialog.feed(EM4TII, 0.2) == [Done()]
     assert (dialog.fields["0.2.0"], dialog.fields["0.3.0@unit"], dialog.fields["F.F.0"]) == (
         "10600000",
@@ -181,6 +181,16 @@ def test_silence_ends_it_wherever_it_stands() -> None:
     dialog.feed(b"/ISK MT\r\n\x02" + b"1.8.0(1)", 11.0)
     with pytest.raises(Silent, match="no readout to its end"):
         dialog.on_timer(13.0)
+
+
+def test_noise_is_no_identification_and_ends() -> None:
+    dialog = Readout()
+    dialog.begin()
+    dialog.waits(0.0)
+    with pytest.raises(Silent, match="no identification within 10 s, though somebody speaks"):
+        for second in range(20):
+            dialog.feed(b"noise" * 100, float(second))
+            assert len(dialog._buffer) <= 256
 
 
 def test_a_meter_that_never_ends_is_bounded() -> None:

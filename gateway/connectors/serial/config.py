@@ -9,7 +9,7 @@ from typing import Final, Literal
 from gateway.config.declare import Duration, between, not_empty, setting
 from gateway.connectors.expression import Expression
 from gateway.connectors.points import DeviceSettings, PointSettings
-from gateway.connectors.serial import iec62056, nmea0183
+from gateway.connectors.serial import iec62056, mbus, nmea0183
 from gateway.connectors.serial.decode import Type
 from gateway.connectors.serial.frame_settings import (
     ChecksumSettings,
@@ -27,8 +27,14 @@ ASKED: Final = ("unit", "address")
 COMMANDED: Final = ("unit", "address", "value")
 """What may stand in braces in a command."""
 
-_OWN: Final = ("frames",)
-"""Protocols whose questions and frames the settings describe."""
+_PATIENCE: Final = {"iec62056-21": iec62056.REACTION, "mbus": mbus.REACTION}
+
+_FIELDS: Final = {
+    "nmea0183": nmea0183.field_problem,
+    "iec62056-21": iec62056.code_problem,
+    "mbus": mbus.field_problem,
+}
+"""Protocols whose questions and frames the settings do not describe, and the check of what a point is called."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +52,8 @@ class SerialPoint(PointSettings):
     field: str | int | None = setting(
         None,
         text="Which field of the answer: a name, a number or a path, see decode. With protocol nmea0183: such as "
-        '"latitude" or "RMC.speed"; with iec62056-21: the code of the value, such as "1.8.0".',
+        '"latitude" or "RMC.speed"; with iec62056-21: the code of the value, such as "1.8.0"; with mbus: its '
+        'name, such as "energy" or "volume@1", or the number of the record, from 0.',
         example='"temperature"',
     )
     type: Type = setting(
@@ -108,25 +115,29 @@ class SerialPoint(PointSettings):
 class SerialDevice(DeviceSettings):
     """A device on a serial line that speaks a language of its own, or one of those that are known here."""
 
-    kind: Literal["serial"] = setting("serial", text="Serial line: lines, frames, NMEA 0183, IEC 62056-21.")
+    kind: Literal["serial"] = setting("serial", text="Serial line: lines, frames, NMEA 0183, IEC 62056-21, M-Bus.")
     url: str = setting(
         text="The line: its device file and, behind the ?, baud parity bits stop flow rs485 before after echo dtr rts; "
         "or a serial server. Devices with the same url share the line and take turns.",
         check=address_problem,
         example='"serial:/dev/serial/by-id/usb-FTDI_FT232R_A5069RR4-if00-port0?baud=9600&parity=N"',
     )
-    protocol: Literal["frames", "nmea0183", "iec62056-21"] = setting(
+    protocol: Literal["frames", "nmea0183", "iec62056-21", "mbus"] = setting(
         "frames",
         text="frames: as the other settings describe it; nmea0183: ship instruments and GPS; iec62056-21: meters with "
-        "an optical head (modes A, B and C; set bits=7, parity=E and baud=300 in the url).",
+        "an optical head (modes A, B and C; set bits=7, parity=E and baud=300 in the url); mbus: meters on wired "
+        "M-Bus, behind a level converter (set baud=2400 and parity=E).",
     )
     unit: str | int | None = setting(
-        None, text="What {unit} stands for in questions; the address of a meter for iec62056-21.", example='"01"'
+        None,
+        text="What {unit} stands for in questions; the address of a meter for iec62056-21 and mbus: for mbus 0 to 250, "
+        "or the number of the meter as text.",
+        example='"01"',
     )
     timeout: Duration | None = setting(
         None,
-        text="How long an answer may take; for iec62056-21 how long the meter may be silent. Without it 1 s, for "
-        "iec62056-21 2.2 s.",
+        text="How long an answer may take; for iec62056-21 and mbus how long the meter may be silent. Without it 1 s, "
+        "for iec62056-21 2.2 s, for mbus 0.5 s.",
         check=between(0.01, 60),
         example='"500ms"',
     )
@@ -174,7 +185,7 @@ class SerialDevice(DeviceSettings):
         """Seconds that an answer may take."""
         if self.timeout is not None:
             return self.timeout
-        return iec62056.REACTION if self.protocol == "iec62056-21" else 1.0
+        return _PATIENCE.get(self.protocol, 1.0)
 
     @property
     def silence(self) -> float:
@@ -182,7 +193,7 @@ class SerialDevice(DeviceSettings):
         return self.patience if self.quiet is None else self.quiet
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        if self.protocol not in _OWN:
+        if self.protocol in _FIELDS:
             yield from self._of_protocol()
         if self.fastest is not None and self.protocol != "iec62056-21":
             yield "fastest", "has no effect without protocol iec62056-21"
@@ -207,7 +218,9 @@ class SerialDevice(DeviceSettings):
         for key, value in usual.items():
             if getattr(self, key) != value:
                 yield key, f"has no effect with protocol {self.protocol}"
-        check = nmea0183.field_problem if self.protocol == "nmea0183" else iec62056.code_problem
+        if self.protocol == "mbus" and (problem := mbus.address_problem(self.unit)):
+            yield "unit", problem
+        check = _FIELDS[self.protocol]
         for index, point in enumerate(self.point):
             own = ("ask", "set", "pattern") if self.protocol == "nmea0183" else ("ask", "set", "pattern", "when")
             for key in own:

@@ -21,6 +21,7 @@ from gateway.connectors.serial.decode import Fields
 from gateway.connectors.serial.dialog import Ask, Silent, Tell
 from gateway.connectors.serial.framing import Framer, unchecked
 from gateway.connectors.serial.iec62056 import SIGN_ON_BAUD, Readout
+from gateway.connectors.serial.mbus import MbusReadout
 from gateway.connectors.serial.points import SerialValue, decoder_of
 from gateway.connectors.serial_line import SerialAddress
 from gateway.connectors.turns import Urgency
@@ -47,7 +48,7 @@ class SerialConnector(Connector):
         self._port = port
         self._clock = port.clock
         self._sleep = sleep
-        self._is_meter = config.protocol == "iec62056-21" and config.mode == "asked"
+        self._is_meter = config.protocol == "mbus" or (config.protocol == "iec62056-21" and config.mode == "asked")
         self._asking, self._listening = self._framer(), self._framer()
         decoder = decoder_of(config)
         self._values = {point.name: SerialValue(point, config, decoder, self._wrap) for point in config.point}
@@ -136,7 +137,7 @@ class SerialConnector(Connector):
         if self._is_meter:
             readout = self._readout()
             await member.ask(readout, urgency, self._config.silence, self._config.pause)
-            self._meter = readout.identification
+            self._meter = readout.meter
             found.update((value.name, readout.fields) for value in wanted)
         else:
 
@@ -155,8 +156,10 @@ class SerialConnector(Connector):
             await member.ask(dialog, urgency, silence, self._config.pause)
         self._counts["answers"] += 1
 
-    def _readout(self) -> Readout:
+    def _readout(self) -> Readout | MbusReadout:
         address, config = self._config.address, self._config
+        if config.protocol == "mbus":
+            return MbusReadout(config.unit or 0, config.patience)
         unit = "" if config.unit is None else str(config.unit)
         if isinstance(address, SerialAddress):
             return Readout(unit, config.patience, config.fastest, address.line.char_time)

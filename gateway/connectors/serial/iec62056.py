@@ -27,6 +27,9 @@ LONGEST: Final = 65_536
 TOTAL: Final = 240.0
 """Seconds for all of it: eight kilobytes at 300 baud take that."""
 
+SIGN_ON: Final = 10.0
+"""Seconds for the identification: a hundred characters at 300 baud take three."""
+
 SIGN_ON_BAUD: Final = 300
 
 _STX, _ETX, _ACK = 0x02, 0x03, b"\x06"
@@ -115,7 +118,7 @@ class Readout(Dialog):
         self, address: str = "", silence: float = REACTION, fastest: int | None = None, char_time: float = 0.0
     ):
         self.fields: Mapping[str, Value] = {}
-        self.identification = ""
+        self.meter = ""
         self._sign_on = f"/?{address}!\r\n".encode("ascii", "replace")
         self._silence = silence
         self._fastest = fastest
@@ -149,6 +152,8 @@ class Readout(Dialog):
             raise Silent(f"a readout of more than {LONGEST} bytes")
         if self._begun is not None and now - self._begun > TOTAL:
             raise Silent(f"the readout takes more than {TOTAL:g} s")
+        if not self._is_known and self._begun is not None and now - self._begun > SIGN_ON:
+            raise Silent(f"no identification within {SIGN_ON:g} s, though somebody speaks")
         steps: list[Step] = []
         if not self._is_known:
             steps = self._identified()
@@ -163,7 +168,7 @@ class Readout(Dialog):
             del self._buffer[: max(0, len(self._buffer) - 256)]
             return []
         maker, letter, name = (part.decode() for part in found.groups())
-        self.identification = f"{maker}{letter}{name}"
+        self.meter = f"{maker}{letter}{name}"
         self._is_known = True
         del self._buffer[: found.end()]
         if letter in MODE_B:

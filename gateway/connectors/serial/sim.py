@@ -22,7 +22,7 @@ from typing import Final, cast
 
 from gateway.clock import Clock
 from gateway.connectors.serial.config import SerialDevice
-from gateway.connectors.serial.sim_speech import SimPoint, Speech, readout, sentences
+from gateway.connectors.serial.sim_speech import SimPoint, Speech, readout, sentences, telegram
 from gateway.connectors.serial_line import Address, SerialAddress, TcpAddress, parse_address
 from gateway.errors import Rejected
 from gateway.message import Value
@@ -63,13 +63,27 @@ class _Device:
             now = time.gmtime(self.clock.time())
             hour, day = time.strftime("%H%M%S.00", now), time.strftime("%d%m%y", now)
             return sentences(self.config, self.held, hour, day)
-        return self.speech.frames(self.speech.told, self.held) if self.speech.told else b""
+        if self.config.mode == "pushed":
+            return readout(self.config, self.held)[1:-2]
+        return self.speech.frames(self.speech.told, self.held)
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it says something by itself."""
+        config = self.config
+        return (
+            config.protocol == "nmea0183"
+            or config.mode == "pushed"
+            or (config.protocol == "frames" and bool(self.speech.told))
+        )
 
     def heard(self, buffer: bytes) -> tuple[bytes, int, float] | None:
         """What it answers to the begin of the buffer, how long that begin is, and seconds that it takes; None when it
         is not asked."""
         if self.config.protocol == "iec62056-21":
-            return self._meter(buffer)
+            return self._meter(buffer) if self.config.mode == "asked" else None
+        if self.config.protocol == "mbus":
+            return self._slave(buffer)
         for question in self.speech.questions:
             if buffer.startswith(question):
                 self.asked["questions"] += 1
@@ -92,6 +106,21 @@ class _Device:
         if buffer.startswith(b"\x06050\r\n"):
             self.asked["readouts"] += 1
             return readout(self.config, self.held), 6, _REACTION
+        return None
+
+    def _slave(self, buffer: bytes) -> tuple[bytes, int, float] | None:
+        """A meter on the M-Bus (EN 13757-2 section 5.7): reset and select are acknowledged, a request is answered."""
+        unit = self.config.unit
+        address = 253 if isinstance(unit, str) else int(unit or 0)
+        if isinstance(unit, str):
+            select = bytes.fromhex("68 0b 0b 68 53 fd 52") + bytes.fromhex(unit)[::-1]
+            if buffer.startswith(select) and len(buffer) >= 17:
+                return b"\xe5", 17, 0.0
+        if buffer.startswith(bytes((0x10, 0x40, address))) and len(buffer) >= 5:
+            return b"\xe5", 5, 0.0
+        if buffer[:1] == b"\x10" and buffer[1:2] in (b"\x5b", b"\x7b") and buffer[2:3] == bytes((address,)):
+            self.asked["readouts"] += len(buffer) >= 5
+            return (telegram(self.config, self.held), 5, 0.0) if len(buffer) >= 5 else None
         return None
 
 
@@ -146,7 +175,7 @@ class _Line(ABC):
             self._say(device, device.told())
             self.tell(device)
 
-        if device.config.protocol == "nmea0183" or device.speech.told:
+        if device.speaks:
             handle = asyncio.get_running_loop().call_later(device.config.poll, say)
             self._timers.add(handle)
 
@@ -176,6 +205,8 @@ class _Line(ABC):
             return False
         known = [question for device in self.devices for question in device.speech.questions]
         known += [b"/?", b"\x06050\r\n"] if any(d.config.protocol == "iec62056-21" for d in self.devices) else []
+        if any(device.config.protocol == "mbus" for device in self.devices) and start[:1] in (b"\x10", b"\x68"):
+            return len(start) < 17
         has_commands = any(point.settings.set for device in self.devices for point in device.speech.points.values())
         return has_commands or any(q.startswith(start) or (q == b"/?" and start.startswith(q)) for q in known)
 

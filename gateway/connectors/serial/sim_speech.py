@@ -246,6 +246,34 @@ def readout(config: SerialDevice, values: Values) -> bytes:
     return b"\x02" + block + bytes((block_check(block),))
 
 
+_MBUS: Final[dict[str, tuple[str, float]]] = {
+    # name: (value information, how many of its units are one of the field's)
+    "energy": ("03", 1),
+    "volume": ("13", 1000),
+    "power": ("2b", 1),
+    "flow": ("3b", 1000),
+    "flow_temperature": ("5a", 10),
+    "return_temperature": ("5e", 10),
+    "external_temperature": ("66", 10),
+    "pressure": ("6a", 10),
+    "voltage": ("fd48", 10),
+    "current": ("fd5a", 100),
+}
+
+
+def telegram(config: SerialDevice, values: Values) -> bytes:
+    """The data of a meter on the M-Bus: a header, and a record of eight bytes for each point that is known above."""
+    number = config.unit if isinstance(config.unit, str) else "00000001"
+    data = bytes.fromhex(number)[::-1] + bytes.fromhex("f81e 01 02 00 00 0000")
+    for point in config.point:
+        value = values[point.name]
+        if str(point.field) in _MBUS and isinstance(value, int | float):
+            information, many = _MBUS[str(point.field)]
+            data += b"\x07" + bytes.fromhex(information) + round(value * many).to_bytes(8, "little", signed=True)
+    body = bytes((0x08, 1, 0x72)) + data
+    return bytes((0x68, len(body), len(body), 0x68)) + body + bytes((sum(body) & 0xFF, 0x16))
+
+
 _NMEA: Final[dict[str, tuple[str, dict[str, int]]]] = {
     # kind: (a sentence, places of fields that are plain numbers)
     "RMC": ("GPRMC,{time},A,{lat},{lon},0.0,0.0,{date},,,A", {"speed": 7, "course": 8}),
