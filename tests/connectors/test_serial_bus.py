@@ -179,6 +179,22 @@ def test_a_device_that_says_more_than_was_asked_is_waited_out() -> None:
     run(main())
 
 
+def test_a_line_that_speaks_without_end_is_no_answer() -> None:
+    async def main() -> None:
+        bench = Bench()
+        async with bench.bus.member("x", 1) as x:
+            task = asyncio.create_task(bench.ask(x, b"a\n", limit=2.0))
+            await passes()
+            for _ in range(30):
+                bench.clock.advance(0.1)
+                bench.wires[0].hear(b"babble")
+                await passes()
+            with pytest.raises(Silent, match="though somebody speaks"):
+                await task
+
+    run(main())
+
+
 def test_silence_opens_the_breaker_and_a_new_line_closes_it() -> None:
     async def main() -> None:
         bench = Bench()

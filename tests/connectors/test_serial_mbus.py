@@ -1,7 +1,8 @@
 """M-Bus: telegrams of real meters as others have recorded them, and the dialog with one.
 
 WATER is the example of "The M-Bus: A Documentation" (section 6.6). HEAT and GAS were recorded by the authors of libmbus
-(test frames ``kamstrup_multical_601`` and ``LGB_G350``); the values are those that libmbus and pyMeterBus find in them.
+(test frames ``kamstrup_multical_601`` and ``LGB_G350``); the values are those that libmbus finds in
+them, and pyMeterBus, but for the time of six bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 
 from gateway.connectors.serial import mbus
 from gateway.connectors.serial.dialog import Done, Send, Silent
-from gateway.connectors.serial.mbus import MbusReadout, fields_of, long_frame, parse, short_frame, take_long
+from gateway.connectors.serial.mbus import MbusReadout, long_frame, short_frame, take_long
+from gateway.connectors.serial.mbus_records import fields_of, parse
 
 WATER = bytes.fromhex(
     "68 1f 1f 68 08 02 72 78563412 2440 01 07 55 00 0000 03 13 153100 da 02 3b 1301 8b 60 04 371802 18 16"

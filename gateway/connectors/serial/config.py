@@ -20,6 +20,7 @@ from gateway.connectors.serial.frame_settings import (
 from gateway.connectors.serial.pattern import Pattern
 from gateway.connectors.serial.template import Template, template_problem
 from gateway.connectors.serial_line import Address, address_problem, parse_address
+from gateway.errors import Rejected
 
 ASKED: Final = ("unit", "address")
 """What may stand in braces in a question."""
@@ -206,12 +207,30 @@ class SerialDevice(DeviceSettings):
                 text = getattr(point, key)
                 if text is not None and "unit" in Template(text, known).names and self.unit is None:
                     yield f"point[{index}].{key}", "names {unit}, and the device has none"
+                elif text is not None and (problem := self._unfilled(Template(text, known), point)):
+                    yield f"point[{index}].{key}", problem
             if point.set is not None and point.ask is None and self.ask is None:
                 yield f"point[{index}].set", "needs ask: what is written is read back"
             if self.protocol == "frames":
                 yield from self._field(index, point)
-        if self.ask is not None and "unit" in Template(self.ask, ("unit",)).names and self.unit is None:
+        if self.ask is not None and self.unit is None and "unit" in Template(self.ask, ("unit",)).names:
             yield "ask", "names {unit}, and the device has none"
+        elif self.ask is not None and (problem := self._unfilled(Template(self.ask, ("unit",)), None)):
+            yield "ask", problem
+
+    def _unfilled(self, template: Template, point: SerialPoint | None) -> str | None:
+        """Why no bytes come of a template with this unit and address, whatever the value is."""
+        address = None if point is None else point.address
+        if point is not None and "address" in template.names and address is None:
+            return None  # said by the point
+        reason = None
+        for value in (0, "0"):
+            try:
+                template.fill(unit=self.unit, address=address, value=value)
+                return None
+            except Rejected as error:
+                reason = str(error)
+        return reason
 
     def _of_protocol(self) -> Iterator[tuple[str, str]]:
         usual = {"ask": None, "framed": False, "frame": FrameSettings(), "checksum": None, "decode": DecodeSettings()}

@@ -115,7 +115,10 @@ class Ask(Dialog):
         self._end = now + self._limit
 
     def feed(self, data: bytes, now: float) -> list[Step]:
-        return self._taken(self._framer.feed(data, now))
+        steps = self._taken(self._framer.feed(data, now))
+        if not steps and now >= self._end:
+            raise Silent(f"no answer within {self._limit:g} s, though somebody speaks")
+        return steps
 
     def next_timer(self) -> float:
         timer = self._framer.next_timer()

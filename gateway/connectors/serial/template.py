@@ -93,16 +93,11 @@ class Template:
             made.append(literal)
             if name is None:
                 continue
-            value = values[name]
-            try:
-                text = format(value, spec) if not (isinstance(value, bool) and not spec) else str(int(value))
-            except (ValueError, TypeError, OverflowError):
-                if isinstance(value, float) and value.is_integer():
-                    text = self._whole(int(value), spec)
-                else:
-                    raise Rejected(f"{value!r} cannot be written in the form {{{name}:{spec}}}") from None
+            text = self._written(values[name], name, spec)
             if not self.is_hex:
-                self._refuse_control(text, name)
+                # A value must stay within its place: a line end inside would begin a command of its own.
+                if any(ord(sign) < 32 or ord(sign) == 127 for sign in text):
+                    raise Rejected(f"{name} must not hold control characters")
                 text = text.replace("\\", "\\\\")
             made.append(text)
         try:
@@ -118,17 +113,16 @@ class Template:
         return data
 
     @staticmethod
-    def _whole(value: int, spec: str) -> str:
-        try:
-            return format(value, spec)
-        except (ValueError, TypeError, OverflowError):
-            raise Rejected(f"{value!r} cannot be written in the form {spec}") from None
-
-    @staticmethod
-    def _refuse_control(text: str, name: str) -> None:
-        # A value must stay within its place: a line end inside would begin a command of its own.
-        if any(ord(sign) < 32 or ord(sign) == 127 for sign in text):
-            raise Rejected(f"{name} must not hold control characters")
+    def _written(value: Any, name: str, spec: str) -> str:
+        """A value in its form; true and false are 1 and 0. Raises Rejected."""
+        if isinstance(value, bool):
+            value = int(value)
+        for form in (value, int(value) if isinstance(value, float) and value.is_integer() else value):
+            try:
+                return format(form, spec)
+            except (ValueError, TypeError, OverflowError):
+                pass  # a whole number that came as a float, in a form for whole numbers, is tried once more
+        raise Rejected(f"{value!r} cannot be written in the form {{{name}:{spec}}}")
 
 
 def template_problem(*known: str) -> Any:
