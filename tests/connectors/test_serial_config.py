@@ -117,5 +117,9 @@ def test_time_limits_by_protocol(tmp_path: Path) -> None:
     assert (plain.patience, plain.silence) == (1.0, 1.0)
     meter = loaded(tmp_path, f'{HEAD}protocol = "iec62056-21"\nquiet = 0\n{POINT}field = "1.8.0"')
     assert (meter.patience, meter.silence) == (2.2, 0.0)
+    bus = 'protocol = "mbus"\nunit = 1\n'
+    assert loaded(tmp_path, f'{HEAD}{bus}{POINT}field = "energy"').patience == 0.5
+    slow = HEAD.replace("ttyS0", "ttyS0?baud=300")
+    assert loaded(tmp_path, f'{slow}{bus}{POINT}field = "energy"').patience == pytest.approx(1.4)
     given = loaded(tmp_path, f'{HEAD}timeout = "300ms"\n{POINT}')
     assert (given.patience, given.silence) == (0.3, 0.3)

@@ -19,7 +19,7 @@ from gateway.connectors.serial.frame_settings import (
 )
 from gateway.connectors.serial.pattern import Pattern
 from gateway.connectors.serial.template import Template, template_problem
-from gateway.connectors.serial_line import Address, address_problem, parse_address
+from gateway.connectors.serial_line import Address, SerialAddress, address_problem, parse_address
 from gateway.errors import Rejected
 
 ASKED: Final = ("unit", "address")
@@ -138,7 +138,7 @@ class SerialDevice(DeviceSettings):
     timeout: Duration | None = setting(
         None,
         text="How long an answer may take; for iec62056-21 and mbus how long the meter may be silent. Without it 1 s, "
-        "for iec62056-21 2.2 s, for mbus 0.5 s.",
+        "for iec62056-21 2.2 s, for mbus 0.5 s, or more where its speed needs it.",
         check=between(0.01, 60),
         example='"500ms"',
     )
@@ -186,6 +186,8 @@ class SerialDevice(DeviceSettings):
         """Seconds that an answer may take."""
         if self.timeout is not None:
             return self.timeout
+        if self.protocol == "mbus" and isinstance(self.address, SerialAddress):
+            return mbus.reaction(self.address.line.baud)
         return _PATIENCE.get(self.protocol, 1.0)
 
     @property

@@ -20,6 +20,14 @@ from gateway.message import Value
 REACTION: Final = 0.5
 """Seconds: 330 bit times and 50 ms at 2400 baud are 0.19 (EN 13757-2 section 5.5); level converters add to it."""
 
+_REACTION_BITS: Final = 330
+
+
+def reaction(baud: int) -> float:
+    """Seconds that a meter may take at this speed."""
+    return max(REACTION, _REACTION_BITS / baud + 0.3)
+
+
 MOST_TELEGRAMS: Final = 16
 """Telegrams of one readout."""
 
