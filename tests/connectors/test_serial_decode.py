@@ -8,7 +8,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.connectors.expression import Expression
@@ -65,6 +65,7 @@ def test_a_field_that_is_not_there() -> None:
         field_of(DecodeSettings(as_="csv").decoder()(b"a,b"), 7)
 
 
+@settings(max_examples=30)
 @given(
     st.recursive(
         st.integers() | st.booleans() | st.text(max_size=4),

@@ -62,6 +62,7 @@ def test_what_is_kept_is_bounded(name: str, stream: bytes) -> None:
 
 
 @pytest.mark.parametrize("escape", [(b"\x10\x02", b"\x10\x03", 0x10, 0), (b"\x7e", b"\x7e", 0x7D, 0x20)])
+@settings(max_examples=30)
 @given(bodies=st.lists(st.lists(st.sampled_from(ALPHABET), min_size=1, max_size=20).map(bytes), max_size=6))
 def test_what_is_wrapped_is_found_whatever_it_holds(escape: tuple[bytes, bytes, int, int], bodies: list[bytes]) -> None:
     framer = Marked(*escape, check=CRC.check)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.connectors.serial_line import (
@@ -109,6 +109,7 @@ def test_the_time_of_a_character() -> None:
     assert str(Line(19200, "E", 7, 1.5)) == "19200 7E1.5"
 
 
+@settings(max_examples=40)
 @given(st.binary(max_size=40), st.binary(max_size=40), st.lists(st.integers(1, 7), max_size=40))
 def test_an_echo_is_taken_off_however_it_arrives(sent: bytes, answer: bytes, sizes: list[int]) -> None:
     echo = Echo()

@@ -128,7 +128,7 @@ def test_no_late_answer_is_taken_for_another_in_ten_thousand_reads() -> None:
                 nonlocal late
                 for letter in data.decode().split():
                     answer = f"{ord(letter)}\n".encode()
-                    if chance.random() < 0.01:
+                    if chance.random() < 0.006:
                         late += 1
                         loop.call_later(chance.uniform(0.011, 0.028), self.transport.write, answer)
                     else:
@@ -155,7 +155,7 @@ def test_no_late_answer_is_taken_for_another_in_ten_thousand_reads() -> None:
             with suppress(asyncio.CancelledError):
                 await task
             read = [sample for sample in port.samples if sample.quality is Quality.GOOD]
-            assert len(read) > 9_000 and late > 50
+            assert len(read) > 9_000 and late > 30
             assert connector.status()["timeouts"] >= late / 2
             assert [sample for sample in read if sample.value != ord(sample.point)] == []
 

@@ -9,6 +9,7 @@ import termios
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
 
@@ -93,6 +94,65 @@ def test_speed_and_bits_are_set_and_changed() -> None:
                 flags = termios.tcgetattr(line.fd)
                 assert flags[4] == flags[5] == termios.B9600
                 assert not flags[2] & termios.CSTOPB
+            finally:
+                wire.close()
+
+    run(main())
+
+
+def test_flow_control_by_characters_is_set() -> None:
+    async def main() -> None:
+        with pty() as line:
+            for flow, expected in (("xonxoff", True), ("none", False)):
+                wire = await open_wire(SerialAddress(line.path, Line(flow=flow)), 1)
+                try:
+                    assert bool(termios.tcgetattr(line.fd)[0] & termios.IXON) is expected
+                finally:
+                    wire.close()
+
+    run(main())
+
+
+class _Wires:
+    """A pyserial port whose RTS wire is a list of what it was set to, and of what had been sent by then."""
+
+    def __init__(self, port: Any, line: Pty) -> None:
+        self._port, self._line = port, line
+        self.log: list[tuple[bool, bytes]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)
+
+    @property
+    def rts(self) -> bool:
+        return self.log[-1][0]
+
+    @rts.setter
+    def rts(self, value: bool) -> None:
+        self.log.append((value, self._line.hear()))
+
+
+def test_rts_is_held_while_bytes_are_sent_and_let_go_also_after_a_cancel() -> None:
+    """A pty has no RTS wire: here is one of wood."""
+
+    async def main() -> None:
+        with pty() as line:
+            wire = await open_wire(SerialAddress(line.path, Line(baud=1_000_000)), 1)
+            assert isinstance(wire, serial_port._Tty)
+            wires = _Wires(wire._serial, line)
+            wire._serial = wires
+            wire._line = Line(baud=1_000_000, rs485="rts")
+            try:
+                await wire.send(b"ASK", 1)
+                assert wires.log == [(True, b""), (False, b"ASK")]
+                wire._line = Line(baud=1_000_000, rs485="rts", before=1.0)
+                sending = asyncio.create_task(wire.send(b"ASK", 5))
+                await passes()
+                assert wires.log[-1] == (True, b"")
+                sending.cancel()
+                with suppress(asyncio.CancelledError):
+                    await sending
+                assert wires.log[-1] == (False, b"")
             finally:
                 wire.close()
 
