@@ -122,7 +122,7 @@ class Despatch:
                 return
             props = with_expiry(props, left)
         try:
-            qos = self._topics.qos(parcel.rows[0].topic)
+            qos = self._topics.qos(parcel.rows)
             size = client.publish(slot.id, parcel.topic, parcel.payload, parcel.retain, props, slot.sent, qos)
         except Refused as refused:
             self._give_up(slot, "too_large" if refused.reason == PACKET_TOO_LARGE else "bad_topic", str(refused))

@@ -13,33 +13,36 @@ from gateway.message import USER_PROPERTY
 from gateway.outbound import CLASSES, OutboxReader, Row
 from gateway.uplinks.mqtt.config import MqttUplink
 from gateway.uplinks.mqtt.lanes import Lane
-from gateway.uplinks.mqtt.mapping import REPLAYED, VIA, own_properties
+from gateway.uplinks.mqtt.mapping import REPLAYED, VIA, Topics, own_properties
 from gateway.uplinks.mqtt.saver import Saver
 from gateway.uplinks.mqtt.waiting import FOREVER
+from gateway.uplinks.packing.entry import Entry, make_entry
 from gateway.uplinks.packing.filling import Filling
 from gateway.uplinks.packing.parcels import Packer
 
 
 class Packing:
-    """``topic``: where a row goes at the cloud, None for one that does not go there; ``gateway``: its name;
-    ``date``: puts a row's time right; ``pass_by``: is told of those."""
+    """``topics``: of ``forward``; ``topic``: where a row goes at the cloud, None for one that does not go there;
+    ``gateway``: its name; ``date_all``: puts the times of rows right; ``pass_by``: is told of rows that do not go."""
 
     def __init__(
         self,
         config: MqttUplink,
         gateway: str,
+        topics: Topics,
         topic: Callable[[Row], str | None],
         reader: OutboxReader,
         clock: Clock,
-        date: Callable[[Row], Row],
+        date_all: Callable[[list[Row]], list[Row]],
         pass_by: Callable[[Row], None],
     ) -> None:
         self._config = config
         self._gateway = gateway
+        self._topics = topics
         self._topic = topic
         self._reader = reader
         self._clock = clock
-        self._date = date
+        self._date_all = date_all
         self._pass = pass_by
 
     def begin(self, lanes: Iterable[Lane], maximum_packet: int) -> None:
@@ -58,18 +61,27 @@ class Packing:
         """Move rows from the queue into parcels to come, until one is ready. What has expired is dropped here: within a
         parcel it would go on. ``saver``: holds some back; seconds until it lets the next one go."""
         while queue and not filling.ready:
-            if saver is not None:
-                rest = saver.rest(queue, now, filling.pass_by, bursts=False)
-                if rest or not queue:
-                    return rest or FOREVER
-            row = self._date(queue.popleft())
-            topic = self._topic(row)
+            count = 1
+            if saver is None:
+                count = min(filling.room, len(queue))
+            elif (rest := saver.rest(queue, now, filling.pass_by, bursts=False)) or not queue:
+                return rest or FOREVER
+            self._add(filling, self._date_all([queue.popleft() for _ in range(count)]), now)
+        return FOREVER
+
+    def _add(self, filling: Filling, rows: list[Row], now: float) -> None:
+        time, topic_of, keeps_retain = self._clock.time(), self._topic, self._topics.keeps_retain
+        entries: list[Entry] = []
+        for row in rows:
+            topic = topic_of(row)
             if topic is None:
                 self._pass(row)
-                filling.passed = row.seq
-            elif row.expires is not None and row.expires <= self._clock.time():
+            elif row.expires is not None and row.expires <= time:
                 self._reader.drop(row, "expired")
-                filling.passed = row.seq
             else:
-                filling.add(row, topic, own_properties(row), now)
-        return FOREVER
+                kept = row if not row.retain or keeps_retain(row.topic) else row._replace(retain=False)
+                entries.append(make_entry((kept, topic, own_properties(row) if row.props or row.clock else ())))
+        if entries:
+            filling.add(entries, now)
+        if not entries or entries[-1].row.seq != rows[-1].seq:
+            filling.pass_by(rows[-1].seq)

@@ -40,6 +40,10 @@ READ_ROWS: Final = 512
 READ_BYTES: Final = 256 * 1024
 """One batch from the outbox: what waits in memory in front of the window, of a lane and a class."""
 
+READ_ROWS_PACKED: Final = 2000
+READ_BYTES_PACKED: Final = 512 * 1024
+"""The same where rows share parcels."""
+
 
 class Pump:
     """What goes up of one uplink, for all of its connections: ``connected``, ``run``, ``disconnected``.
@@ -82,7 +86,9 @@ class Pump:
         self._limits = limits
         own = [Forward(filter=local, to=topic) for local, topic in ledger_topics(config.ledger, gateway_name)]
         self._topics = Topics((*own, *config.forward))
-        self._packing = Packing(config, gateway_name, self._topic, reader, clock, timing.date, self._pass)
+        self._packing = Packing(
+            config, gateway_name, self._topics, self._topic, reader, clock, timing.date_all, self._pass
+        )
         self._window = Window(config.window)
         self.out = Despatch(self._window, self._topics, reader, dead, Pace(limits.rate), clock, metrics, random, pauses)
         can_repeat = archive if config.version == "5" else None
@@ -277,7 +283,10 @@ class Pump:
 
     async def _read(self, lane: Lane, run: Run) -> None:
         wakes, read_to = self._wakes, run.read_to
-        batch = await self._reader.read(run.room, read_to, run.upto, READ_ROWS, READ_BYTES)
+        limit, size = READ_ROWS, READ_BYTES
+        if lane.fillings[run.room] is not None:
+            limit, size = READ_ROWS_PACKED, READ_BYTES_PACKED
+        batch = await self._reader.read(run.room, read_to, run.upto, limit, size)
         run.read_to = max(read_to, batch.reached)
         lane.queues[run.room].extend(batch.rows)
         self._saver.took(run.room, batch.rows)
