@@ -81,6 +81,13 @@ class Topics:
         self._known[topic] = found
         return found
 
+    def all(self, topics: Sequence[str]) -> list[str | None]:
+        """The same for several."""
+        try:
+            return list(map(self._known.__getitem__, topics))
+        except KeyError:
+            return [self(topic) for topic in topics]
+
     def qos(self, rows: Sequence[Row]) -> int:
         """The QoS of what carries these rows: the highest that an entry asks for; 1 for a row that none matches."""
         return 1 if self._is_plain else max([1 if entry is None else entry.qos for entry in map(self._entry_of, rows)])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import repeat
 
 from gateway.clock import Clock
 from gateway.message import USER_PROPERTY
@@ -22,11 +23,12 @@ from gateway.uplinks.packing.parcels import Packer
 
 
 class Packing:
-    """``topics``: of ``forward``; ``topic``: where a row goes at the cloud, None for one that does not go there;
+    """``name``: of the uplink; ``topics``: of ``forward``; ``topic``: where a row goes at the cloud, None for one that does not go there;
     ``gateway``: its name; ``date_all``: puts the times of rows right; ``pass_by``: is told of rows that do not go."""
 
     def __init__(
         self,
+        name: str,
         config: MqttUplink,
         gateway: str,
         topics: Topics,
@@ -36,6 +38,7 @@ class Packing:
         date_all: Callable[[list[Row]], list[Row]],
         pass_by: Callable[[Row], None],
     ) -> None:
+        self._name = name
         self._config = config
         self._gateway = gateway
         self._topics = topics
@@ -70,10 +73,27 @@ class Packing:
         return FOREVER
 
     def _add(self, filling: Filling, rows: list[Row], now: float) -> None:
-        time, topic_of, keeps_retain = self._clock.time(), self._topic, self._topics.keeps_retain
+        entries = self._plain(rows) or self._entries(rows)
+        if entries:
+            filling.add(entries, now)
+        if not entries or entries[-1].row.seq != rows[-1].seq:
+            filling.pass_by(rows[-1].seq)
+
+    def _plain(self, rows: list[Row]) -> list[Entry]:
+        """All rows as entries when none of them has anything but topic and payload, which is nearly always; else none:
+        they are looked at one by one."""
+        if any([row.retain or row.expires is not None or row.props or row.clock for row in rows]):
+            return []
+        if not all([self._name in names for names in {row.uplinks for row in rows}]):
+            return []
+        topics = self._topics.all([row.topic for row in rows])
+        return [] if None in topics else list(map(make_entry, zip(rows, topics, repeat(()), strict=False)))
+
+    def _entries(self, rows: list[Row]) -> list[Entry]:
+        time, keeps_retain = self._clock.time(), self._topics.keeps_retain
         entries: list[Entry] = []
         for row in rows:
-            topic = topic_of(row)
+            topic = self._topic(row)
             if topic is None:
                 self._pass(row)
             elif row.expires is not None and row.expires <= time:
@@ -81,7 +101,4 @@ class Packing:
             else:
                 kept = row if not row.retain or keeps_retain(row.topic) else row._replace(retain=False)
                 entries.append(make_entry((kept, topic, own_properties(row) if row.props or row.clock else ())))
-        if entries:
-            filling.add(entries, now)
-        if not entries or entries[-1].row.seq != rows[-1].seq:
-            filling.pass_by(rows[-1].seq)
+        return entries

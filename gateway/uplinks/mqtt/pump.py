@@ -87,7 +87,7 @@ class Pump:
         own = [Forward(filter=local, to=topic) for local, topic in ledger_topics(config.ledger, gateway_name)]
         self._topics = Topics((*own, *config.forward))
         self._packing = Packing(
-            config, gateway_name, self._topics, self._topic, reader, clock, timing.date_all, self._pass
+            self._name, config, gateway_name, self._topics, self._topic, reader, clock, timing.date_all, self._pass
         )
         self._window = Window(config.window)
         self.out = Despatch(self._window, self._topics, reader, dead, Pace(limits.rate), clock, metrics, random, pauses)

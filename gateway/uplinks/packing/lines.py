@@ -37,27 +37,40 @@ _HEAD: Final = b'{"topic":%b,"time":"%b.%03dZ","id":"%d:%d"'
 _USUAL: Final = _HEAD + b',"payload":%b}\n'
 
 
-def pack_lines(entries: Sequence[Entry], shapes: Shapes | None = None) -> bytes:
-    """The lines, each with its line feed. ``shapes``: what is known of payloads."""
-    topics: dict[str, bytes] = {}
-    lines: list[bytes] = []
-    is_line = (Shapes() if shapes is None else shapes).is_line
-    last, stamp = -1, b""
-    # By position, since each name costs as much as all of them: ``outbound.Row``.
-    for (seq, boot, _, payload, qos, retain, _, time, expires, _, _, _), topic, props in entries:
-        name = topics.get(topic)
-        if name is None:
-            name = topics[topic] = _text(topic).encode()
-        second, millis = divmod(round(time * 1000), 1000)  # as ``iso_time`` does
-        if second != last:
-            last, stamp = second, iso_time(second)[: -len(".000Z")].encode()
-        if qos == 1 and not retain and expires is None and not props and is_line(payload):
-            line = _USUAL % (name, stamp, millis, boot, seq, payload)
-        else:
-            more = _unusual(qos, retain, expires, props).encode()
-            line = _HEAD % (name, stamp, millis, boot, seq) + more + _payload(payload, is_line(payload))
-        lines.append(line)
-    return b"".join(lines)
+class Lines:
+    """Writes rows as lines. What it has learned of topics and payloads serves the next ones too; that is bounded."""
+
+    __slots__ = ("_shapes", "_topics")
+
+    MOST_TOPICS = 1024
+
+    def __init__(self) -> None:
+        self._shapes = Shapes()
+        self._topics: dict[str, bytes] = {}
+
+    def pack(self, entries: Sequence[Entry]) -> bytes:
+        """The lines, each with its line feed."""
+        lines: list[bytes] = []
+        append, name_of, is_line = lines.append, self._topics.get, self._shapes.is_line
+        last, stamp = -1, b""
+        # By position, since each name costs as much as all of them: ``outbound.Row``.
+        for (seq, boot, _, payload, qos, retain, _, time, expires, _, _, _), topic, props in entries:
+            name = name_of(topic) or self._name(topic)
+            second, millis = divmod(round(time * 1000), 1000)  # as ``iso_time`` does
+            if second != last:
+                last, stamp = second, iso_time(second)[: -len(".000Z")].encode()
+            if qos != 1 or retain or expires is not None or props or not is_line(payload):
+                more = _unusual(qos, retain, expires, props).encode()
+                append(_HEAD % (name, stamp, millis, boot, seq) + more + _payload(payload, is_line(payload)))
+            else:
+                append(_USUAL % (name, stamp, millis, boot, seq, payload))
+        return b"".join(lines)
+
+    def _name(self, topic: str) -> bytes:
+        if len(self._topics) >= self.MOST_TOPICS:
+            self._topics.clear()
+        name = self._topics[topic] = _text(topic).encode()
+        return name
 
 
 def _text(value: str) -> str:

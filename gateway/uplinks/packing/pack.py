@@ -18,8 +18,7 @@ from typing import Final, Literal, NamedTuple
 
 from gateway.uplinks.packing.columns import pack_columns
 from gateway.uplinks.packing.entry import Entry
-from gateway.uplinks.packing.lines import pack_lines
-from gateway.uplinks.packing.shapes import Shapes
+from gateway.uplinks.packing.lines import Lines
 
 Format = Literal["lines", "columns"]
 Compress = Literal["zlib", "none"]
@@ -39,26 +38,26 @@ class Packed(NamedTuple):
 
 
 def pack(
-    entries: Sequence[Entry], form: Format, compress: Compress, limit: int, shapes: Shapes | None = None
+    entries: Sequence[Entry], form: Format, compress: Compress, limit: int, writer: Lines | None = None
 ) -> Iterator[Packed]:
     """At least one entry in as few parcels as it takes to keep each payload within ``limit`` bytes, in order.
-    ``shapes``: what is known of payloads.
+    ``writer``: of lines; what it has learned is used.
 
     An entry that alone is larger comes alone, larger than the limit: who sends it will be refused, and says so.
     """
-    payload = _payload(entries, form, compress, shapes)
+    payload = _payload(entries, form, compress, writer)
     pieces = min(len(payload) // limit + 1, len(entries))
     if len(payload) <= limit or pieces == 1:
         yield Packed(entries, payload)
         return
     step = -(-len(entries) // pieces)
     for start in range(0, len(entries), step):
-        yield from pack(entries[start : start + step], form, compress, limit, shapes)
+        yield from pack(entries[start : start + step], form, compress, limit, writer)
 
 
-def _payload(entries: Sequence[Entry], form: Format, compress: Compress, shapes: Shapes | None) -> bytes:
+def _payload(entries: Sequence[Entry], form: Format, compress: Compress, writer: Lines | None) -> bytes:
     if form == "lines":
-        lines = pack_lines(entries, shapes)
+        lines = (writer or Lines()).pack(entries)
         return zlib.compress(lines, LEVEL_OF_LINES) if compress == "zlib" else lines
     columns = pack_columns(entries)
     return MAGIC + (b"\1" + zlib.compress(columns, LEVEL_OF_COLUMNS) if compress == "zlib" else b"\0" + columns)

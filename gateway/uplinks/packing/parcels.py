@@ -11,7 +11,7 @@ from gateway.mqtt.properties import pack_properties
 from gateway.uplinks.packing.batch import Batch
 from gateway.uplinks.packing.entry import Entry
 from gateway.uplinks.packing.pack import pack
-from gateway.uplinks.packing.shapes import Shapes
+from gateway.uplinks.packing.lines import Lines
 from gateway.uplinks.parcel import Parcel
 
 CONTENT_TYPES: Final = {
@@ -39,11 +39,11 @@ class Packer:
     prefix   put in front of its topic
     """
 
-    __slots__ = ("_batch", "_overhead", "_shapes", "props", "topic")
+    __slots__ = ("_batch", "_overhead", "_lines", "props", "topic")
 
     def __init__(self, batch: Batch, gateway: str, marks: Properties = (), prefix: str = "") -> None:
         self._batch = batch
-        self._shapes = Shapes()
+        self._lines = Lines()
         self.topic = prefix + (batch.topic or default_topic(gateway))
         encoding = () if batch.compress == "none" else ((USER_PROPERTY, (ENCODING, batch.compress)),)
         self.props: Properties = ((CONTENT_TYPE, CONTENT_TYPES[batch.format]), *encoding, *marks)
@@ -55,6 +55,6 @@ class Packer:
         A row that is larger alone comes alone: it is refused where messages that are not packed are.
         """
         limit = max(maximum_packet - self._overhead, 1)
-        for packed in pack(entries, self._batch.format, self._batch.compress, limit, self._shapes):
+        for packed in pack(entries, self._batch.format, self._batch.compress, limit, self._lines):
             rows = tuple([entry.row for entry in packed.entries])
             yield Parcel(rows, self.topic, packed.payload, False, self.props)
