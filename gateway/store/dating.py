@@ -105,8 +105,9 @@ class Dating:
             self._right = self._right_stretch(rows[0])
         boot, _, end, since = self._right
         # Numbers grow from one start to the next, so that the first and the last speak for those between.
-        if rows[-1].boot == boot and rows[-1].seq < end and self._is_of(self._right, rows[0]):
-            if not any([row.time < since or row.expires is not None for row in rows]):
+        if self._is_of(self._right, rows[0]) and rows[-1].boot == boot and rows[-1].seq < end:
+            unsure = [row for row in rows if row.time < since or row.expires is not None]
+            if not unsure:
                 return rows
         return [self(row) for row in rows]
 

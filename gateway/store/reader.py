@@ -98,7 +98,7 @@ class Reader:
         mine_too = {names for names in of if name not in names and (not names or self._shelf.takes_over(names))}
         if mine_too:
             rows[:] = [row._replace(uplinks=(name,)) if row.uplinks in mine_too else row for row in rows]
-        if all([name in names for names in of - mine_too]):
+        if all(name in names for names in of - mine_too):
             mine = [row.seq for row in rows]
         else:
             mine = [row.seq for row in rows if name in row.uplinks]

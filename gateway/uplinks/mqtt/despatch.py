@@ -6,7 +6,7 @@ never arrive, its rows are counted and go to the dead letters: one bad row must 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gateway.clock import Clock
 from gateway.errors import Refused
@@ -97,6 +97,11 @@ class Despatch:
         self._progress.flush()
         self.window.disconnected()
 
+    @property
+    def is_unpaced(self) -> bool:
+        """Whether as many messages may go as there is room for."""
+        return self._pace.is_free
+
     def must_rest(self, now: float) -> bool:
         """Whether the line rests, after a refusal or because the broker takes no more in this second."""
         rest = self._pace.wait(now)
@@ -114,16 +119,16 @@ class Despatch:
         assert parcel is not None, "a settled parcel is never sent"
         if first is not None and parcel.rows[0].expires is not None and (expires := parcel.expires) is not None:
             slot.until = first + expires - self._clock.time()  # a step of the clock does not end what is under way
-        props = parcel.props
+        props, packed = parcel.props, parcel.packed
         if slot.until is not None:
             left = slot.until - self._clock.now()
             if left <= 0:
                 self._give_up(slot, "expired")
                 return
-            props = with_expiry(props, left)
+            props, packed = with_expiry(props, left), None
         try:
             qos = self._topics.qos(parcel.rows)
-            size = client.publish(slot.id, parcel.topic, parcel.payload, parcel.retain, props, slot.sent, qos)
+            size = client.publish(slot.id, parcel.topic, parcel.payload, parcel.retain, props, slot.sent, qos, packed)
         except Refused as refused:
             self._give_up(slot, "too_large" if refused.reason == PACKET_TOO_LARGE else "bad_topic", str(refused))
             return
@@ -131,11 +136,17 @@ class Despatch:
             self._give_up(slot, "malformed", f"it cannot be written as MQTT: {error}")
             return
         self.window.start(slot)
-        self._sent_at = self._clock.now()
+        self._sent_at = self._clock.now() if first is None else first
         self._pace.sent(self._sent_at)
         self.totals.publish(len(parcel.rows), size)
         if not qos:
             self._settle(slot)  # nobody will say whether it has arrived
+
+    def sent(self, run: Run, parcels: Sequence[Parcel], size: int, now: float) -> None:
+        """Parcels of one row, ``size`` bytes in all, have been handed to the connection for the first time."""
+        self.window.enter(run, parcels)
+        self._sent_at = now
+        self.totals.publish(len(parcels), size, len(parcels))
 
     def answered(self, identifier: int, reason: int) -> bool:
         """The cloud has answered for a packet identifier; whether it was one of ours."""
@@ -151,6 +162,18 @@ class Despatch:
         else:
             self._on_refusal(slot, slot.parcel, reason)
         return True
+
+    def acked(self, identifiers: Sequence[int]) -> list[int]:
+        """The cloud has what was sent under these packet identifiers; those that are not ours."""
+        rows, moved, others = self.window.acked(identifiers)
+        if rows:
+            self._is_answered = True
+            if self._poison.answered():
+                self.window.limit = self.limit
+            self.totals.acked += rows
+            for run in moved:
+                self._progress.moved(run)
+        return others
 
     def skip(self, run: Run, seq: int) -> None:
         """Pass by rows that nobody is sent."""

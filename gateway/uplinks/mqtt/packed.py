@@ -14,7 +14,7 @@ from gateway.message import USER_PROPERTY
 from gateway.outbound import CLASSES, OutboxReader, Row
 from gateway.uplinks.mqtt.config import MqttUplink
 from gateway.uplinks.mqtt.lanes import Lane
-from gateway.uplinks.mqtt.mapping import REPLAYED, VIA, Topics, own_properties
+from gateway.uplinks.mqtt.mapping import REPLAYED, VIA, Topics, own_properties, plain_topics
 from gateway.uplinks.mqtt.saver import Saver
 from gateway.uplinks.mqtt.waiting import FOREVER
 from gateway.uplinks.packing.entry import Entry, make_entry
@@ -23,8 +23,9 @@ from gateway.uplinks.packing.parcels import Packer
 
 
 class Packing:
-    """``name``: of the uplink; ``topics``: of ``forward``; ``topic``: where a row goes at the cloud, None for one that does not go there;
-    ``gateway``: its name; ``date_all``: puts the times of rows right; ``pass_by``: is told of rows that do not go."""
+    """``name``: of the uplink; ``topics``: of ``forward``; ``topic``: where a row goes at the cloud, None for one that
+    does not go there; ``gateway``: its name; ``date_all``: puts the times of rows right; ``pass_by``: is told of rows
+    that do not go."""
 
     def __init__(
         self,
@@ -82,12 +83,8 @@ class Packing:
     def _plain(self, rows: list[Row]) -> list[Entry]:
         """All rows as entries when none of them has anything but topic and payload, which is nearly always; else none:
         they are looked at one by one."""
-        if any([row.retain or row.expires is not None or row.props or row.clock for row in rows]):
-            return []
-        if not all([self._name in names for names in {row.uplinks for row in rows}]):
-            return []
-        topics = self._topics.all([row.topic for row in rows])
-        return [] if None in topics else list(map(make_entry, zip(rows, topics, repeat(()), strict=False)))
+        topics = plain_topics(rows, self._name, self._topics)
+        return [] if topics is None else list(map(make_entry, zip(rows, topics, repeat(()), strict=False)))
 
     def _entries(self, rows: list[Row]) -> list[Entry]:
         time, keeps_retain = self._clock.time(), self._topics.keeps_retain

@@ -11,8 +11,10 @@ Pure bookkeeping: no clock, no I/O, no decision about what is sent or given up.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
+from gateway.uplinks.base import Row
 from gateway.uplinks.parcel import Parcel
 
 PACKET_IDS: Final = 65_470
@@ -136,6 +138,37 @@ class Window:
         load.parcels += 1
         return slot
 
+    @property
+    def free(self) -> int:
+        """How many more parcels may enter now, if they are small."""
+        return min(self.limit - len(self._by_id), MAX_SPAN - self._span)
+
+    def has_room_for(self, rows: Sequence[Row], bytes_in_flight: int) -> bool:
+        """Whether so many rows as are ``free``, each a parcel, may enter as far as their sizes and identifiers go;
+        ``bytes_in_flight``: how many may be, with those that are."""
+        by_id = self._by_id
+        if self.bytes + sum([len(row.payload) for row in rows]) > bytes_in_flight:
+            return False
+        return not by_id or by_id.keys().isdisjoint([packet_id(row.seq) for row in rows])
+
+    def enter(self, run: Run, parcels: Sequence[Parcel]) -> None:
+        """Let parcels of one row in that have just been handed to the connection for the first time."""
+        by_id, order, size = self._by_id, run.order, 0
+        for parcel in parcels:
+            seq = parcel.rows[0].seq
+            identifier = packet_id(seq)
+            slot = Slot(run, seq, parcel, identifier, True)
+            slot.live = True
+            order.append(slot)
+            by_id[identifier] = slot
+            size += len(parcel.payload)
+        count, load = len(parcels), run.load
+        self._span += count
+        self.in_flight += count
+        self.bytes += size
+        load.bytes += size
+        load.parcels += count
+
     def skip(self, run: Run, seq: int) -> bool:
         """Move a run past rows that are not for this uplink, up to ``seq``. True when its cursor moved."""
         order = run.order
@@ -170,23 +203,52 @@ class Window:
         """The parcel has arrived or is given up. True when the cursor of its run moved."""
         if slot.parcel is None:
             return False
-        self._land(slot)
+        run = slot.run
+        self._leave(slot, slot.parcel)
+        if run.order[0].parcel is not None:
+            return False
+        self._pass_settled(run)
+        return True
+
+    def _leave(self, slot: Slot, parcel: Parcel) -> None:
+        if slot.live:
+            slot.live = False
+            self.in_flight -= 1
         del self._by_id[slot.id]
-        run, parcel = slot.run, slot.parcel
         slot.parcel = None
         size = len(parcel.payload)
         self.bytes -= size
-        load = run.load
+        load = slot.run.load
         load.bytes -= size
         load.parcels -= 1
         load.settled += len(parcel.rows)
+
+    def _pass_settled(self, run: Run) -> None:
+        """Move the cursor of a run past what is settled."""
         order = run.order
-        if order[0].parcel is not None:
-            return False
         while order and order[0].parcel is None:
             run.cursor = order.popleft().last
             self._span -= 1
-        return True
+
+    def acked(self, identifiers: Sequence[int]) -> tuple[int, set[Run], list[int]]:
+        """Parcels in flight under these packet identifiers have arrived: how many rows they had, the runs of which the
+        cursor moved, and the identifiers that nobody waits for."""
+        by_id = self._by_id
+        rows, moved, others = 0, set[Run](), list[int]()
+        for identifier in identifiers:
+            slot = by_id.get(identifier)
+            parcel = None if slot is None or not slot.live else slot.parcel
+            if slot is None or parcel is None:
+                others.append(identifier)
+                continue
+            rows += len(parcel.rows)
+            run = slot.run
+            self._leave(slot, parcel)
+            if run.order[0] is slot:
+                moved.add(run)
+        for run in moved:
+            self._pass_settled(run)
+        return rows, moved, others
 
     def waiting(self) -> list[Slot]:
         """What must be sent again before anything new, in order."""

@@ -10,8 +10,8 @@ from gateway.mqtt.packets import PUBLISH
 from gateway.mqtt.properties import pack_properties
 from gateway.uplinks.packing.batch import Batch
 from gateway.uplinks.packing.entry import Entry
-from gateway.uplinks.packing.pack import pack
 from gateway.uplinks.packing.lines import Lines
+from gateway.uplinks.packing.pack import pack
 from gateway.uplinks.parcel import Parcel
 
 CONTENT_TYPES: Final = {

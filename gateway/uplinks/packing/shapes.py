@@ -55,10 +55,7 @@ class Shapes:
             places = self._learn(shape)
         if places is _NOT:
             return False
-        for at in places:
-            if payload[at] == _ZERO:
-                return False
-        return True
+        return not places or _ZERO not in [payload[at] for at in places]
 
     def _learn(self, shape: bytes) -> tuple[int, ...] | None:
         places = _places(shape) if _is_json(shape) else _NOT
