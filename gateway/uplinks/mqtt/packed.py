@@ -19,6 +19,7 @@ from gateway.uplinks.mqtt.saver import Saver
 from gateway.uplinks.mqtt.waiting import FOREVER
 from gateway.uplinks.packing.entry import Entry, make_entry
 from gateway.uplinks.packing.filling import Filling
+from gateway.uplinks.packing.lines import LEVEL, LEVEL_OF_BACKLOG
 from gateway.uplinks.packing.parcels import Packer
 
 
@@ -57,7 +58,8 @@ class Packing:
         via = (USER_PROPERTY, (VIA, self._gateway))
         for lane in lanes:
             marks = (REPLAYED, via) if lane.is_backlog and backlog.mark else (via,)
-            packer = Packer(batch, self._gateway, marks, backlog.prefix if lane.is_backlog else "")
+            prefix, level = (backlog.prefix, LEVEL_OF_BACKLOG) if lane.is_backlog else ("", LEVEL)
+            packer = Packer(batch, self._gateway, marks, prefix, level)
             for name in batch.classes:
                 lane.fillings[CLASSES.index(name)] = Filling(batch, packer, maximum_packet)
 

@@ -33,18 +33,27 @@ NAMES: Final = {
 }
 """What the properties of a message are called in a line."""
 
+LEVEL: Final = 6
+LEVEL_OF_BACKLOG: Final = 1
+"""Of zlib. A backlog comes as fast as it can be packed: there the lowest takes a third of the time of the usual one and
+makes a fifth more bytes (docs/packing.md). Whoever pays for bytes takes columns."""
+
 _HEAD: Final = b'{"topic":%b,"time":"%b.%03dZ","id":"%d:%d"'
 _USUAL: Final = _HEAD + b',"payload":%b}\n'
 
 
 class Lines:
-    """Writes rows as lines. What it has learned of topics and payloads serves the next ones too; that is bounded."""
+    """Writes rows as lines. What it has learned of topics and payloads serves the next ones too; that is bounded.
 
-    __slots__ = ("_shapes", "_topics")
+    level  of zlib, for what is written
+    """
+
+    __slots__ = ("_shapes", "_topics", "level")
 
     MOST_TOPICS = 1024
 
-    def __init__(self) -> None:
+    def __init__(self, level: int = LEVEL) -> None:
+        self.level = level
         self._shapes = Shapes()
         self._topics: dict[str, bytes] = {}
 

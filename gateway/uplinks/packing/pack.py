@@ -23,7 +23,6 @@ from gateway.uplinks.packing.lines import Lines
 Format = Literal["lines", "columns"]
 Compress = Literal["zlib", "none"]
 
-LEVEL_OF_LINES: Final = 6
 LEVEL_OF_COLUMNS: Final = 9
 """Of zlib. Columns are few bytes, so that the best costs little; docs/packing.md has what each level saves."""
 
@@ -57,7 +56,8 @@ def pack(
 
 def _payload(entries: Sequence[Entry], form: Format, compress: Compress, writer: Lines | None) -> bytes:
     if form == "lines":
-        lines = (writer or Lines()).pack(entries)
-        return zlib.compress(lines, LEVEL_OF_LINES) if compress == "zlib" else lines
+        writer = writer or Lines()
+        lines = writer.pack(entries)
+        return zlib.compress(lines, writer.level) if compress == "zlib" else lines
     columns = pack_columns(entries)
     return MAGIC + (b"\1" + zlib.compress(columns, LEVEL_OF_COLUMNS) if compress == "zlib" else b"\0" + columns)
