@@ -23,8 +23,8 @@ LONGEST: Final = 2048
 _ONES: Final = bytes.maketrans(b"023456789", b"1" * 9)
 _ZERO: Final = ord("0")
 
-_PARTS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|([0-9]{2,})(?:\.[0-9]*)?(?:[eE][-+]?[0-9]*)?', re.DOTALL)
-"""Strings, which may hold any digits, and numbers of which the whole part has two digits or more."""
+_PARTS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|([0-9]+)(?:\.[0-9]*)?(?:[eE][-+]?[0-9]*)?', re.DOTALL)
+"""Strings, which may hold any digits, and numbers: their whole part is the group."""
 
 
 def _no_number(word: str) -> None:
@@ -78,4 +78,4 @@ def _is_json(shape: bytes) -> bool:
 
 def _places(shape: bytes) -> tuple[int, ...]:
     """Where a whole part of more than one digit begins in what is JSON."""
-    return tuple([found.start(1) for found in _PARTS.finditer(shape) if found[1] is not None])
+    return tuple([found.start(1) for found in _PARTS.finditer(shape) if len(found[1] or b"") > 1])
