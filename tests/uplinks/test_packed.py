@@ -13,7 +13,7 @@ from gateway.mqtt.packets import ConnAck, Publish
 from gateway.mqtt.properties import CONTENT_TYPE, MAXIMUM_PACKET_SIZE, MESSAGE_EXPIRY, get
 from gateway.outbound import CLASSES
 from gateway.unpack import Record, unpack
-from gateway.uplinks.mqtt.config import Backlog, Receive
+from gateway.uplinks.mqtt.config import Backlog, Forward, Receive
 from gateway.uplinks.packing.batch import Batch
 from gateway.uplinks.packing.pack import Format
 from uplinks.bench import Bench, Cloud, ListReader, play, row, until, user
@@ -279,3 +279,24 @@ def test_with_version_3_parcels_must_not_come_back() -> None:
     config = type(bench.config)(**settings, receive=(Receive(filter="site/#", to="in/#"),))
     texts = [text for _, text in config.problems()]
     assert any("where batch publishes" in text for text in texts)
+
+
+def test_the_entry_of_forward_decides_on_retain_and_qos_of_what_is_packed() -> None:
+    async def main() -> None:
+        forward = (
+            Forward(filter="plant/cheap/#", qos=0),
+            Forward(filter="plant/once/#", retain=False),
+            Forward(filter="plant/#"),
+        )
+        async with Cloud() as cloud:
+            rows = [row(1, "plant/cheap/a", retain=True), row(2, "plant/once/b", retain=True), row(3, retain=True)]
+            rows += [row(4, "plant/cheap/a"), row(5, "plant/cheap/b")]
+            bench = Bench(cloud.port, rows, forward=forward, batch=Batch(rows=3, wait=0.0))
+            await bench.during(bench.settled(5))
+            await until(lambda: len(cloud.publishes()) == 2)
+            assert [record.retain for record in records(cloud)] == [True, False, True, False, False]
+            # One row of QoS 1 is enough for the parcel to be kept until the cloud has it.
+            assert [packet.qos for packet in cloud.publishes()] == [1, 0]
+            assert bench.reader.dropped == []
+
+    play(main())
