@@ -104,4 +104,5 @@ def test_there_is_room_for_many_only_without_a_packet_identifier_twice() -> None
     window.take(run, single(row(1), "t", ()))
     assert window.has_room_for([row(2), row(3)], 3)
     assert not window.has_room_for([row(2), row(3)], 2), "three bytes of payload"
-    assert not window.has_room_for([row(2), row(65_471)], 100), "row 1 has this identifier"
+    assert not window.has_room_for([row(5), row(65_471)], 100), "row 1 has this identifier"
+    assert not window.has_room_for([row(2), row(65_472)], 100), "they have the same"

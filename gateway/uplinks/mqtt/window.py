@@ -147,6 +147,8 @@ class Window:
         """Whether so many rows as are ``free``, each a parcel, may enter as far as their sizes and identifiers go;
         ``bytes_in_flight``: how many may be, with those that are."""
         by_id = self._by_id
+        if rows[-1].seq - rows[0].seq >= PACKET_IDS:
+            return False
         if self.bytes + sum([len(row.payload) for row in rows]) > bytes_in_flight:
             return False
         return not by_id or by_id.keys().isdisjoint([packet_id(row.seq) for row in rows])
