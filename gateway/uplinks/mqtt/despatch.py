@@ -1,7 +1,8 @@
 """Parcels on their way: sent, answered, refused, tried again, given up.
 
 A refusal that may pass stops the line for a while, and the parcel is tried again. After ``TRIES``, and when it can
-never arrive, its rows are counted and go to the dead letters: one bad row must not hold up those behind it.
+never arrive, its rows are counted and go to the dead letters: one bad row must not hold up those behind it. A parcel of
+several rows is halved first, again and again, where the refusal may be meant for one of them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from gateway.uplinks.mqtt.client import CloudClient
 from gateway.uplinks.mqtt.mapping import Topics, with_expiry
 from gateway.uplinks.mqtt.poison import STRIKES, Poison
 from gateway.uplinks.mqtt.progress import Progress
-from gateway.uplinks.mqtt.refusals import PASSING, TRIES, word
+from gateway.uplinks.mqtt.refusals import MOST_REFUSED, OF_ROWS, PASSING, TRIES, word
 from gateway.uplinks.mqtt.totals import Totals
 from gateway.uplinks.mqtt.window import Run, Slot, Window
 from gateway.uplinks.parcel import Parcel
@@ -33,6 +34,7 @@ class Despatch:
     dead        where rows go that the cloud will not take
     pace        how many messages a second the service takes
     random      0 to 1, spreads the pauses
+    halves      a parcel of several rows as two or more; none when it cannot be said how
     limit       messages that may be under way, when nothing is suspected
     resume_at   monotonic: the line rests until then
     last_error  what was last refused or given up on this connection
@@ -49,6 +51,7 @@ class Despatch:
         metrics: Metrics,
         random: Callable[[], float],
         pauses: tuple[float, ...],
+        halves: Callable[[Parcel], list[Parcel]],
     ) -> None:
         self.window = window
         self.totals = Totals()
@@ -63,6 +66,7 @@ class Despatch:
         self._metrics = metrics
         self._random = random
         self._pauses = pauses
+        self._halves = halves
         self._progress = Progress(reader)
         self._poison = Poison()
         self._sent_at = 0.0
@@ -189,8 +193,18 @@ class Despatch:
         if reason in PASSING and slot.tries < TRIES:
             pause = self._pauses[min(slot.tries, len(self._pauses)) - 1]
             self.resume_at = self._clock.now() + pause * (0.5 + self._random())
-        else:
+        elif reason not in OF_ROWS or not self._split(slot, parcel):
             self._give_up(slot, word(reason), text)
+
+    def _split(self, slot: Slot, parcel: Parcel) -> bool:
+        """Send the halves of a refused parcel in its place, so that in the end only what is meant is given up."""
+        spare = [MOST_REFUSED] if slot.spare is None else slot.spare
+        if len(parcel.rows) == 1 or spare[0] <= 0:
+            return False
+        spare[0] -= 1
+        parts = self._halves(parcel)
+        # What may pass has had its tries: each part has one.
+        return len(parts) > 1 and self.window.split(slot, parts, TRIES - 1, spare)
 
     def _give_up(self, slot: Slot, reason: str, error: str = "") -> None:
         """``error``: what to keep its rows with among the dead letters; without one they are not kept."""

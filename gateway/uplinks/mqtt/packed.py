@@ -21,6 +21,7 @@ from gateway.uplinks.packing.entry import Entry, make_entry
 from gateway.uplinks.packing.filling import Filling
 from gateway.uplinks.packing.lines import LEVEL, LEVEL_OF_BACKLOG
 from gateway.uplinks.packing.parcels import Packer
+from gateway.uplinks.parcel import Parcel
 
 
 class Packing:
@@ -49,6 +50,8 @@ class Packing:
         self._clock = clock
         self._date_all = date_all
         self._pass = pass_by
+        self._packers: list[Packer] = []
+        self._maximum_packet = 0
 
     def begin(self, lanes: Iterable[Lane], maximum_packet: int) -> None:
         """Let rows share parcels in the lanes of a connection. ``maximum_packet``: bytes that its broker takes."""
@@ -56,12 +59,29 @@ class Packing:
         if batch is None:
             return
         via = (USER_PROPERTY, (VIA, self._gateway))
+        self._packers, self._maximum_packet = [], maximum_packet
         for lane in lanes:
             marks = (REPLAYED, via) if lane.is_backlog and backlog.mark else (via,)
             prefix, level = (backlog.prefix, LEVEL_OF_BACKLOG) if lane.is_backlog else ("", LEVEL)
             packer = Packer(batch, self._gateway, marks, prefix, level)
+            self._packers.append(packer)
             for name in batch.classes:
                 lane.fillings[CLASSES.index(name)] = Filling(batch, packer, maximum_packet)
+
+    def halves(self, parcel: Parcel) -> list[Parcel]:
+        """The rows of a parcel of several in two or more; none when it is not from here."""
+        entries = []
+        for row in parcel.rows:
+            topic = self._topics(row.topic)
+            if topic is None:
+                return []
+            entries.append(Entry(row, topic, own_properties(row)))
+        half = len(entries) // 2
+        for packer in self._packers:
+            if (packer.topic, packer.props) == (parcel.topic, parcel.props):
+                parts = entries[:half], entries[half:]
+                return [one for part in parts for one in packer.parcels(part, self._maximum_packet)]
+        return []
 
     def feed(self, filling: Filling, queue: deque[Row], now: float, saver: Saver | None) -> float:
         """Move rows from the queue into parcels to come, until one is ready. What has expired is dropped here: within a

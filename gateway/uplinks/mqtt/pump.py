@@ -92,7 +92,10 @@ class Pump:
             self._name, config, gateway_name, self._topics, self._topic, reader, clock, timing.date_all, self._pass
         )
         self._window = Window(config.window)
-        self.out = Despatch(self._window, self._topics, reader, dead, Pace(limits.rate), clock, metrics, random, pauses)
+        self.out = Despatch(
+            self._window, self._topics, reader, dead, Pace(limits.rate), clock, metrics, random, pauses,
+            self._packing.halves,
+        )  # fmt: skip
         can_repeat = archive if config.version == "5" else None
         self.again = Again(can_repeat, self._topics, gateway_name, metrics, self.moved.set)
         self._lanes: tuple[Lane, ...] = ()

@@ -79,10 +79,11 @@ class Slot:
     sent    may have reached the cloud in the session that goes on: the next PUBLISH of it has DUP
     live    sent on this connection, the answer is due
     tries   how often the cloud has refused it
+    spare   how many parcels may still be refused of those that it was split into, shared by them; None: it is whole
     until   monotonic clock after which it is not worth sending; None: always
     """
 
-    __slots__ = ("id", "last", "live", "parcel", "run", "sent", "tries", "until")
+    __slots__ = ("id", "last", "live", "parcel", "run", "sent", "spare", "tries", "until")
 
     def __init__(self, run: Run, last: int, parcel: Parcel | None, identifier: int = 0, sent: bool = False) -> None:
         self.run = run
@@ -92,6 +93,7 @@ class Slot:
         self.sent = sent
         self.live = False
         self.tries = 0
+        self.spare: list[int] | None = None
         self.until: float | None = None
 
 
@@ -201,6 +203,35 @@ class Window:
         slot.sent = False
         slot.tries += 1
 
+    def split(self, slot: Slot, parcels: Sequence[Parcel], tries: int, spare: list[int]) -> bool:
+        """Put several parcels in the place of one that waits. False, and nothing is done, when a packet identifier is
+        in use. ``tries``, ``spare``: what each of them begins with."""
+        run, whole = slot.run, slot.parcel
+        identifiers = [packet_id(parcel.first) for parcel in parcels]
+        if whole is None or not (self._by_id.keys() - {slot.id}).isdisjoint(identifiers):
+            return False
+        slots = []
+        for parcel, identifier in zip(parcels, identifiers, strict=True):
+            part = Slot(run, parcel.last, parcel, identifier)
+            part.tries, part.spare, part.until = tries, spare, slot.until
+            slots.append(part)
+        slots[-1].last = slot.last
+        at = run.order.index(slot)
+        del run.order[at]
+        for part in reversed(slots):
+            run.order.insert(at, part)
+        by_id: dict[int, Slot] = {}
+        for identifier, known in self._by_id.items():
+            by_id |= {part.id: part for part in slots} if known is slot else {identifier: known}
+        self._by_id = by_id
+        more = sum([len(parcel.payload) for parcel in parcels]) - len(whole.payload)
+        self._span += len(slots) - 1
+        self.bytes += more
+        run.load.bytes += more
+        run.load.parcels += len(slots) - 1
+        slot.parcel = None
+        return True
+
     def settle(self, slot: Slot) -> bool:
         """The parcel has arrived or is given up. True when the cursor of its run moved."""
         if slot.parcel is None:
@@ -253,10 +284,19 @@ class Window:
         return rows, moved, others
 
     def waiting(self) -> list[Slot]:
-        """What must be sent again before anything new, in order."""
+        """What must be sent again before anything new, in order. Of the parts of one parcel only the first: what behind
+        it is split no further would overtake it."""
         if len(self._by_id) == self.in_flight:
             return []
-        return [slot for slot in self._by_id.values() if not slot.live]
+        found, split = list[Slot](), set[int]()
+        for slot in self._by_id.values():
+            if slot.spare is not None:
+                if id(slot.spare) in split:
+                    continue
+                split.add(id(slot.spare))
+            if not slot.live:
+                found.append(slot)
+        return found
 
     def runs(self) -> set[Run]:
         """Those that have parcels in it."""
