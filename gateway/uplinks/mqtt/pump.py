@@ -46,6 +46,9 @@ READ_ROWS_MANY: Final = 2000
 READ_BYTES_MANY: Final = 512 * 1024
 """The same of a backlog, and where rows share parcels."""
 
+AT_ONCE: Final = 16
+"""Rows in one write to the socket: while the broker reads them, the next ones are made."""
+
 
 class Pump:
     """What goes up of one uplink, for all of its connections: ``connected``, ``run``, ``disconnected``.
@@ -207,8 +210,8 @@ class Pump:
         is_marked, prefix = is_backlog and self._config.backlog.mark, self._config.backlog.prefix if is_backlog else ""
         maybe_sent, is_held = self._possibly_sent[run.room], self._saver.holds(run.room)
         envelope, gateway = self._envelopes[is_marked], self._gateway
-        if not is_held:
-            self._send_plain(client, lane, run, queue, now)
+        while queue and not is_held and self._send_plain(client, lane, run, queue, now):
+            client.flush()
         while queue:
             if is_held:
                 rest = self._saver.rest(queue, now, partial(self.out.skip, run))
@@ -234,22 +237,22 @@ class Pump:
             self._share.live(now)
         return 0.0
 
-    def _send_plain(self, client: CloudClient, lane: Lane, run: Run, queue: deque[Row], now: float) -> None:
-        """Send at once as many rows as there surely is room for, while none has anything unusual: what else there is to
-        be seen to of a row costs more than to send it. What is left goes one by one."""
+    def _send_plain(self, client: CloudClient, lane: Lane, run: Run, queue: deque[Row], now: float) -> bool:
+        """Send some rows at once for which there surely is room, when none has anything unusual: what else there is to
+        be seen to of a row costs more than to send it. Whether all of them went; what is left goes one by one."""
         window, topics, backlog = self._window, self._topics, self._config.backlog
-        free, bytes_in_flight = window.free, MAX_BYTES
+        free, bytes_in_flight = min(window.free, AT_ONCE), MAX_BYTES
         if lane.is_backlog:
             free = min(free, self._share.free(lane, window.limit, now))
             bytes_in_flight = min(MAX_BYTES, int(MAX_BYTES * backlog.share) - lane.load.bytes + window.bytes)
         if free < 2 or not topics.is_plain or not self.out.is_unpaced or self.out.must_rest(now):
-            return
+            return False
         rows = list(islice(queue, free))
         if self._possibly_sent[run.room].touches(rows[0].seq - 1, rows[-1].seq):
-            return
+            return False
         targets = plain_topics(rows, self._name, topics)
         if targets is None or not window.has_room_for(rows, bytes_in_flight) or self._timing.date_all(rows) is not rows:
-            return
+            return False
         if lane.is_backlog and backlog.prefix:
             targets = [backlog.prefix + topic for topic in targets]
         bodies = self._envelopes[lane.is_backlog and backlog.mark].all(rows)
@@ -261,6 +264,7 @@ class Pump:
         for _ in sent:
             queue.popleft()
         self.out.sent(run, sent, size, now)
+        return count == len(rows)
 
     def _topic(self, row: Row) -> str | None:
         """Where a row goes at the cloud; None when it does not go there."""
