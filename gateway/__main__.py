@@ -34,6 +34,7 @@ COMMANDS: Final = (
     "sub",
     "user",
     "access",
+    "sim",
     "demo",
 )
 """One file each in ``cli/``; only the one that is asked for is imported."""
