@@ -6,7 +6,7 @@ would be taken for the answer to the next question, and would be a value of othe
 
 Units answer in the order in which they were asked. So before a question that an outstanding answer would fit comes
 a *detour*: a read of another length. Its answer, with values or an exception, fits no outstanding one, and when it
-is there they have all been said or never will be.
+is there they have all been said or never will be. Only values prove that: an exception has no length of its own.
 """
 
 from __future__ import annotations
@@ -53,6 +53,11 @@ class Doubts:
             shapes.remove(shape)
         shapes.append(shape)
         del shapes[:-MOST_OUTSTANDING]
+
+    def outstanding(self, unit: int, table: str) -> bool:
+        """Whether an answer of the unit to a read of this table may still come. Exceptions have no length: one that
+        comes now may be that answer."""
+        return any(shape.table == table for shape in self._outstanding.get(unit, ()))
 
     def settled(self, unit: int) -> None:
         """The unit has answered, and the answer could be no other: nothing is outstanding any more."""

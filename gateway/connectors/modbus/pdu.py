@@ -42,7 +42,14 @@ _ON: Final = 0xFF00
 
 
 class Timeout(GatewayError):
-    """The unit did not answer in time. What it was asked to write may have been written."""
+    """The unit did not answer in time. What it was asked to write may have been written.
+
+    is_heard  something else arrived in that time
+    """
+
+    def __init__(self, text: str, *, is_heard: bool = False) -> None:
+        super().__init__(text)
+        self.is_heard = is_heard
 
 
 class DeviceError(GatewayError):

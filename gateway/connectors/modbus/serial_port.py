@@ -11,30 +11,17 @@ import errno
 import os
 import stat
 import termios
-from typing import Final, NamedTuple
+from typing import Final
 
 import serial
 from serial.rs485 import RS485Settings
 
 from gateway.connectors.modbus.endpoint import Endpoint
+from gateway.connectors.modbus.serial_settings import Rs485
 from gateway.errors import Retry
 
 _PSEUDO: Final = range(136, 144)
 """Major numbers of pseudo-terminals on Linux (Documentation/admin-guide/devices.txt)."""
-
-
-class Rs485(NamedTuple):
-    """The direction of a half-duplex line, switched by the driver (Linux: Documentation/driver-api/serial/serial-rs485).
-
-    rts_on_send   level of RTS while sending; it is the other while receiving
-    before, after seconds between the switch and the first bit, and between the last bit and the switch
-    hears_itself  the receiver stays on while sending
-    """
-
-    rts_on_send: bool = True
-    before: float = 0.0
-    after: float = 0.0
-    hears_itself: bool = False
 
 
 def open_port(endpoint: Endpoint, rs485: Rs485 | None) -> serial.Serial:

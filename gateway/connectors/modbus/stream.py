@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Final, Protocol, cast
 
 from gateway.connectors.modbus.endpoint import Endpoint
-from gateway.connectors.modbus.serial_port import Rs485, open_port
+from gateway.connectors.modbus.serial_settings import Rs485
 from gateway.errors import Retry
 
 _CHUNK: Final = 4096
@@ -103,6 +103,9 @@ class SerialStream:
     """One open serial port, watched by the loop."""
 
     def __init__(self, endpoint: Endpoint, rs485: Rs485 | None, received: Received, lost: Lost) -> None:
+        # pyserial is loaded by those who have a line.
+        from gateway.connectors.modbus.serial_port import open_port
+
         self._port = open_port(endpoint, rs485)
         self._file: int | None = self._port.fileno()
         self._path = endpoint.path

@@ -20,7 +20,7 @@ from gateway.connectors.modbus import pdu
 from gateway.connectors.modbus.endpoint import Endpoint
 from gateway.connectors.modbus.framing import answer_in, frame
 from gateway.connectors.modbus.pdu import Question, Timeout
-from gateway.connectors.modbus.serial_port import Rs485
+from gateway.connectors.modbus.serial_settings import Rs485
 from gateway.connectors.modbus.stream import Stream, open_stream
 from gateway.errors import Retry
 
