@@ -62,9 +62,7 @@ class Line:
     def close(self) -> None:
         self.is_connected = False
 
-    async def read(
-        self, table: str, unit: int, address: int, count: int, timeout: float, quiet: float
-    ) -> list[int]:
+    async def read(self, table: str, unit: int, address: int, count: int, timeout: float, quiet: float) -> list[int]:
         assert self.is_connected
         self.plant.asked.append((unit, timeout))
         await asyncio.sleep(0)

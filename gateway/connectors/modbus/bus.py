@@ -165,9 +165,7 @@ class Bus:
         async with self.turn(terms, urgency) as connection:
             return await self.read_on(connection, terms, table, address, count)
 
-    async def read_on(
-        self, connection: Connection, terms: Terms, table: str, address: int, count: int
-    ) -> list[int]:
+    async def read_on(self, connection: Connection, terms: Terms, table: str, address: int, count: int) -> list[int]:
         """The same within a turn."""
         while (detour := self._doubts.detour(terms.unit, table, count)) is not None:
             at = address if address + detour <= _ADDRESSES else address - (detour - count)
@@ -308,9 +306,7 @@ class Member:
         self._bus = bus
         self.terms = terms
 
-    async def read(
-        self, table: str, address: int, count: int, urgency: Urgency = Urgency.FAST
-    ) -> list[int]:
+    async def read(self, table: str, address: int, count: int, urgency: Urgency = Urgency.FAST) -> list[int]:
         """``count`` registers or bits."""
         return await self._bus.read(self.terms, table, address, count, urgency)
 
@@ -321,9 +317,7 @@ class Member:
             await self._bus.put(
                 connection,
                 terms,
-                lambda on, limit: on.write(
-                    table, terms.unit, address, values, limit, terms.timeout, as_block=as_block
-                ),
+                lambda on, limit: on.write(table, terms.unit, address, values, limit, terms.timeout, as_block=as_block),
             )
 
     async def mask(self, address: int, keep: int, put: int) -> None:

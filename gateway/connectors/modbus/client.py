@@ -43,6 +43,7 @@ from gateway.errors import Retry
 
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL + 1)
 
+
 async def connect(endpoint: Endpoint, timeout: float, tls: ssl.SSLContext | None = None) -> Client:
     """A connected client. Raises Retry with the reason when nobody accepts within ``timeout`` seconds."""
     client = Client(endpoint, tls)

@@ -1,8 +1,8 @@
 """Registers <-> values, for every type and byte order. Pure.
 
 A register is a 16 bit number. A ``Codec`` is made once for each point and turns its registers into the raw value
-that they hold and back; scale, names and bits are the shared ``Shape``'s affair. The order of bytes needs no cases: each of the four orders is a pair of byte orders, one for taking the
-registers apart and one for reading the bytes::
+that they hold and back; scale, names and bits are the shared ``Shape``'s affair. The order of bytes needs no cases:
+each of the four orders is a pair of byte orders, one for taking the registers apart and one for reading the bytes::
 
     bytes of the value    A B C D
     ABCD  as sent         registers big,    value big

@@ -119,7 +119,10 @@ class ModbusPoint(PointSettings):
         if is_bit and self.type != "bool":
             yield "type", f'must be "bool": {place} is a single bit'
         if not is_bit and self.type == "bool":
-            yield "type", f'"bool" is for coils and discrete inputs; {place} is a register of 16 bits: use "uint16" with bits'
+            yield (
+                "type",
+                f'"bool" is for coils and discrete inputs; {place} has 16 bits: use "uint16" with bits',
+            )
         if place.address + self.width - 1 > LAST_ADDRESS:
             yield "address", f"{self.type} takes {self.width} registers and runs over the last one, {LAST_ADDRESS}"
         if self.write is not None and place.table not in WRITABLE_TABLES:
@@ -136,8 +139,9 @@ class ModbusDevice(DeviceSettings):
 
     kind: Literal["modbus"] = setting("modbus", text="Modbus TCP, TLS, RTU, ASCII.")
     url: str = setting(
-        text=f'Where the device is. "tcp://host:{DEFAULT_PORT}" Modbus TCP; "tls://host:{SECURE_PORT}" the same in TLS; '
-        '"rtu+tcp://host:port" serial frames through a device server; "serial:/dev/serial/by-id/...?baud=19200&parity=E" '
+        text=f'Where it is. "tcp://host:{DEFAULT_PORT}" Modbus TCP; "tls://host:{SECURE_PORT}" the same in TLS; '
+        '"rtu+tcp://host:port" serial frames through a device server; '
+        '"serial:/dev/serial/by-id/...?baud=19200&parity=E" '
         "a serial line, with baud, parity (N, E, O), stop, bits and framing after the question mark. Devices with the "
         "same url share one connection and take turns.",
         check=_url,

@@ -26,7 +26,7 @@ class Dialer:
         config = self._config
         if endpoint.is_line:
             return await open_wire(
-                endpoint, timeout, rs485=config.rs485 and config.rs485.port_settings, echo=config.echo
+                endpoint, timeout, rs485=config.rs485.port_settings if config.rs485 else None, echo=config.echo
             )
         # A gateway with serial lines alone does not load pymodbus.
         from gateway.connectors.modbus.client import connect

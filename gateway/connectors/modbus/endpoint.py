@@ -1,9 +1,9 @@
 """Where a Modbus device is: the four kinds of ``url``, taken apart. Pure.
 
-    tcp://10.0.0.5:502                        Modbus TCP
-    tls://10.0.0.5:802                        Modbus TCP Security: the same frames inside TLS
-    rtu+tcp://10.0.0.6:4001                   serial frames through a device server that passes bytes on
-    serial:/dev/serial/by-id/usb-...?baud=9600&parity=E&stop=1     a serial line of this machine
+tcp://10.0.0.5:502                        Modbus TCP
+tls://10.0.0.5:802                        Modbus TCP Security: the same frames inside TLS
+rtu+tcp://10.0.0.6:4001                   serial frames through a device server that passes bytes on
+serial:/dev/serial/by-id/usb-...?baud=9600&parity=E&stop=1     a serial line of this machine
 """
 
 from __future__ import annotations
@@ -140,6 +140,6 @@ def _line(path: str, query: str) -> Endpoint:
         path=path,
         baud=int(baud),
         parity=cast(Parity, parity),
-        stop=cast('Literal[1, 2]', int(stop)),
-        bits=cast('Literal[7, 8]', int(bits)),
+        stop=cast("Literal[1, 2]", int(stop)),
+        bits=cast("Literal[7, 8]", int(bits)),
     )

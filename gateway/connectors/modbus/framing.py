@@ -97,7 +97,6 @@ def _ascii_bodies(data: bytes) -> list[bytes]:
     return found
 
 
-
 def question_size(pdu: bytes) -> int | None:
     """Length of a question by its first bytes, as a server must find it: RTU marks the end by silence alone."""
     if not pdu:

@@ -28,7 +28,8 @@ class Tls:
         None, text="Private key of the certificate, PEM, without a passphrase.", example='"gateway.key"'
     )
     check_name: bool = setting(
-        True, text="Whether the device's certificate must name the host of the url. Many devices have one without names."
+        True,
+        text="Whether the device's certificate must name the host of the url; many have one without names.",
     )
 
     def problems(self) -> Iterator[tuple[str, str]]:

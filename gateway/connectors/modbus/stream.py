@@ -48,9 +48,7 @@ async def open_stream(
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout):
-            _, protocol = await loop.create_connection(
-                lambda: TcpStream(received, lost), endpoint.host, endpoint.port
-            )
+            _, protocol = await loop.create_connection(lambda: TcpStream(received, lost), endpoint.host, endpoint.port)
     except TimeoutError:
         raise Retry(f"{endpoint} did not accept a connection within {timeout:g} s") from None
     except OSError as error:
@@ -69,7 +67,7 @@ class TcpStream(asyncio.Protocol):
     """One TCP connection."""
 
     def __init__(self, received: Received, lost: Lost) -> None:
-        self.data_received = received  # type: ignore[method-assign]
+        self.data_received = received  # type: ignore[method-assign, assignment]
         self._lost: Lost | None = lost
         self._transport: asyncio.Transport | None = None
 

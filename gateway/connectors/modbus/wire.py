@@ -107,7 +107,8 @@ class Wire:
         is_done = False
         # The time on the line is not the unit's fault: 250 bytes at 1200 baud take two seconds.
         limit = timeout + self._transfer(len(question.pdu)) + self._transfer(question.size)
-        self._waiting = waiting = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._waiting = waiting
         try:
             self._look()  # the answer may have come while the question was being handed over
             async with asyncio.timeout(limit):
@@ -128,8 +129,7 @@ class Wire:
         return answer
 
     async def _begin(self, question: Question) -> None:
-        while (wait := self._silent_from - self._now()) > 0:
-            await asyncio.sleep(wait)
+        await asyncio.sleep(max(0.0, self._silent_from - self._now()))
         if not self.stream.is_open:
             raise Retry(f"{self._endpoint}: connection lost")
         data = frame(self._endpoint.framing, question.unit, question.pdu)
