@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from connectors.fakes import passes, run
 from gateway.clock import FixedClock
 from gateway.connectors.modbus.bus import Bus, Connection, Member, Skipped, Terms
+from gateway.connectors.modbus.doubt import PATIENCE
 from gateway.connectors.modbus.endpoint import Endpoint
 from gateway.connectors.modbus.pdu import DeviceError, Timeout
 from gateway.errors import GatewayError, Retry
@@ -288,5 +292,117 @@ def test_a_member_that_has_left_opens_nothing() -> None:
             pass
         with pytest.raises(Retry, match="not connected"):
             await one.write("holding", 0, [1])
+
+    play(main)
+
+
+def test_pauses_are_kept() -> None:
+    async def main(plant: Plant) -> None:
+        async with plant.member(1, 1.0, after_connect=0.5, between=0.02) as one:
+            await one.read("holding", 0, 1)
+            assert plant.slept == [pytest.approx(0.5)]
+            await one.read("holding", 0, 1)
+            plant.clock.advance(0.015)
+            await one.read("holding", 0, 1)
+            assert plant.slept[1:] == [pytest.approx(0.02), pytest.approx(0.005)]
+            plant.lines[-1].close()
+            await one.read("holding", 0, 1)
+            assert plant.slept[-1] == pytest.approx(0.5), "a new connection"
+
+    play(main)
+
+
+def test_a_broadcast_leaves_the_line_alone_for_its_turnaround() -> None:
+    async def main(plant: Plant) -> None:
+        async with plant.member(0, 1.0, turnaround=0.1) as every, plant.member(1, 1.0) as one:
+            await every.broadcast("holding", 7, [5])
+            await one.read("holding", 0, 1)
+            assert plant.written == [(0, 7, [5])]
+            assert plant.slept == [pytest.approx(0.1)]
+
+    play(main)
+
+
+def test_an_idle_connection_is_closed_and_one_in_use_is_not() -> None:
+    async def main(plant: Plant) -> None:
+        async with plant.member(1, 1.0) as one:
+            asking = asyncio.create_task(one.read("holding", 0, 1))
+            await asyncio.sleep(0)
+            plant.bus.close_idle()
+            assert await asking == [11]
+            plant.bus.close_idle()
+            assert plant.standing == 0
+            assert await one.read("holding", 0, 1) == [11]
+
+    play(main)
+
+
+def test_a_change_is_one_turn() -> None:
+    async def main(plant: Plant) -> None:
+        plant.answers[1] = 0b1010
+        async with plant.member(1, 1.0) as one, plant.member(2, 1.0) as two:
+            changing = asyncio.create_task(one.change(5, 0xFFFF & ~0b0110, 0b0100))
+            await asyncio.sleep(0)
+            await two.read("holding", 0, 1)
+            await changing
+            assert plant.written == [(1, 5, [0b1100])]
+            assert [unit for unit, _ in plant.asked] == [1, 1, 2]
+
+    play(main)
+
+
+class LateLine(Line):
+    """A unit that answers in order, each answer as many questions late as the script says, some with an exception."""
+
+    def __init__(self, plant: Plant, script: list[tuple[int, bool]]) -> None:
+        super().__init__(plant)
+        self.script = script
+        self.owed: deque[tuple[str, int, int, bool]] = deque()
+
+    async def read(self, table: str, unit: int, address: int, count: int, timeout: float, quiet: float) -> list[int]:
+        answers, is_refused = self.script.pop() if self.script else (99, False)
+        self.owed.append((table, address, count, is_refused))
+        self.plant.clock.advance(0.01)
+        arrived = [self.owed.popleft() for _ in range(min(answers, len(self.owed)))]
+        for other, at, size, refused in arrived:
+            if other != table:
+                continue
+            if refused:
+                raise DeviceError(2)
+            if size == count:
+                return list(range(at, at + size))
+        raise Timeout("late", is_heard=bool(arrived))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=40),
+    st.lists(st.tuples(st.integers(0, 1000), st.integers(1, 4)), min_size=1, max_size=30),
+)
+def test_a_value_is_never_that_of_another_register(
+    script: list[tuple[int, bool]], questions: list[tuple[int, int]]
+) -> None:
+    """However late, and with exceptions in between, as long as the unit says something now and then."""
+    silent = 0
+    for answers, _ in script:
+        silent = 0 if answers else silent + 1
+        assume(silent <= PATIENCE)
+
+    async def main(plant: Plant) -> None:
+        line = LateLine(plant, script)
+
+        async def connect(endpoint: Endpoint, timeout: float) -> Connection:
+            return line
+
+        plant.bus._connect = connect
+        async with plant.member(1, 1.0) as one:
+            for address, count in questions:
+                plant.bus._breakers.clear()
+                try:
+                    values = await one.read("holding", address, count)
+                except (Timeout, DeviceError):
+                    line.is_connected = True
+                    continue
+                assert values == list(range(address, address + count))
+        line.close()
 
     play(main)

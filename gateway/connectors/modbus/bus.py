@@ -168,9 +168,9 @@ class Bus:
     async def read_on(self, connection: Connection, terms: Terms, table: str, address: int, count: int) -> list[int]:
         """The same within a turn."""
         while (detour := self._doubts.detour(terms.unit, table, count)) is not None:
-            at = address if address + detour <= _ADDRESSES else address - (detour - count)
-            with suppress(Doubtful):
-                await self._read(connection, terms, table, at, detour)
+            at = min(address, _ADDRESSES - detour.size)
+            with suppress(Doubtful, DeviceError):
+                await self._read(connection, terms, detour.table, at, detour.size)
         return await self._read(connection, terms, table, address, count)
 
     async def _read(self, connection: Connection, terms: Terms, table: str, address: int, count: int) -> list[int]:
@@ -190,8 +190,9 @@ class Bus:
         except DeviceError as error:
             is_known = True
             if doubts.outstanding(unit, table):
-                doubts.missed(unit, table, count)
+                doubts.missed(unit, table, count, is_refused=True)
                 raise Doubtful(f"unit {unit}: {error}, or that is its late answer to an earlier question") from None
+            doubts.settled(unit)
             raise
         finally:
             if not is_known:

@@ -80,8 +80,7 @@ class Client:
             endpoint.host, port=endpoint.port, retries=0, reconnect_delay=0, trace_connect=self._traced
         )
         self._context = self._modbus.ctx
-        # pymodbus has a client for TLS of its own; it takes each piece that arrives for a whole frame.
-        self._context.comm_params.sslctx = tls
+        self._tls = tls
         # The time limit is set here, for each question. pymodbus waits with wait_for(), which in Python 3.11
         # swallows a cancel that comes together with the answer; without a time-out it does not.
         self._context.comm_params.timeout_connect = None  # type: ignore[assignment]
@@ -96,7 +95,14 @@ class Client:
 
     async def open(self) -> None:
         """Connect. Raises OSError."""
-        await self._context.call_create()
+        if self._tls is None:
+            await self._context.call_create()
+            return
+        # pymodbus has a client for TLS of its own; it takes each piece that arrives for a whole frame.
+        endpoint = self._endpoint
+        await asyncio.get_running_loop().create_connection(
+            self._context.handle_new_connection, endpoint.host, endpoint.port, ssl=self._tls
+        )
 
     def close(self) -> None:
         """Close the connection; a running question ends with Retry."""

@@ -129,7 +129,8 @@ class Wire:
         return answer
 
     async def _begin(self, question: Question) -> None:
-        await asyncio.sleep(max(0.0, self._silent_from - self._now()))
+        if self.stream.is_open:
+            await asyncio.sleep(max(0.0, self._silent_from - self._now()))
         if not self.stream.is_open:
             raise Retry(f"{self._endpoint}: connection lost")
         data = frame(self._endpoint.framing, question.unit, question.pdu)
