@@ -13,6 +13,10 @@ from typing import Any, Final
 KINDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     # section: { kind: (settings class, class that runs it) }
     "listener": {
+        "modbus": (
+            "gateway.connectors.modbus.server_config:ModbusListener",
+            "gateway.connectors.modbus.server:ModbusServer",
+        ),
         "mqtt": ("gateway.config.listener:MqttListener", "gateway.listeners.mqtt:MqttListener"),
         "websocket": ("gateway.config.listener:WebSocketListener", "gateway.listeners.websocket:WebSocketListener"),
     },

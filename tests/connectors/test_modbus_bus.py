@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
 
 from connectors.fakes import passes, run
 from gateway.clock import FixedClock
 from gateway.connectors.modbus.bus import Bus, Connection, Member, Skipped, Terms
-from gateway.connectors.modbus.doubt import PATIENCE
 from gateway.connectors.modbus.endpoint import Endpoint
 from gateway.connectors.modbus.pdu import DeviceError, Timeout
 from gateway.errors import GatewayError, Retry
@@ -347,62 +343,5 @@ def test_a_change_is_one_turn() -> None:
             await changing
             assert plant.written == [(1, 5, [0b1100])]
             assert [unit for unit, _ in plant.asked] == [1, 1, 2]
-
-    play(main)
-
-
-class LateLine(Line):
-    """A unit that answers in order, each answer as many questions late as the script says, some with an exception."""
-
-    def __init__(self, plant: Plant, script: list[tuple[int, bool]]) -> None:
-        super().__init__(plant)
-        self.script = script
-        self.owed: deque[tuple[str, int, int, bool]] = deque()
-
-    async def read(self, table: str, unit: int, address: int, count: int, timeout: float, quiet: float) -> list[int]:
-        answers, is_refused = self.script.pop() if self.script else (99, False)
-        self.owed.append((table, address, count, is_refused))
-        self.plant.clock.advance(0.01)
-        arrived = [self.owed.popleft() for _ in range(min(answers, len(self.owed)))]
-        for other, at, size, refused in arrived:
-            if other != table:
-                continue
-            if refused:
-                raise DeviceError(2)
-            if size == count:
-                return list(range(at, at + size))
-        raise Timeout("late", is_heard=bool(arrived))
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=40),
-    st.lists(st.tuples(st.integers(0, 1000), st.integers(1, 4)), min_size=1, max_size=30),
-)
-def test_a_value_is_never_that_of_another_register(
-    script: list[tuple[int, bool]], questions: list[tuple[int, int]]
-) -> None:
-    """However late, and with exceptions in between, as long as the unit says something now and then."""
-    silent = 0
-    for answers, _ in script:
-        silent = 0 if answers else silent + 1
-        assume(silent <= PATIENCE)
-
-    async def main(plant: Plant) -> None:
-        line = LateLine(plant, script)
-
-        async def connect(endpoint: Endpoint, timeout: float) -> Connection:
-            return line
-
-        plant.bus._connect = connect
-        async with plant.member(1, 1.0) as one:
-            for address, count in questions:
-                plant.bus._breakers.clear()
-                try:
-                    values = await one.read("holding", address, count)
-                except (Timeout, DeviceError):
-                    line.is_connected = True
-                    continue
-                assert values == list(range(address, address + count))
-        line.close()
 
     play(main)

@@ -53,7 +53,8 @@ def parse_place(text: str | int) -> Place:
     return Place(table, int(number))
 
 
-def _place(value: str | int) -> str | None:
+def is_place(value: str | int) -> str | None:
+    """Check: a table and an address."""
     try:
         parse_place(value)
     except ValueError as error:
@@ -69,7 +70,8 @@ def _url(value: str) -> str | None:
     return None
 
 
-def _type(value: str) -> str | None:
+def is_type(value: str) -> str | None:
+    """Check: the type of a value."""
     try:
         words_of(value)
     except ValueError as error:
@@ -84,7 +86,7 @@ class ModbusPoint(PointSettings):
     address: str | int = setting(
         text="Table and protocol address, counted from 0: holding:100 is what many manuals call 40101. A bare number "
         "is a holding register.",
-        check=_place,
+        check=is_place,
         example='"holding:100"',
     )
     type: str = setting(
@@ -92,7 +94,7 @@ class ModbusPoint(PointSettings):
         text="What the registers hold: int16, uint16, int32, uint32, int64, uint64, float32, float64, bcd16, bcd32 "
         "(4 or 8 decimal digits), string:<bytes>; bool for a coil or discrete input. A bit of a register is a point of "
         "uint16 with bits.",
-        check=_type,
+        check=is_type,
     )
     order: Order = setting(
         "ABCD",

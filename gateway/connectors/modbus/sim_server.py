@@ -11,6 +11,7 @@ import os
 import ssl
 import tty
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol, cast
 
@@ -117,6 +118,18 @@ class Simulator:
         return buffer[-MAX_ASCII:]
 
 
+def _when_free(unit: Unit, send: Callable[[bytes], None], data: bytes) -> None:
+    """A unit does one thing at a time: what it was asked later it answers later."""
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    at = max(now, unit.busy_until) + unit.delay
+    if at <= now:
+        send(data)
+    else:
+        unit.busy_until = at
+        loop.call_at(at, send, data)
+
+
 class Send(Protocol):
     """Sends an answer of a unit, when it is time."""
 
@@ -161,10 +174,7 @@ class _Connection(asyncio.Protocol):
             self.cut()
 
     def _later(self, unit: Unit, data: bytes) -> None:
-        if unit.delay > 0:
-            asyncio.get_running_loop().call_later(unit.delay, self._send, data)
-        else:
-            self._send(data)
+        _when_free(unit, self._send, data)
 
     def _send(self, data: bytes) -> None:
         if self._transport is not None:
@@ -206,10 +216,7 @@ class _Line:
         self._buffer = self._simulator.answer_line(self._framing, self._buffer, self._later)
 
     def _later(self, unit: Unit, data: bytes) -> None:
-        if unit.delay > 0:
-            asyncio.get_running_loop().call_later(unit.delay, self._send, data)
-        else:
-            self._send(data)
+        _when_free(unit, self._send, data)
 
     def _send(self, data: bytes) -> None:
         if self._ours >= 0:

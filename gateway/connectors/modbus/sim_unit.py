@@ -30,6 +30,7 @@ class Unit:
     coil, discrete, holding, input  its tables
     is_mute    answers nothing
     delay      seconds before each answer
+    busy_until when, by the loop's clock, it has given the answers that it owes
     exception  answers everything with this code
     garbage    answers everything with these bytes
     frozen     addresses of holding registers that take a write and keep their value
@@ -43,6 +44,7 @@ class Unit:
         self.input: dict[int, Content] = {}
         self.is_mute = False
         self.delay = 0.0
+        self.busy_until = 0.0
         self.exception: int | None = None
         self.garbage: bytes | None = None
         self.frozen: set[int] = set()
