@@ -35,6 +35,7 @@ COMMANDS: Final = (
     "sub",
     "user",
     "access",
+    "device",
     "sim",
     "demo",
 )

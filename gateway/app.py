@@ -20,6 +20,7 @@ from gateway.clock import Clock, iso_time
 from gateway.config.find import credentials_folder
 from gateway.config.load import Loaded, read
 from gateway.config.settings import Settings
+from gateway.connectors.device_desk import DeviceDesk
 from gateway.control import ControlServer
 from gateway.errors import ConfigError, GatewayError
 from gateway.message import Message
@@ -177,6 +178,9 @@ class App:
             **DeadDesk(parts.dead, parts.outbox, self.clock, parts.forwards).commands(),
             **ResendDesk(parts.uplinks).commands(),
             **parts.reports.commands(),
+            **DeviceDesk(
+                parts.settings.device, self.loaded.kinds, parts.ports, self._devices, parts.broker, self.clock
+            ).commands(),
             **parts.queue_commands.commands(),
         }
         control = ControlServer(self.state, commands, {"trace": self.parts.server.tracer.begin})
@@ -326,10 +330,7 @@ class App:
             "clock": self.parts.timekeeper.status(),
             "listeners": self._status_of("listener", self.parts.listeners.items()),
             "mqtt": {**self.parts.server.status(), **self.parts.broker.status()},
-            "devices": {
-                name: {**entry, "commands": self.parts.desks[name].status()}
-                for name, entry in self._status_of("device", self.parts.devices.items()).items()
-            },
+            "devices": self._devices(),
             "rules": self.parts.rules.status(),
             "delayed": self.parts.delayed.status(),
             "dedup": dedup.status() if dedup is not None else None,
@@ -342,6 +343,12 @@ class App:
             "drops": dict(self.parts.metrics.drops),
             "counts": dict(self.parts.metrics.counts),
             "traffic": self.parts.metrics.traffic.status(),
+        }
+
+    def _devices(self) -> dict[str, dict[str, Any]]:
+        return {
+            name: {**entry, "commands": self.parts.desks[name].status()}
+            for name, entry in self._status_of("device", self.parts.devices.items()).items()
         }
 
     def _wear(self) -> dict[str, Any] | None:
