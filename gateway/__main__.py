@@ -16,6 +16,7 @@ EX_CONFIG: Final = 78
 
 COMMANDS: Final = (
     "run",
+    "reload",
     "check",
     "schema",
     "test",

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from gateway.broker.port import Done, Publisher, Subscriber
 from gateway.clock import Clock, iso_time
+from gateway.config.load import Loaded
+from gateway.config.settings import Settings
 from gateway.connectors.base import Quality
 from gateway.connectors.port import DevicePort
 from gateway.errors import GatewayError
@@ -24,22 +26,19 @@ States = Callable[[], Mapping[str, Mapping[str, Any]]]
 class DeviceDesk:
     """Commands of the control socket.
 
-    settings  the devices by name
-    kinds     their kinds
-    ports     what they have said last
+    loaded  the settings that run
+    ports   what the devices have said last
     """
 
     def __init__(
         self,
-        settings: Mapping[str, Any],
-        kinds: Mapping[str, str],
+        loaded: Callable[[], Loaded[Settings]],
         ports: Mapping[str, DevicePort],
         states: States,
         publisher: Publisher,
         clock: Clock,
     ) -> None:
-        self._settings = settings
-        self._kinds = kinds
+        self._loaded = loaded
         self._ports = ports
         self._states = states
         self._publisher = publisher
@@ -52,13 +51,14 @@ class DeviceDesk:
     def _list(self, request: Mapping[str, Any]) -> list[dict[str, Any]]:
         states = self._states()
         found = []
-        for name, device in self._settings.items():
+        loaded = self._loaded()
+        for name, device in loaded.value.device.items():
             last = self._ports[name].last.values()
             state = states.get(name, {})
             found.append(
                 {
                     "device": name,
-                    "kind": self._kinds[f"device.{name}"],
+                    "kind": loaded.kinds[f"device.{name}"],
                     "state": state.get("state", "-"),
                     "url": getattr(device, "url", None),
                     "topic": device.topic or name,
@@ -119,9 +119,10 @@ class DeviceDesk:
             self._publisher.unsubscribe(f"{topic}/result", answer)
 
     def _device(self, name: str) -> Any:
-        device = self._settings.get(name)
+        devices = self._loaded().value.device
+        device = devices.get(name)
         if device is None:
-            raise GatewayError(f'no device is called "{name}"; there are: {", ".join(self._settings) or "none"}')
+            raise GatewayError(f'no device is called "{name}"; there are: {", ".join(devices) or "none"}')
         return device
 
 

@@ -24,7 +24,7 @@ class CapturePort:
     def __init__(self, name: str, clock: Clock) -> None:
         self._name = name
         self._clock = clock
-        self._shared: dict[str, Any] = {}
+        self.shared: dict[str, Any] = {}
         self.last: dict[str, Sample] = {}
         self.came = asyncio.Event()
 
@@ -41,9 +41,9 @@ class CapturePort:
         self.came.set()
 
     def share(self, key: str, make: Callable[[], T]) -> T:
-        if key not in self._shared:
-            self._shared[key] = make()
-        return cast(T, self._shared[key])
+        if key not in self.shared:
+            self.shared[key] = make()
+        return cast(T, self.shared[key])
 
 
 async def read(name: str, make: Make, points: Collection[str], patience: float, clock: Clock) -> dict[str, Sample]:

@@ -43,7 +43,7 @@ class DevicePort:
     shared     what devices share, by key; the same dict for every device
     book       see ``Book``; the names are ``produced`` and ``thinned``
 
-    ``last`` holds the last sample of each point, published or not.
+    ``last`` holds the last sample of each point, published or not; ``keys`` what the device shares.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class DevicePort:
             self._outlets[point.name] for point in points if point.min_interval or point.max_interval is not None
         ]
         self.last: dict[str, Sample] = {}
+        self.keys: set[str] = set()
         self._stamp = (0.0, "")
 
     @property
@@ -80,6 +81,7 @@ class DevicePort:
         return self._clock
 
     def share(self, key: str, make: Callable[[], T]) -> T:
+        self.keys.add(key)
         if key not in self._shared:
             self._shared[key] = make()
         return cast(T, self._shared[key])
