@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from pymodbus.client import AsyncModbusTcpClient
 
-from gateway.clock import Clock
+from gateway.clock import Clock, FixedClock
 from gateway.connectors.modbus.config import ModbusDevice, ModbusPoint
 from gateway.connectors.modbus.connector import ModbusConnector
 from gateway.connectors.modbus.planner import Item, plan
@@ -56,9 +56,9 @@ def serve(pipe: Connection) -> None:
 class Port:
     """Takes samples and drops them; counts them and whole scans."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
         self.name = "bench"
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self.emitted = 0
         self._shared: dict[str, Any] = {}
 
@@ -71,8 +71,9 @@ class Port:
 
 async def ours(port: int, addresses: list[int]) -> tuple[int, float]:
     points = tuple(ModbusPoint(name=f"p{at}", address=f"holding:{at}", type="float32") for at in addresses)
-    config = ModbusDevice(url=f"tcp://127.0.0.1:{port}", poll=0.01, point=points)
-    sink = Port()
+    config = ModbusDevice(url=f"tcp://127.0.0.1:{port}", poll=1.0, point=points)
+    clock = FixedClock()
+    sink = Port(clock)
     scans = 0
 
     async def at_once(seconds: float) -> None:
@@ -80,6 +81,7 @@ async def ours(port: int, addresses: list[int]) -> tuple[int, float]:
         scans += 1
         if scans > SCANS + 1:
             raise asyncio.CancelledError
+        clock.advance(seconds)
         await asyncio.sleep(0)
 
     connector = ModbusConnector("bench", config, sink, sleep=at_once)  # type: ignore[arg-type]
