@@ -10,7 +10,8 @@ import pytest
 from gateway import kinds
 from gateway.config.load import read
 from gateway.config.settings import Settings
-from gateway.connectors.modbus.config import Endpoint, ModbusDevice, ModbusPoint, Place, parse_place, parse_url
+from gateway.connectors.modbus.config import ModbusDevice, ModbusPoint, Place, parse_place
+from gateway.connectors.modbus.endpoint import Endpoint, parse_url
 from gateway.connectors.points import DeviceSettings, PointSettings
 from gateway.errors import ConfigError
 

@@ -14,6 +14,7 @@ import pytest
 import trustme
 
 from connectors.fakes import FakePort, passes, run
+from gateway.config.declare import File
 from gateway.connectors.base import Quality
 from gateway.connectors.modbus.config import ModbusDevice, ModbusPoint
 from gateway.connectors.modbus.connector import ModbusConnector
@@ -363,7 +364,7 @@ def test_tls_with_certificates_of_both_sides(pki: Path, server: str, fields: dic
         simulator.unit(1).holding.update({n: n for n in range(125)})
         tcp_port = await simulator.start(tls=context)
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)  # refused clients of the server
-        files = {name: value if isinstance(value, bool) or value is None else str(pki / value)
+        files: Any = {name: value if isinstance(value, bool) or value is None else str(pki / value)
                  for name, value in ({"ca": "ca.pem"} | fields).items()}  # fmt: skip
         port = FakePort()
         config = ModbusDevice(
@@ -393,7 +394,9 @@ def test_tls_with_certificates_of_both_sides(pki: Path, server: str, fields: dic
 
 def test_certificates_that_cannot_be_read_are_retry() -> None:
     async def main() -> None:
-        config = ModbusDevice(url="tls://127.0.0.1:9", tls=Tls(ca="/nonexistent.pem"), point=(point("p", "holding:0"),))
+        config = ModbusDevice(
+            url="tls://127.0.0.1:9", tls=Tls(ca=File("/nonexistent.pem")), point=(point("p", "holding:0"),)
+        )
         with pytest.raises(Retry, match="cannot use the certificates"):
             await ModbusConnector("dev", config, FakePort()).run(lambda: None)
 
