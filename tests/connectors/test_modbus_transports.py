@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -163,3 +165,18 @@ def test_certificates_that_cannot_be_read_are_retry() -> None:
             await ModbusConnector("dev", config, FakePort()).run(lambda: None)
 
     run(main())
+
+
+def test_what_is_not_configured_is_not_loaded() -> None:
+    """No Modbus: nothing of it. A Modbus device: neither pymodbus nor pyserial before its connection is opened."""
+    program = """
+import sys
+import gateway.parts
+from gateway import kinds
+loaded = {name.split(".")[0] for name in sys.modules} | set(sys.modules)
+assert not {"pymodbus", "serial"} & loaded
+assert not any(name.startswith("gateway.connectors.modbus.") for name in loaded)
+kinds.runner("device", "modbus")
+assert not {"pymodbus", "serial"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
