@@ -130,7 +130,11 @@ def test_the_sample_is_right(tmp_path: Path) -> None:
         ("temperature", Place("holding", 100), 1),
         ("energy", Place("input", 20), 2),
         ("pump", Place("coil", 3), 1),
+        ("door", Place("holding", 110), 1),
     ]
+    meter = loaded.device["meter"]
+    assert isinstance(meter, ModbusDevice)
+    assert (meter.endpoint.line, meter.endpoint.is_line) == ("9600 8N1 rtu", True)
 
 
 def test_the_sample_names_every_key_that_only_this_kind_has() -> None:
