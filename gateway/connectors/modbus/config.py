@@ -108,7 +108,7 @@ class ModbusPoint(PointSettings):
         text="Register, of the same table, with the power of ten by which the number is multiplied: the scale factor "
         "of SunSpec. Both are read in one request.",
         check=is_place,
-        example='"holding:40075"',
+        example='"holding:103"',
     )
 
     @property
@@ -152,7 +152,9 @@ class ModbusPoint(PointSettings):
             yield "address", f"{self.type} takes {words} registers and runs over the last one, {LAST_ADDRESS}"
         if self.write is not None and place.table not in WRITABLE_TABLES:
             yield "write", f"{place} cannot be written; Modbus writes only holding registers and coils"
-        if self.bits is not None and (self.whole() is None or self.type.startswith("bcd")):
+        if self.bits is not None and self.exponent is not None:
+            yield "bits", "has no effect on a number with an exponent"
+        elif self.bits is not None and (self.whole() is None or self.type.startswith("bcd")):
             yield "bits", f"must be left out: {self.type} is not a whole number"
         if (self.scale, self.offset) != (1, 0) and (is_bit or self.type.startswith("string")):
             yield "scale", f"scale and offset have no meaning for {self.type}"
