@@ -84,7 +84,7 @@ async def ours(port: int, addresses: list[int]) -> tuple[int, float]:
         clock.advance(seconds)
         await asyncio.sleep(0)
 
-    connector = ModbusConnector("bench", config, sink, sleep=at_once)  # type: ignore[arg-type]
+    connector = ModbusConnector("bench", config, sink, sleep=at_once)
     started = time.process_time()
     task = asyncio.create_task(connector.run(lambda: None))
     await asyncio.gather(task, return_exceptions=True)
@@ -153,7 +153,7 @@ async def thousand(port: int, seconds: float) -> None:
             ModbusPoint(name=f"p{n}", address=f"holding:{number * 300 + 2 * n}", type="float32") for n in range(100)
         )
         config = ModbusDevice(url=f"tcp://127.0.0.1:{port}", poll=1.0, point=points)
-        devices.append(ModbusConnector(f"dev{number}", config, sink))  # type: ignore[arg-type]
+        devices.append(ModbusConnector(f"dev{number}", config, sink))
     tasks = [asyncio.create_task(one.run(lambda: None)) for one in devices]
     await asyncio.sleep(2)
     emitted, started = sink.emitted, time.process_time()

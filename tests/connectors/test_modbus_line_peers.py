@@ -105,7 +105,7 @@ def point(name: str, address: str, type: str = "uint16", **fields: Any) -> Modbu
 
 
 def device(url: str, unit: int = 1, shared: dict[str, Any] | None = None, **fields: Any) -> tuple[Any, FakePort]:
-    writable = {"write": WriteLimits()}
+    writable: dict[str, Any] = {"write": WriteLimits()}
     points = (
         *(point(f"h{n}", f"holding:{n}") for n in range(0, 60, 10)),
         point("i", "input:7"),
@@ -115,7 +115,8 @@ def device(url: str, unit: int = 1, shared: dict[str, Any] | None = None, **fiel
         point("f", "holding:70", "float32", order="CDAB", **writable),
         point("b", "holding:75", bits=9, **writable),
     )
-    config = ModbusDevice(url=url, unit=unit, **{"poll": 0.05, "timeout": 1.0, "point": points} | fields)
+    defaults: dict[str, Any] = {"poll": 0.05, "timeout": 1.0, "point": points}
+    config = ModbusDevice(url=url, unit=unit, **defaults | fields)
     port = FakePort(f"unit{unit}", shared=shared)
     return ModbusConnector(f"unit{unit}", config, port), port
 

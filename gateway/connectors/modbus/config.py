@@ -253,8 +253,10 @@ class ModbusDevice(DeviceSettings):
             yield "framing", f"does not fit the url, which {error}"
             return
         if self.framing is not None and self.framing != endpoint.framing:
-            is_serial = endpoint.transport == "serial"
-            yield "framing", f'must be "{endpoint.framing}", as in the url' if is_serial else "is for serial lines"
+            if endpoint.transport == "serial":
+                yield "framing", f'must be "{endpoint.framing}", as in the url'
+            else:
+                yield "framing", "has no effect; it is for serial lines"
         if self.rs485 is not None and endpoint.transport != "serial":
             yield "rs485", 'has no effect; it is for a url that begins with "serial:"'
         if not endpoint.is_line:
