@@ -36,6 +36,7 @@ NODE_MODULES = Path(__file__).parents[2] / ".venv" / "peers" / "node_modules"
 
 needs_socat = pytest.mark.skipif(shutil.which("socat") is None, reason="needs socat")
 needs_mbpoll = pytest.mark.skipif(shutil.which("mbpoll") is None, reason="needs mbpoll")
+needs_serialport = pytest.mark.skipif(not (NODE_MODULES / "serialport").is_dir(), reason="needs npm serialport")
 needs_modbus_serial = pytest.mark.skipif(
     shutil.which("node") is None or not (NODE_MODULES / "modbus-serial").is_dir(), reason="needs npm modbus-serial"
 )
@@ -171,6 +172,7 @@ def test_a_line_whose_other_end_is_unplugged_and_plugged_in_again(modbusd: Path,
 
 @needs_socat
 @needs_modbus_serial
+@needs_serialport
 def test_units_of_one_line_at_different_polls_beside_a_mute_one(tmp_path: Path) -> None:
     """npm modbus-serial is all units; 4 is mute. The good ones get at least four fifths of their polls (M1)."""
 
