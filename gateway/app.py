@@ -182,7 +182,7 @@ class App:
         control = ControlServer(self.state, commands, {"trace": self.parts.server.tracer.begin})
         async with asyncio.TaskGroup() as group:
             inner = [self._keep(group, "desk", name, _life(desk.run)) for name, desk in parts.desks.items()]
-            outer = [self._keep(group, "device", name, device.run) for name, device in parts.devices.items()]
+            outer = [self._keep(group, "device", name, parts.life_of(name)) for name in parts.devices]
             outer += [
                 self._keep(group, "uplink", name, uplink.run, self._offset(name))
                 for name, uplink in parts.uplinks.items()

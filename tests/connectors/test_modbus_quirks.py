@@ -214,3 +214,22 @@ def test_points_of_several_rates_are_read_together_when_they_are_due_together() 
         assert list(plant.simulator.questions)[:2] == [Question(1, 3, 0, 4), Question(1, 3, 0, 1)]
 
     play(main)
+
+
+@pytest.mark.parametrize(
+    ("fields", "asked"),
+    [
+        ({}, [(0, 10)]),
+        ({"gap": 7}, [(0, 1), (9, 1)]),
+        ({"max_words": 9}, [(0, 1), (9, 1)]),
+    ],
+)
+def test_gap_and_max_words_bound_a_request(fields: dict[str, Any], asked: list[tuple[int, int]]) -> None:
+    async def main(plant: Plant, unit: Unit) -> None:
+        unit.holding.update({n: n for n in range(10)})
+        connector, port = plant.device(point("a", "holding:0"), point("b", "holding:9"), **fields)
+        async with running(connector):
+            await port.until(lambda: len(port.last) == 2)
+        assert [(one.address, one.count) for one in plant.simulator.questions][: len(asked)] == asked
+
+    play(main)

@@ -180,3 +180,28 @@ kinds.runner("device", "modbus")
 assert not {"pymodbus", "serial"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+@pytest.mark.slow
+def test_a_mute_unit_on_a_line_leaves_the_good_one_four_fifths_of_its_polls(tmp_path: Path) -> None:
+    async def main() -> None:
+        simulator = Simulator()
+        simulator.unit(1).holding.update({n * 100: n for n in range(10)})
+        simulator.unit(4).is_mute = True
+        simulator.plug(str(tmp_path / "tty"))
+        url, shared = f"serial:{tmp_path / 'tty'}?baud=115200&parity=N", {}  # type: tuple[str, dict[str, Any]]
+        points = tuple(point(f"p{n}", f"holding:{n * 100}") for n in range(10))
+        devices = []
+        for unit in (1, 4):
+            config = ModbusDevice(url=url, unit=unit, poll=0.1, timeout=0.1, point=points)
+            devices.append(ModbusConnector(f"unit{unit}", config, FakePort(f"unit{unit}", shared=shared)))
+        good, mute = devices
+        async with running(good, mute):
+            for _ in range(60):
+                await asyncio.sleep(0.1)
+            scans = good.status()["scans"]
+        assert scans["due"] >= 58 and scans["done"] >= 0.8 * scans["due"], scans
+        assert mute.status()["breaker"] == "open"
+        await simulator.stop()
+
+    run(main())
