@@ -180,8 +180,8 @@ class App:
             crew.open(group)
             for name, desk in parts.desks.items():
                 crew.start("desk", name, _life(desk.run))
-            for name, device in parts.devices.items():
-                crew.start("device", name, device.run)
+            for name in parts.devices:
+                crew.start("device", name, parts.life_of(name))
             for name, uplink in parts.uplinks.items():
                 crew.start("uplink", name, uplink.run, self._offset(name))
             for name, listener in parts.listeners.items():
@@ -314,7 +314,7 @@ class App:
 
     def _devices(self) -> dict[str, dict[str, Any]]:
         return {
-            name: {**entry, "commands": self.parts.desks[name].status()}
+            name: {**entry, "points": self.parts.ports[name].status(), "commands": self.parts.desks[name].status()}
             for name, entry in self.crew.status_of("device", self.parts.devices.items()).items()
         }
 

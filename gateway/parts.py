@@ -6,7 +6,8 @@ Nothing here runs and nothing is opened; ``app.py`` gives the parts their life. 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -232,7 +233,11 @@ class Parts:
     def _last_sample(self, device: str, point: str) -> Sample | None:
         """What is known of a point, for the interlocks of others."""
         port = self.ports.get(device)
-        return None if port is None else port.last.get(point)
+        return None if port is None else port.known(point)
+
+    def life_of(self, device: str) -> Callable[[Callable[[], None]], Awaitable[None]]:
+        """What keeps a device alive runs this."""
+        return partial(self.ports[device].life, self.devices[device].run)
 
     def tick_devices(self) -> None:
         """Publish what the intervals of points have held back, or want repeated."""

@@ -208,7 +208,7 @@ class Reloader:
             self._parts.build_device(name)
             before = [
                 self._crew.start("desk", name, _life(self._parts.desks[name].run)),
-                self._crew.start("device", name, self._parts.devices[name].run),
+                self._crew.start("device", name, self._parts.life_of(name)),
             ]
             waiting.append((name, [member for member in before if member is not None]))
             await asyncio.sleep(0)

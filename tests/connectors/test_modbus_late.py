@@ -111,7 +111,7 @@ async def read_late(url: str, unit: Unit, late: Callable[[], float], reads: int)
     """Poll a device, each of whose registers says which it is, until ``reads`` values have come; every answer is as
     late as ``late`` says. Fails on the first wrong one."""
     unit.holding.update({n: 1000 + n for n in range(600)})
-    points = tuple(ModbusPoint(name=f"p{n}", address=f"holding:{n * 50}") for n in range(10))
+    points = tuple(ModbusPoint(name=f"p{n}", address=f"holding:{n // 3 * 50 + n % 3}") for n in range(30))
     config = ModbusDevice(url=url, poll=0.01, timeout=0.01, point=points)
     port = FakePort()
     port.keep = 0
@@ -121,7 +121,8 @@ async def read_late(url: str, unit: Unit, late: Callable[[], float], reads: int)
         nonlocal values
         unit.delay = late()
         for sample in samples:
-            assert sample.value in (None, 1000 + 50 * int(sample.point[1:])), sample
+            number = int(sample.point[1:])
+            assert sample.value in (None, 1000 + number // 3 * 50 + number % 3), sample
             values += sample.value is not None
 
     port.emit = emit  # type: ignore[method-assign]

@@ -33,7 +33,8 @@ VALUES = {"temperature": -12.5, "energy": 1.5, "state": "run", "door": True, "pu
 
 
 def device(url: str, **fields: Any) -> ModbusDevice:
-    fields = {"poll": 0.02, "timeout": 0.1, "point": POINTS} | fields
+    defaults: dict[str, Any] = {"poll": 0.02, "timeout": 0.1, "point": POINTS}
+    fields = defaults | fields
     return ModbusDevice(url=url, **fields)
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from gateway.config.declare import Duration, between, not_empty, setting
-from gateway.connectors.modbus.codec import Order, ends_of, words_of
+from gateway.connectors.modbus.codec import Codec, Order, ends_of, make_codec, words_of
 from gateway.connectors.modbus.endpoint import DEFAULT_PORT, SECURE_PORT, Endpoint, parse_url
+from gateway.connectors.modbus.exponent import Powered
 from gateway.connectors.modbus.options import Quirks, Rs485Table, Tls
 from gateway.connectors.points import DeviceSettings, PointSettings
 from gateway.connectors.shape import Whole
@@ -102,22 +103,43 @@ class ModbusPoint(PointSettings):
         "CDAB: words swapped; BADC: bytes swapped within words; DCBA: lowest first. Longer types go on likewise.",
     )
 
+    exponent: str | int | None = setting(
+        None,
+        text="Register, of the same table, with the power of ten by which the number is multiplied: the scale factor "
+        "of SunSpec. Both are read in one request.",
+        check=is_place,
+        example='"holding:103"',
+    )
+
     @property
     def place(self) -> Place:
-        """``address`` taken apart."""
-        return parse_place(self.address)
+        """Where the first register is, of the number or of its exponent."""
+        number = parse_place(self.address)
+        return number if self.exponent is None else min(number, parse_place(self.exponent))
 
     @property
     def width(self) -> int:
-        """Registers, or bits, that the value takes."""
-        return words_of(self.type)
+        """Registers, or bits, from the first to the last one."""
+        return self.codec.width
+
+    @property
+    def codec(self) -> Codec:
+        """Between the registers and the raw value. Raises ValueError for an unknown type."""
+        number = make_codec(self.type, self.order)
+        if self.exponent is None:
+            return number
+        first = self.place.address
+        at, exponent = parse_place(self.address).address, parse_place(self.exponent).address
+        return Powered(number, at - first, exponent - first, self.absent)
 
     def whole(self) -> Whole | None:
-        ends = ends_of(self.type)
+        ends = ends_of(self.type) if self.exponent is None else None
         return None if ends is None else Whole(*ends, self.type)
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        place, is_bit = self.place, self.place.table in BIT_TABLES
+        place = parse_place(self.address)
+        is_bit = place.table in BIT_TABLES
+        yield from self._exponent_problems(place)
         if is_bit and self.type != "bool":
             yield "type", f'must be "bool": {place} is a single bit'
         if not is_bit and self.type == "bool":
@@ -125,14 +147,30 @@ class ModbusPoint(PointSettings):
                 "type",
                 f'"bool" is for coils and discrete inputs; {place} has 16 bits: use "uint16" with bits',
             )
-        if place.address + self.width - 1 > LAST_ADDRESS:
-            yield "address", f"{self.type} takes {self.width} registers and runs over the last one, {LAST_ADDRESS}"
+        if place.address + words_of(self.type) - 1 > LAST_ADDRESS:
+            words = words_of(self.type)
+            yield "address", f"{self.type} takes {words} registers and runs over the last one, {LAST_ADDRESS}"
         if self.write is not None and place.table not in WRITABLE_TABLES:
             yield "write", f"{place} cannot be written; Modbus writes only holding registers and coils"
-        if self.bits is not None and (self.whole() is None or self.type.startswith("bcd")):
+        if self.bits is not None and self.exponent is not None:
+            yield "bits", "has no effect on a number with an exponent"
+        elif self.bits is not None and (self.whole() is None or self.type.startswith("bcd")):
             yield "bits", f"must be left out: {self.type} is not a whole number"
         if (self.scale, self.offset) != (1, 0) and (is_bit or self.type.startswith("string")):
             yield "scale", f"scale and offset have no meaning for {self.type}"
+
+    def _exponent_problems(self, place: Place) -> Iterator[tuple[str, str]]:
+        if self.exponent is None:
+            return
+        table, address = parse_place(self.exponent)
+        if table != place.table or table in BIT_TABLES:
+            yield "exponent", f"must be a register of the same table as {place}"
+        elif ends_of(self.type) is None:
+            yield "exponent", f"has no effect on {self.type}: it is no whole number"
+        elif place.address <= address < place.address + words_of(self.type):
+            yield "exponent", "must be another register than the number"
+        elif self.write is not None:
+            yield "write", "has no effect on a value whose exponent stands in the device"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,8 +253,10 @@ class ModbusDevice(DeviceSettings):
             yield "framing", f"does not fit the url, which {error}"
             return
         if self.framing is not None and self.framing != endpoint.framing:
-            is_serial = endpoint.transport == "serial"
-            yield "framing", f'must be "{endpoint.framing}", as in the url' if is_serial else "is for serial lines"
+            if endpoint.transport == "serial":
+                yield "framing", f'must be "{endpoint.framing}", as in the url'
+            else:
+                yield "framing", "has no effect; it is for serial lines"
         if self.rs485 is not None and endpoint.transport != "serial":
             yield "rs485", 'has no effect; it is for a url that begins with "serial:"'
         if not endpoint.is_line:

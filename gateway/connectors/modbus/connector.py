@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from gateway.connectors.base import Connector, Port, Sample
 from gateway.connectors.modbus.bus import Bus, Member, Skipped, Terms
-from gateway.connectors.modbus.codec import Codec, make_codec
+from gateway.connectors.modbus.codec import Codec
 from gateway.connectors.modbus.config import ModbusDevice, ModbusPoint
 from gateway.connectors.modbus.dialer import Dialer
 from gateway.connectors.modbus.pdu import DeviceError, Timeout
@@ -45,7 +45,7 @@ class _Place:
 
     def __init__(self, settings: ModbusPoint, config: ModbusDevice) -> None:
         self.item = Item(settings.name, *settings.place, settings.width)
-        self.codec: Codec = make_codec(settings.type, settings.order)
+        self.codec: Codec = settings.codec
         self.order = settings.order
         self.point = Point(settings, config)
 

@@ -55,18 +55,16 @@ def answer_in(framing: Framing, data: bytes, question: Question) -> bytes | None
 
 
 def _rtu_answer(data: bytes, question: Question) -> bytes | None:
-    head = bytes((question.unit, question.function))
-    refusal = bytes((question.unit, question.function | 0x80))
-    for start in range(len(data) - 4):
-        begin = data[start : start + 2]
-        if begin == head:
-            end = start + 1 + question.size
-        elif begin == refusal:
-            end = start + 3
-        else:
-            continue
-        if _is_whole(data, start, end) and fits(question, data[start + 1 : end]):
-            return data[start + 1 : end]
+    function = question.function
+    last = len(data) - 5  # an exception is the shortest frame
+    start = data.find(question.unit)
+    while 0 <= start <= last:
+        begins = data[start + 1]
+        if begins == function or begins == function | 0x80:
+            end = start + (1 + question.size if begins == function else 3)
+            if _is_whole(data, start, end) and fits(question, data[start + 1 : end]):
+                return data[start + 1 : end]
+        start = data.find(question.unit, start + 1)
     return None
 
 

@@ -14,6 +14,7 @@ from gateway.clock import Clock
 from gateway.connectors.modbus.codec import Codec, make_codec
 from gateway.connectors.modbus.config import ModbusDevice, ModbusPoint
 from gateway.connectors.modbus.endpoint import Endpoint
+from gateway.connectors.modbus.exponent import Powered
 from gateway.connectors.modbus.sim_server import Simulator as Simulator
 from gateway.connectors.modbus.sim_unit import Content
 from gateway.connectors.modbus.sim_unit import Question as Question
@@ -37,7 +38,7 @@ class _Place:
 
     def __init__(self, point: ModbusPoint) -> None:
         self.table, self.address = point.place
-        self.codec: Codec = make_codec(point.type, point.order)
+        self.codec: Codec = point.codec
         self.shape = Shape(
             point.scale,
             point.offset,
@@ -54,7 +55,10 @@ class _Place:
 
     def put(self, unit: Unit, value: Value) -> None:
         raw = self.shape.raw(value)
-        words = self.codec.encode(raw) if self.shape.bits is None else self._changed(unit, raw)
+        if isinstance(self.codec, Powered):
+            words = self.codec.put(self.words(unit), raw)
+        else:
+            words = self.codec.encode(raw) if self.shape.bits is None else self._changed(unit, raw)
         unit.table(self.table).update((self.address + at, word) for at, word in enumerate(words))
 
     def _changed(self, unit: Unit, raw: Value) -> list[int]:
