@@ -7,7 +7,7 @@ Thins with the point's deadband, writes value, quality, source time and unit int
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar, cast
 
 from gateway.broker.port import Publisher
@@ -22,6 +22,8 @@ T = TypeVar("T")
 Book = Callable[[str, int], None]
 """Counts: ``book("produced", 5)``. What was produced was either published or thinned."""
 
+
+AWAY: Final = "the device is away"
 
 MOST_TROUBLES: Final = 20
 """Points that status names: a device that is away has all of its points there."""
@@ -48,7 +50,7 @@ class DevicePort:
     shared     what devices share, by key; the same dict for every device
     book       see ``Book``; the names are ``produced`` and ``thinned``
 
-    ``last`` holds the last sample of each point, published or not.
+    ``last`` holds the last sample of each point, published or not; ``keys`` what the device shares.
     """
 
     def __init__(
@@ -73,7 +75,11 @@ class DevicePort:
         self._timed = [
             self._outlets[point.name] for point in points if point.min_interval or point.max_interval is not None
         ]
+        self._patience = {point.name: (settings.stale_after - 0.5) * (point.poll or settings.poll) for point in points}
         self.last: dict[str, Sample] = {}
+        self.keys: set[str] = set()
+        self._before: dict[str, Sample] = {}  # what was known when this life began
+        self._away_since: float | None = None
         self._bad: dict[str, Sample] = {}
         self._stamp = (0.0, "")
 
@@ -86,9 +92,33 @@ class DevicePort:
         return self._clock
 
     def share(self, key: str, make: Callable[[], T]) -> T:
+        self.keys.add(key)
         if key not in self._shared:
             self._shared[key] = make()
         return cast(T, self._shared[key])
+
+    async def life(self, run: Callable[[Callable[[], None]], Awaitable[None]], up: Callable[[], None]) -> None:
+        """One life of the device. Between two of them its values grow old here: the next attempt may be a minute away,
+        and nobody else would say so."""
+
+        def told() -> None:
+            self._away_since = None
+            self._before = dict(self.last)
+            up()
+
+        try:
+            await run(told)
+        finally:
+            if self._away_since is None:
+                self._away_since = self._clock.now()
+
+    def known(self, point: str) -> Sample | None:
+        """The last sample of a point as far as it can be relied on now: stale when the device is away, or has said
+        nothing of the point since it came back."""
+        sample = self.last.get(point)
+        if sample is None or (self._away_since is None and sample is not self._before.get(point)):
+            return sample
+        return self._stale(sample)
 
     def emit(self, samples: Sequence[Sample]) -> None:
         thinned = 0
@@ -125,6 +155,8 @@ class DevicePort:
         """Publish what ``min_interval`` has held back until now, and repeat what ``max_interval`` wants repeated; for
         points that nothing has come from since. To be called about once a second."""
         now = self._clock.now()
+        if self._away_since is not None:
+            self._grow_old(now - self._away_since)
         for outlet in self._timed:
             sample = outlet.reporter.on_timer(now)
             if sample is not None:
@@ -132,6 +164,21 @@ class DevicePort:
                 self._book("produced", 1)
                 if not self._publish(outlet, sample):
                     self._book("thinned", 1)
+
+    def _grow_old(self, away: float) -> None:
+        old = [
+            self._stale(sample)
+            for name, sample in self.last.items()
+            if sample.quality in (Quality.GOOD, Quality.UNCERTAIN) and away >= self._patience[name]
+        ]
+        if old:
+            self.emit(old)
+
+    @staticmethod
+    def _stale(sample: Sample) -> Sample:
+        if sample.quality in (Quality.BAD, Quality.STALE):
+            return sample
+        return Sample(sample.point, sample.value, Quality.STALE, sample.time, AWAY)
 
     def _publish(self, outlet: _Outlet, sample: Sample) -> bool:
         if self._is_bare and sample.quality is not Quality.GOOD:
