@@ -27,7 +27,7 @@ class S7Rig(Rig):
         point = S7Point(name=self.point, address="DB1.DBW4", type="int", scale=0.1, write=WriteLimits())
         # Nobody listens on port 9 of this machine, and a constructor does not ask.
         url = f"s7://127.0.0.1:{self._port or 9}?slot=1"
-        config = S7Device(url=url, poll=0.01, timeout=1.0, point=(point,))
+        config = S7Device(url=url, poll=0.01, timeout=0.2, point=(point,))
         return S7Connector("dev", config, port, sleep=sleep)
 
     async def start(self) -> None:
@@ -35,6 +35,14 @@ class S7Rig(Rig):
 
     async def stop(self) -> None:
         await self._simulator.stop()
+
+    async def mute(self, is_mute: bool) -> bool:
+        self._simulator.is_mute = is_mute
+        return True
+
+    async def freeze(self, is_frozen: bool) -> bool:
+        self._simulator.memory.frozen = {("DB", 1, 4), ("DB", 1, 5)} if is_frozen else set()
+        return True
 
     @property
     def connections(self) -> int:
