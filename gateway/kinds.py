@@ -17,6 +17,10 @@ KINDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "websocket": ("gateway.config.listener:WebSocketListener", "gateway.listeners.websocket:WebSocketListener"),
     },
     "device": {
+        "bacnet": (
+            "gateway.connectors.bacnet.config:BacnetDevice",
+            "gateway.connectors.bacnet.connector:BacnetConnector",
+        ),
         "modbus": (
             "gateway.connectors.modbus.config:ModbusDevice",
             "gateway.connectors.modbus.connector:ModbusConnector",
