@@ -28,9 +28,7 @@ class BacnetRig(SimulationRig):
         point = BacnetPoint(name=self.point, object="analog-value,1", scale=0.5, write=WriteLimits())
         port = free_port(socket.SOCK_DGRAM)
         url = f"bacnet://127.0.0.1:{port}"
-        self._config = BacnetDevice(
-            url=url, local="127.0.0.1:0", poll=0.01, timeout=0.1, retries=0, point=(point,)
-        )
+        self._config = BacnetDevice(url=url, local="127.0.0.1:0", poll=0.01, timeout=0.1, retries=0, point=(point,))
 
     def make(self, port: FakePort, sleep: Sleep = asyncio.sleep) -> Connector:
         return BacnetConnector("dev", self._config, port, sleep=sleep)

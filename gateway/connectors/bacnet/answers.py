@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from bacpypes3 import apdu, basetypes
@@ -19,6 +20,7 @@ from gateway.connectors.bacnet.services import (
     as_object,
     as_structure,
 )
+from gateway.connectors.bacnet.tags import application, closing, context, opening, unsigned
 from gateway.connectors.bacnet.values import Atom
 from gateway.errors import Malformed
 
@@ -68,6 +70,7 @@ def read_answer(reference: Reference, atoms: Sequence[Atom]) -> bytes:
     return as_bytes(answer)
 
 
+@lru_cache(maxsize=256)
 def read_multiple(body: bytes) -> list[Reference]:
     """What a ReadPropertyMultiple asks for. Raises Malformed."""
     request = as_structure(body, apdu.ReadPropertyMultipleRequest)
@@ -83,30 +86,22 @@ def read_multiple(body: bytes) -> list[Reference]:
 
 def read_multiple_answer(found: Sequence[tuple[Reference, Sequence[Atom] | DeviceError]]) -> bytes:
     """The body of a ReadPropertyMultiple-ACK."""
-    results: list[tuple[Object, list[Any]]] = []
+    body = bytearray()
+    last: Object | None = None
     for reference, value in found:
-        choice = basetypes.ReadAccessResultElementChoice
-        if isinstance(value, DeviceError):
-            kind, name = basetypes.ErrorClass(value.kind), basetypes.ErrorCode(value.code)
-            result = choice(propertyAccessError=basetypes.ErrorType(errorClass=kind, errorCode=name))
-        else:
-            result = choice(propertyValue=as_any(value))
-        element = basetypes.ReadAccessResultElement(
-            propertyIdentifier=basetypes.PropertyIdentifier(reference.property), readResult=result
-        )
+        if reference.object != last:
+            if last is not None:
+                body += closing(1)
+            last = reference.object
+            body += context(0, (last.type << 22 | last.instance).to_bytes(4)) + opening(1)
+        body += unsigned(2, reference.property)
         if reference.element is not None:
-            element.propertyArrayIndex = reference.element
-        if not results or results[-1][0] != reference.object:
-            results.append((reference.object, []))
-        results[-1][1].append(element)
-    return as_bytes(
-        apdu.ReadPropertyMultipleACK(
-            listOfReadAccessResults=[
-                basetypes.ReadAccessResult(objectIdentifier=as_id(object), listOfResults=elements)
-                for object, elements in results
-            ]
-        )
-    )
+            body += unsigned(3, reference.element)
+        if isinstance(value, DeviceError):
+            body += opening(5) + error(value) + closing(5)
+        else:
+            body += opening(4) + b"".join(map(application, value)) + closing(4)
+    return bytes(body + closing(1)) if found else b""
 
 
 def write(body: bytes) -> tuple[Reference, tuple[Atom, ...], int | None]:

@@ -171,6 +171,7 @@ class BacnetConnector(Connector):
         todo = self._plan.scan(due)
         while todo:
             question = todo.pop(0)
+            told = {item.name: self._points[item.name].told for item in question}
             try:
                 found = await self._read(session, question, urgency)
             except Timeout as error:
@@ -181,8 +182,10 @@ class BacnetConnector(Connector):
                 self._last_error = str(error)
                 todo[:0] = self._after(question, error)
             else:
-                samples = [await self._sample(session, self._points[item.name], found, urgency) for item in question]
-                self._emit(samples)
+                points = [self._points[item.name] for item in question]
+                self._emit(
+                    [await self._sample(session, point, found, urgency, told[point.item.name]) for point in points]
+                )
         return is_complete
 
     async def _read(self, session: Session, question: Sequence[Item], urgency: Urgency) -> dict[Reference, Result]:
@@ -206,12 +209,14 @@ class BacnetConnector(Connector):
         is_too_long = isinstance(error, DeviceError) and error.kind == "abort"
         again = self._plan.too_long(question) if is_too_long else self._plan.halves(question)
         if not again:
+            if isinstance(error, DeviceError) and error.code in _NOT_THERE:
+                self._plan.rest(question[0].name)
             time = self._clock.time()
             self._emit([self._points[item.name].known.bad(str(error), time) for item in question])
         return again
 
     async def _sample(
-        self, session: Session, point: LivePoint, found: dict[Reference, Result], urgency: Urgency
+        self, session: Session, point: LivePoint, found: dict[Reference, Result], urgency: Urgency, told: int
     ) -> Sample | None:
         time, now = self._clock.time(), self._clock.now()
         value, flags = point.found(found)
@@ -223,6 +228,8 @@ class BacnetConnector(Connector):
             return point.known.bad(str(value), time)
         try:
             quality, reason = point.judge(flags, await self._reliability(session, point, flags, urgency))
+            if point.told != told:
+                return None
             return point.known.took(point.decode(value), time, now, quality, reason)
         except ValueError as error:
             return point.known.bad(str(error), time, b"".join(atom.data for atom in value))
@@ -241,6 +248,7 @@ class BacnetConnector(Connector):
     def _changed(self, point: LivePoint, value: tuple[Atom, ...], flags: tuple[Atom, ...] | None) -> None:
         """The device has told a change; called from the socket."""
         time, now = self._clock.time(), self._clock.now()
+        point.told += 1
         try:
             quality, reason = point.judge(flags, "")
             self._emit([point.known.took(point.decode(value), time, now, quality, reason)])

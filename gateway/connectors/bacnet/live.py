@@ -28,11 +28,13 @@ Result = tuple[Atom, ...] | DeviceError | Malformed
 
 
 class LivePoint:
-    """``number`` is the number of the property that the settings name."""
+    """``number`` is the number of the property that the settings name. ``told`` counts the changes that the device has
+    told: an answer to a question that is older than one of those is no news."""
 
     def __init__(self, settings: BacnetPoint, config: BacnetDevice, number: int) -> None:
         self.settings = settings
         self.known = Point(settings, config)
+        self.told = 0
         self.is_held = settings.held
         self.item_object: Object = settings.place
         is_value = settings.property == PRESENT_VALUE

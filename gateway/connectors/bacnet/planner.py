@@ -88,13 +88,14 @@ class Plan:
             self.rest(question[0].name)
             return []
         self._most = (len(question) + 1) // 2
+        if len(question) == 1:
+            self.rest(question[0].name)
         return self.halves(question)
 
     def halves(self, question: Sequence[Item]) -> list[list[Item]]:
-        """A question that was refused as a whole, cut in two to find the point that it is about; one point alone is
-        given up: an empty list, and it rests."""
+        """A question that was refused as a whole, cut in two to find the point that it is about; an empty list for
+        one point alone."""
         if len(question) == 1:
-            self.rest(question[0].name)
             return []
         middle = (len(question) + 1) // 2
         return [list(question[:middle]), list(question[middle:])]

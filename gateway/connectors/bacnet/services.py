@@ -9,17 +9,19 @@ here they are all Malformed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from bacpypes3 import apdu, basetypes, primitivedata
 from bacpypes3.constructeddata import Any as AnyValue
 from bacpypes3.constructeddata import Sequence as Structure
-from bacpypes3.errors import DecodingError
+from bacpypes3.errors import RejectException
 from bacpypes3.pdu import PDUData
 from bacpypes3.primitivedata import ObjectIdentifier, TagList
 
 from gateway.connectors.bacnet.objects import Object
-from gateway.connectors.bacnet.values import Atom
+from gateway.connectors.bacnet.tags import APPLICATION, CLOSING, CONTEXT, OPENING, Built, Reader, Tag, parse
+from gateway.connectors.bacnet.values import ENUMERATED, OBJECT, UNSIGNED, Atom
 from gateway.errors import GatewayError, Malformed
 
 READ: Final = 12
@@ -32,16 +34,11 @@ I_AM: Final = 0
 WHO_IS: Final = 8
 
 _NONSENSE: Final = (
-    AttributeError,
-    DecodingError,
-    IndexError,
-    KeyError,
-    OverflowError,
-    RuntimeError,
-    TypeError,
-    ValueError,
+    *(AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, ValueError),
+    RejectException,
 )
-"""What the library raises for bytes that mean nothing (InvalidTag is a ValueError or DecodingError)."""
+"""What the library raises for bytes that mean nothing; its InvalidTag is a RejectException, its DecodingError a
+ValueError."""
 
 
 class Reference(NamedTuple):
@@ -130,17 +127,16 @@ def read(reference: Reference) -> bytes:
 
 def parse_read(body: bytes, reference: Reference) -> tuple[Atom, ...]:
     """The value that was asked for. Raises Malformed, also for an answer about another property."""
-    found = as_structure(body, apdu.ReadPropertyACK)
-    try:
-        said = Reference(as_object(found.objectIdentifier), int(found.propertyIdentifier), found.propertyArrayIndex)
-    except TypeError:
-        raise Malformed("an answer that does not say what it is about") from None
+    reader = Reader(body)
+    object, property = _object_of(reader.take(CONTEXT, 0)), reader.take(CONTEXT, 1).unsigned
+    said = Reference(object, property, reader.optional(2))
     if (said.object.type, said.property) != (reference.object.type, reference.property):
         raise Malformed(f"an answer about {said} to a question about {reference}")
-    return as_atoms(found.propertyValue)
+    return reader.values(3)
 
 
-def read_multiple(references: Sequence[Reference]) -> bytes:
+@lru_cache(maxsize=256)
+def read_multiple(references: tuple[Reference, ...]) -> bytes:
     """Ask for several properties; those of one object that follow each other share its name."""
     specifications: list[Any] = []
     last: Object | None = None
@@ -164,29 +160,33 @@ def read_multiple(references: Sequence[Reference]) -> bytes:
 
 def parse_read_multiple(body: bytes) -> dict[Reference, tuple[Atom, ...] | DeviceError | Malformed]:
     """Value or reason of each property. Raises Malformed."""
-    answer = as_structure(body, apdu.ReadPropertyMultipleACK)
     found: dict[Reference, tuple[Atom, ...] | DeviceError | Malformed] = {}
-    for result in answer.listOfReadAccessResults or ():
-        for element in result.listOfResults or ():
+    reader = Reader(body)
+    while not reader.is_at_end:
+        object = _object_of(reader.take(CONTEXT, 0))
+        reader.take(OPENING, 1)
+        while not reader.has(CLOSING, 1):
+            reference = Reference(object, reader.take(CONTEXT, 2).unsigned, reader.optional(3))
+            if reader.has(OPENING, 5):
+                found[reference] = _error(reader.values(5))
+                continue
             try:
-                index = element.propertyArrayIndex
-                reference = Reference(
-                    as_object(result.objectIdentifier),
-                    int(element.propertyIdentifier),
-                    None if index is None else int(index),
-                )
-                error = element.readResult.propertyAccessError
-            except (AttributeError, TypeError) as nonsense:
-                raise Malformed(f"a result that does not say what it is about: {nonsense}") from None
-            try:
-                found[reference] = (
-                    DeviceError(str(error.errorClass), str(error.errorCode))
-                    if error is not None
-                    else as_atoms(element.readResult.propertyValue)
-                )
-            except Malformed as wrong:
+                found[reference] = reader.values(4)
+            except Built as wrong:
                 found[reference] = wrong
+        reader.take(CLOSING, 1)
     return found
+
+
+def _object_of(tag: Tag) -> Object:
+    return Object(tag.unsigned >> 22, tag.unsigned & 0x3FFFFF)
+
+
+def _error(atoms: Sequence[Atom]) -> DeviceError:
+    if len(atoms) != 2:
+        raise Malformed("an error that is none")
+    kind, code = (int.from_bytes(atom.data) for atom in atoms)
+    return DeviceError(str(basetypes.ErrorClass(kind)), str(basetypes.ErrorCode(code)))
 
 
 def write(reference: Reference, atom: Atom, priority: int | None) -> bytes:
@@ -224,12 +224,22 @@ def unsubscribe(process: int, object: Object) -> bytes:
 
 def parse_change(body: bytes) -> Change:
     """What a device tells, confirmed or not: both are built alike. Raises Malformed."""
-    found = as_structure(body, apdu.UnconfirmedCOVNotificationRequest)
-    try:
-        values = {int(one.propertyIdentifier): as_atoms(one.value) for one in found.listOfValues or ()}
-        return Change(int(found.subscriberProcessIdentifier), as_object(found.monitoredObjectIdentifier), values)
-    except (AttributeError, TypeError) as error:
-        raise Malformed(f"a change of value that means nothing: {error}") from None
+    reader = Reader(body)
+    process = reader.take(CONTEXT, 0).unsigned
+    reader.take(CONTEXT, 1)  # the device that tells it
+    object = _object_of(reader.take(CONTEXT, 2))
+    reader.take(CONTEXT, 3)  # seconds that the subscription has left
+    reader.take(OPENING, 4)
+    values: dict[int, tuple[Atom, ...]] = {}
+    while not reader.has(CLOSING, 4):
+        property = reader.take(CONTEXT, 0).unsigned
+        reader.optional(1)
+        try:
+            values[property] = reader.values(2)
+        except Built:
+            pass  # not what is subscribed for
+        reader.optional(3)
+    return Change(process, object, values)
 
 
 def who_is(low: int | None = None, high: int | None = None) -> bytes:
@@ -241,18 +251,17 @@ def who_is(low: int | None = None, high: int | None = None) -> bytes:
 
 def parse_i_am(body: bytes) -> Device:
     """What a device says of itself. Raises Malformed."""
-    found = as_structure(body, apdu.IAmRequest)
-    try:
-        return Device(int(found.iAmDeviceIdentifier[1]), int(found.maxAPDULengthAccepted), int(found.vendorID))
-    except TypeError as error:
-        raise Malformed(f"an I-Am that means nothing: {error}") from None
+    reader = Reader(body)
+    instance = _object_of(reader.take(APPLICATION, OBJECT)).instance
+    max_apdu = reader.take(APPLICATION, UNSIGNED).unsigned
+    reader.take(APPLICATION, ENUMERATED)  # segmentation
+    return Device(instance, max_apdu, reader.take(APPLICATION, UNSIGNED).unsigned)
 
 
 def parse_error(body: bytes) -> DeviceError:
     """Why a device refused."""
     try:
-        found = as_structure(body, basetypes.ErrorType)
-        return DeviceError(str(found.errorClass), str(found.errorCode))
+        return _error([Atom(tag.number, tag.length, tag.data) for tag in parse(body)])
     except Malformed:
         return DeviceError("error", "without a reason")
 

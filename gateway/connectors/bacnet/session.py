@@ -58,7 +58,7 @@ class Session:
 
     async def read_multiple(self, references: Sequence[Reference], urgency: Urgency) -> dict[Reference, Result]:
         """Several properties. Raises Timeout, DeviceError, Malformed, Retry."""
-        body = await self._ask(services.READ_MULTIPLE, services.read_multiple(references), urgency)
+        body = await self._ask(services.READ_MULTIPLE, services.read_multiple(tuple(references)), urgency)
         return services.parse_read_multiple(body)
 
     async def write(self, reference: Reference, atom: Atom, priority: int | None) -> None:

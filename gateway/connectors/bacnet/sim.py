@@ -63,7 +63,8 @@ class Simulator(asyncio.DatagramProtocol):
     delay     seconds before each answer
     garbage   answers everything with these bytes
     refusal   answers every question with this error
-    supported service choices that it knows
+    supported service choices that it knows; ``claims_all``: it says that it knows all
+    acknowledged  changes of value that somebody has acknowledged
     """
 
     def __init__(self, instance: int = 1, clock: Clock | None = None, max_apdu: int = 1476) -> None:
@@ -75,6 +76,8 @@ class Simulator(asyncio.DatagramProtocol):
         self.garbage: bytes | None = None
         self.refusal: DeviceError | None = None
         self.supported: set[int] = set(_SUPPORTED)
+        self.claims_all = False
+        self.acknowledged = 0
         self.objects: dict[Object, SimObject] = {}
         self.subscribers: dict[tuple[Remote, int], _Subscriber] = {}
         self.questions: dict[int, int] = {}
@@ -140,6 +143,7 @@ class Simulator(asyncio.DatagramProtocol):
         if message.kind == wire.UNCONFIRMED:
             return self._who_is(message) if message.service == services.WHO_IS else None
         if message.kind != wire.REQUEST:
+            self.acknowledged += message.kind == wire.SIMPLE_ACK
             return None
         number, service = message.number, message.service
         self.questions[service] = self.questions.get(service, 0) + 1
@@ -195,7 +199,9 @@ class Simulator(asyncio.DatagramProtocol):
 
     def _find(self, object: Object) -> SimObject:
         if object.type == TYPES["device"] and object.instance in (self.instance, WHICHEVER):
-            one = device_object(self.instance, self.max_apdu, [bit in self.supported for bit in _BITS], _VENDOR)
+            one = device_object(
+                self.instance, self.max_apdu, [self.claims_all or bit in self.supported for bit in _BITS], _VENDOR
+            )
             one.properties[OBJECT_LIST] = tuple(map(identifier, [one.object, *self.objects]))
             return one
         if object not in self.objects:

@@ -36,7 +36,7 @@ REFUSALS: Final = {
 }
 """Return codes of single variables."""
 
-NOT_THERE: Final = (0x01, 0x03, 0x05, 0x06, 0x07, 0x0A)
+NOT_THERE: Final = (0x03, 0x05, 0x06, 0x07, 0x0A)
 """Return codes that may be about a part of what was asked for."""
 
 _HEADERS: Final = {
