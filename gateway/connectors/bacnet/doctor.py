@@ -1,6 +1,6 @@
 """One look at BACnet devices, with a socket of its own: read points, list objects, find devices.
 
-Polite: one Who-Is, one device at a time, one question at a time.
+Polite: two Who-Is, one device at a time, one question at a time.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ async def scan(
     wait: float = _WAIT,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[Found]:
-    """The devices that answer one Who-Is to ``target``: a host, ``host:port``, or a broadcast address. ``local`` is the
+    """The devices that answer a Who-Is to ``target``: a host, ``host:port``, or a broadcast address. ``local`` is the
     address of this machine to ask from. Raises Retry, ValueError."""
     url = target if "://" in target else f"bacnet://{target}"
     is_broadcast = url.partition("?")[0].partition("://")[2].partition(":")[0].endswith(".255")
@@ -132,7 +132,11 @@ async def scan(
     stack = Stack(parse_local(local))
     async with stack.joined():
         stack.look_for(endpoint.remote, look, is_broadcast=is_broadcast)
-        await sleep(wait)
+        await sleep(wait / 2)
+        stack.stop(look)
+        # Once more: datagrams get lost.
+        stack.look_for(endpoint.remote, look, is_broadcast=is_broadcast)
+        await sleep(wait / 2)
         stack.stop(look)
         for instance, (remote, device) in sorted(heard.items()):
             yield await _identify(stack, instance, remote, device, wait)

@@ -116,8 +116,7 @@ async def meet(
     try:
         remote, instance = endpoint.remote, endpoint.instance
         if instance is not None:
-            patience = timeout * (retries + 1)
-            remote, device = await stack.find(remote, instance, endpoint.is_broadcast, patience)
+            remote, device = await stack.find(remote, instance, endpoint.is_broadcast, timeout, retries)
             max_apdu = min(max_apdu, device.max_apdu)
         session = Session(stack, remote, turns, timeout, retries)
         await session.introduce(instance, max_apdu, is_batch)

@@ -101,34 +101,33 @@ class Stack(asyncio.DatagramProtocol):
         if self._transport is not None:
             self._send(remote, Message(wire.REQUEST, self._free(remote), service, body))
 
-    async def find(self, remote: Remote, instance: int, is_broadcast: bool, timeout: float) -> tuple[Remote, Device]:
-        """Where the device with this number is. Raises Timeout, Retry."""
+    async def find(
+        self, remote: Remote, instance: int, is_broadcast: bool, timeout: float, retries: int = 0
+    ) -> tuple[Remote, Device]:
+        """Where the device with this number is; asked as often as ``ask`` does. Raises Timeout, Retry."""
         found: asyncio.Future[tuple[Remote, Device]] = asyncio.get_running_loop().create_future()
 
         def look(source: Remote, device: Device) -> None:
             if device.instance == instance and not found.done():
                 found.set_result((source, device))
 
-        self.look_for(remote, look, is_broadcast=is_broadcast, low=instance, high=instance)
+        self._looking.append(look)
         try:
-            async with asyncio.timeout(timeout):
-                return await found
-        except TimeoutError:
-            raise Timeout(f"no device {instance} says that it is there") from None
+            for _ in range(retries + 1):
+                self._who_is(remote, is_broadcast, instance, instance)
+                done, _ = await asyncio.wait([found], timeout=timeout)
+                if done:
+                    return found.result()
+            raise Timeout(f"no device {instance} says that it is there")
         finally:
             self._looking.remove(look)
 
-    def look_for(
-        self,
-        remote: Remote,
-        look: Callable[[Remote, Device], None],
-        *,
-        is_broadcast: bool,
-        low: int | None = None,
-        high: int | None = None,
-    ) -> None:
+    def look_for(self, remote: Remote, look: Callable[[Remote, Device], None], *, is_broadcast: bool) -> None:
         """Ask who is there; ``look`` is called with each answer until it is taken out of the list with ``stop``."""
         self._looking.append(look)
+        self._who_is(remote, is_broadcast)
+
+    def _who_is(self, remote: Remote, is_broadcast: bool, low: int | None = None, high: int | None = None) -> None:
         message = Message(wire.UNCONFIRMED, -1, services.WHO_IS, services.who_is(low, high))
         self._send(remote, message, is_broadcast=is_broadcast)
 
