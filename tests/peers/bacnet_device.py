@@ -6,6 +6,7 @@ Device 599: analog-value 1 (a command raises analog-input 1 to the same), analog
 
 import asyncio
 import sys
+from typing import Any
 
 from bacpypes3.app import Application
 from bacpypes3.argparse import SimpleArgumentParser
@@ -21,7 +22,7 @@ async def main() -> None:
     arguments = ["--name", "peer", "--instance", "599", "--address", f"127.0.0.1/32:{sys.argv[1]}"]
     app = Application.from_args(SimpleArgumentParser().parse_args(arguments))
 
-    def add(kind, name, number, **fields):
+    def add(kind: Any, name: str, number: int, **fields: Any) -> Any:
         made = kind(objectIdentifier=(name, number), objectName=f"{name} {number}", statusFlags=FLAGS, **fields)
         app.add_object(made)
         return made

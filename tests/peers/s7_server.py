@@ -7,6 +7,7 @@ import ctypes
 import struct
 import sys
 import time
+from typing import Any
 
 from snap7.server import Server
 from snap7.type import SrvArea
@@ -19,7 +20,7 @@ DB1[20:24] = b"\x0a\x02Hi"
 struct.pack_into(">d", DB1, 40, -2.25)
 
 
-def area(content):
+def area(content: bytes | bytearray) -> Any:
     return (ctypes.c_ubyte * len(content))(*content)
 
 
