@@ -86,6 +86,10 @@ GOOD, UNCERTAIN, BAD = Quality.GOOD, Quality.UNCERTAIN, Quality.BAD
         ({"range": (-40.0, 125.0)}, 126, (None, BAD, "outside -40 to 125")),
         ({"range": (0.0, 10.0), "scale": 0.1}, 99, (9.9, GOOD, "")),
         ({}, float("nan"), (None, BAD, "the device says it is no number (NaN or infinite)")),
+        ({"absent": (65535,), "scale": 0.1}, 65535, (None, BAD, "the device says 65535: it has no value")),
+        ({"absent": (-32768, 32767)}, 32767, (None, BAD, "the device says 32767: it has no value")),
+        ({"absent": (1,)}, True, (True, GOOD, "")),
+        ({"absent": (0,)}, "", ("", GOOD, "")),
         ({"bits": 3}, 1.5, (None, BAD, "the device says 1.5, which has no bits")),
     ],
 )
@@ -146,7 +150,7 @@ def test_the_bytes_of_a_bad_answer_are_kept_for_the_trace() -> None:
     one.took(5, 3.0, 3.0)
     assert one.status() == {"quality": "good", "bad": trouble}
     one.took(99, 4.0, 4.0)
-    assert one.status()["bad"] == {"reason": "outside 0 to 10", "raw": b"99".hex(" ")}
+    assert one.status()["bad"] == {"reason": "outside 0 to 10", "raw": "99"}
     one.bad("long", 5.0, bytes(1000))
     assert len(bytes.fromhex(one.status()["bad"]["raw"])) == 64
 
