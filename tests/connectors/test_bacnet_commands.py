@@ -151,6 +151,8 @@ def test_the_doctor(tmp_path: Path) -> None:
         assert "can be commanded" in found[2].note
         assert [one.address async for one in doctor.browse(plant.config, "ao")] == ["analog-output,3"]
         assert [one.address async for one in doctor.browse(plant.config, "ai,1")] == ["analog-input,1"]
+        with pytest.raises(Rejected, match="no object and no type"):
+            [one async for one in doctor.browse(plant.config, "boiler")]
         said: list[str] = []
         address = plant.config.url.partition("?")[0]
         (device,) = [one async for one in doctor.scan(address, said.append, local="127.0.0.1:0", wait=0.2)]

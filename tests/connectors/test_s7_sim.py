@@ -159,7 +159,7 @@ def test_the_doctor_lists_blocks_and_what_stands_in_one(tmp_path: Path) -> None:
         points = [found async for found in doctor.browse(config, "DB1")]
         assert [point.address for point in points] == ["DB1.DBD0", "DB1.DBD4", "DB1.DBW8", "DB1.DBB10"]
         assert (points[1].value, points[1].settings["type"]) == (71.3, "real")
-        with pytest.raises(ValueError, match="number of a data block"):
+        with pytest.raises(Rejected, match='"DB0" is no data block'):
             [found async for found in doctor.browse(config, "DB0")]
         with pytest.raises(DeviceError):
             [found async for found in doctor.browse(config, "DB9")]

@@ -147,11 +147,13 @@ class BacnetConnector(Connector):
             raise Retry(f"unknown: written, but not read back: {error}") from None
         sample = target.known.took(raw, self._clock.time(), self._clock.now(), quality, reason)
         self._port.emit([sample])
+        # A faulty object has no value that may be published; what it took is told all the same.
+        shown = raw if sample.value is None else sample.value
         kept = target.decode((sent,)) if sent.tag != NULL or target.is_held else raw
         if raw != kept:
             why = await self._who_commands(session, target)
-            raise Retry(f"written, but the object keeps {target.shown(raw)!r}{why}")
-        return sample.value if sample.value is not None else target.shown(raw)
+            raise Retry(f"written, but the object keeps {shown!r}{why}")
+        return shown
 
     async def _who_commands(self, session: Session, target: LivePoint) -> str:
         """Which priority stands before ours; nothing for objects that have none."""

@@ -22,7 +22,7 @@ from gateway.connectors.bacnet.wire import PORT, Remote
 from gateway.connectors.base import Sample
 from gateway.connectors.found import Found, toml_of
 from gateway.connectors.turns import Turns, Urgency
-from gateway.errors import Malformed
+from gateway.errors import Malformed, Rejected
 from gateway.message import Value
 
 MOST_OBJECTS: Final = 10_000
@@ -39,7 +39,7 @@ async def read(config: BacnetDevice, points: Sequence[str], clock: Clock | None 
     clock = clock or Clock()
     known = {point.name: point for point in config.point}
     samples: list[Sample] = []
-    stack = Stack(parse_local(config.local))
+    stack = Stack(_local(config))
     async with stack.joined():
         session = await _meet(stack, config)
         for name in points or known:
@@ -60,9 +60,9 @@ async def read(config: BacnetDevice, points: Sequence[str], clock: Clock | None 
 
 async def browse(config: BacnetDevice, start: str | None = None) -> AsyncIterator[Found]:
     """The objects of a device with name, value and unit; with ``start``, a type such as "analog-input" or one object,
-    only those. Raises Retry, DeviceError, ValueError for a start that is neither."""
+    only those. Raises Retry, DeviceError, Rejected for a start that is neither."""
     wanted = _wanted(start)
-    stack = Stack(parse_local(config.local))
+    stack = Stack(_local(config))
     async with stack.joined():
         session = await _meet(stack, config)
         instance = config.endpoint.instance
@@ -81,7 +81,10 @@ def _wanted(start: str | None) -> Callable[[Object], bool]:
     name = SHORT.get(start, start)
     if name in TYPES:
         return lambda object: object.type == TYPES[name]
-    only = parse_object(start)
+    try:
+        only = parse_object(start)
+    except ValueError as error:
+        raise Rejected(f'"{start}" is no object and no type of objects: {error}') from None
     return lambda object: object == only
 
 
@@ -113,12 +116,13 @@ async def scan(
     target: str,
     progress: Callable[[str], None],
     *,
-    local: str = f"0.0.0.0:{PORT}",
+    local: str | None = None,
     wait: float = _WAIT,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[Found]:
     """The devices that answer a Who-Is to ``target``: a host, ``host:port``, or a broadcast address. ``local`` is the
-    address of this machine to ask from. Raises Retry, ValueError."""
+    address of this machine to ask from; without it a free port, but for a broadcast the standard's own: that is where
+    many devices answer. Raises Retry, ValueError."""
     url = target if "://" in target else f"bacnet://{target}"
     is_broadcast = url.partition("?")[0].partition("://")[2].partition(":")[0].endswith(".255")
     endpoint = parse_url(url + "?device=0&broadcast=yes" if is_broadcast else url)
@@ -129,7 +133,7 @@ async def scan(
             heard[device.instance] = (remote, device)
             progress(f"device {device.instance} at {remote}")
 
-    stack = Stack(parse_local(local))
+    stack = Stack(parse_local(local or f"0.0.0.0:{PORT if is_broadcast else 0}"))
     async with stack.joined():
         stack.look_for(endpoint.remote, look, is_broadcast=is_broadcast)
         await sleep(wait / 2)
@@ -152,6 +156,12 @@ async def _identify(stack: Stack, instance: int, remote: Remote, device: Device,
         url += f"&network={remote.network}&address={remote.mac.hex()}"
     note = ", ".join([*words, f"messages of {device.max_apdu} bytes"])
     return Found("device", url, str(names[0] or ""), None, note, {"kind": "bacnet", "url": url})
+
+
+def _local(config: BacnetDevice) -> tuple[str, int]:
+    """Beside a gateway that runs, which has the port: a free one, but where answers may come as broadcasts."""
+    host, port = parse_local(config.local)
+    return host, port if config.endpoint.is_broadcast else 0
 
 
 async def _meet(stack: Stack, config: BacnetDevice) -> Session:

@@ -105,10 +105,6 @@ class LivePoint:
         """Quality and reason. Raises ValueError."""
         return judge(None if flags is None else decode_flags(flags), reliability)
 
-    def shown(self, raw: Value) -> Value:
-        """A raw value for a message to people, where it is no reading."""
-        return raw
-
     @property
     def is_kind_known(self) -> bool:
         """Whether it can be written without a look at what type the device uses."""

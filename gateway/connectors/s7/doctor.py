@@ -22,7 +22,7 @@ from gateway.connectors.s7.client import Client, Timeout, connect
 from gateway.connectors.s7.codec import make_codec
 from gateway.connectors.s7.config import DEFAULT_PORT, S7Device, parse_url
 from gateway.connectors.s7.messages import Answer, DeviceError, Extent
-from gateway.errors import GatewayError, Malformed, Retry
+from gateway.errors import GatewayError, Malformed, Rejected, Retry
 
 PLACES: Final = ((0, 1), (0, 2), (0, 0), (0, 3), (0, 4))
 """Rack and slot to try: S7-1200/1500, S7-300, soft and S7-1500 on old firmware, S7-400."""
@@ -61,13 +61,16 @@ async def read(config: S7Device, points: Sequence[str], clock: Clock | None = No
 async def browse(config: S7Device, start: str | None = None) -> AsyncIterator[Found]:
     """The data blocks with their lengths; with ``start``, such as "DB5", what stands in that one, as bytes and as
     numbers. Controllers with protected or optimized blocks list only the others, or none. Raises Retry, DeviceError,
-    ValueError for a start that is no block."""
+    Rejected for a start that is no block."""
     async with _connected(config.url, config.timeout, config.pdu) as client:
         if start is None:
             async for found in _blocks(client, config.timeout):
                 yield found
             return
-        block = parse_place(f"{start}.DBB0").block
+        try:
+            block = parse_place(f"{start}.DBB0").block
+        except ValueError:
+            raise Rejected(f'"{start}" is no data block; they are called DB1 to DB65535') from None
         size = await _size(client, block, config.timeout)
         raw = await client.read_long(Extent("DB", block, 0, size), config.timeout)
         at = 0
