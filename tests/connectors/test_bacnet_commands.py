@@ -15,6 +15,7 @@ from gateway.clock import FixedClock
 from gateway.config.load import read as read_settings
 from gateway.config.settings import Settings
 from gateway.connectors.bacnet import doctor
+from gateway.connectors.bacnet.connector import BacnetConnector
 from gateway.connectors.bacnet.objects import Object
 from gateway.connectors.bacnet.values import encode
 from gateway.connectors.base import Quality
@@ -86,6 +87,55 @@ def test_a_device_is_found_by_its_number() -> None:
         assert plant.simulator.instance == 599
 
     plant.play(main)
+
+
+def test_a_device_behind_a_router_is_called_by_network_and_address() -> None:
+    plant = Plant(point("a", "av,1", mode="cov"), query="?network=5&address=0c2a", poll=60)
+
+    async def main() -> None:
+        await plant.port.value("a", 0.0)
+        plant.simulation.set("d", "a", 1.5)
+        await plant.port.value("a", 1.5)
+        assert plant.connector.status()["endpoint"].endswith("network 5 address 0c2a")
+
+    plant.play(main)
+
+
+def test_an_element_of_an_array() -> None:
+    plant = Plant(
+        point("slot", "ao,1", property="priority-array", index=8), point("count", "ao,1", property="87", index=0)
+    )
+
+    async def main() -> None:
+        one = plant.simulator.object(Object(1, 1))
+        assert one.slots is not None
+        await plant.port.value("count", 16)
+        await plant.port.quality("slot", Quality.BAD)
+        assert plant.port.last["slot"].reason == "it holds no value (null)"
+        one.slots[7] = encode(12.5, "real")
+        await plant.port.value("slot", 12.5)
+
+    plant.play(main)
+
+
+def test_a_mute_device_takes_nothing_from_one_that_shares_the_socket() -> None:
+    mute, good = Plant(point("a", "av,1"), timeout=0.5), Plant(point("a", "av,1"))
+    mute.simulator.is_mute = True
+    good.port.shared = mute.port.shared
+    good.connector = BacnetConnector("good", good.config, good.port)
+
+    async def main() -> None:
+        await mute.simulation.start()
+        try:
+            async with mute.running():
+                emitted = good.port.emitted
+                await good.port.until(lambda: good.port.emitted >= emitted + 20)
+                assert "up" not in mute.events
+                assert good.connector.status()["scans"]["late"] == 0
+        finally:
+            await mute.simulation.stop()
+
+    good.play(main)
 
 
 def test_another_number_is_another_device() -> None:

@@ -337,6 +337,22 @@ def test_nonsense_ends_the_connection_and_not_the_device(garbage: bytes) -> None
     play(main)
 
 
+@pytest.mark.parametrize(
+    ("query", "called"),
+    [("slot=2", "01000102"), ("rack=1&slot=3&role=op", "01000223"), ("local_tsap=1000&remote_tsap=0200", "10000200")],
+)
+def test_rack_slot_and_role_are_what_is_called(query: str, called: str) -> None:
+    async def main(plant: Plant) -> None:
+        plant.memory.area("M", 0, 4)
+        config = S7Device(url=f"s7://127.0.0.1:{plant.port}?{query}", point=(point("a", "MB0"),))
+        port = FakePort()
+        async with plant.running(S7Connector("dev", config, port)):
+            await port.value("a", 0)
+            assert plant.simulator.called.hex() == called
+
+    play(main)
+
+
 def test_the_agreed_message_is_the_shorter_of_both() -> None:
     async def main(plant: Plant) -> None:
         plant.memory.area("M", 0, 4)

@@ -64,6 +64,7 @@ class Simulator(asyncio.DatagramProtocol):
     garbage   answers everything with these bytes
     refusal   answers every question with this error
     supported service choices that it knows; ``claims_all``: it says that it knows all
+    behind    network and address behind a router; only questions to those are answered, and from there
     acknowledged  changes of value that somebody has acknowledged
     """
 
@@ -78,6 +79,7 @@ class Simulator(asyncio.DatagramProtocol):
         self.supported: set[int] = set(_SUPPORTED)
         self.claims_all = False
         self.acknowledged = 0
+        self.behind: tuple[int, bytes] | None = None
         self.objects: dict[Object, SimObject] = {}
         self.subscribers: dict[tuple[Remote, int], _Subscriber] = {}
         self.questions: dict[int, int] = {}
@@ -127,7 +129,7 @@ class Simulator(asyncio.DatagramProtocol):
             return
         try:
             heard = wire.parse(data, *addr)
-            if heard is None:
+            if heard is None or not self._is_for_me(data):
                 return
             remote, message = heard
             answer = self._answer(remote, message)
@@ -138,6 +140,13 @@ class Simulator(asyncio.DatagramProtocol):
             if message.service == services.SUBSCRIBE and answer.kind == wire.SIMPLE_ACK:
                 # The standard: whoever subscribes is told the value at once.
                 self._tell_all(answers.subscribe(message.body).object)
+
+    def _is_for_me(self, data: bytes) -> bool:
+        """Whether the network and address that a router would look at are those of this device."""
+        if self.behind is None:
+            return True
+        network, mac = self.behind
+        return data[6:].startswith(network.to_bytes(2) + bytes((len(mac),)) + mac)
 
     def _answer(self, remote: Remote, message: Message) -> Message | None:
         if message.kind == wire.UNCONFIRMED:
@@ -232,7 +241,7 @@ class Simulator(asyncio.DatagramProtocol):
             self._tell_all(object)
 
     def _send(self, remote: Remote, message: Message) -> None:
-        datagram = wire.datagram(message, remote) if self.garbage is None else self.garbage
+        datagram = self.garbage or wire.datagram(message, remote, source=self.behind)
         if self.delay > 0:
             asyncio.get_running_loop().call_later(self.delay, self._put, remote, datagram)
         else:
@@ -259,6 +268,8 @@ class BacnetSimulation:
             remote, instance = device.endpoint.remote, device.endpoint.instance
             key = (remote.host, remote.port)
             simulator = self.simulators.setdefault(key, Simulator(1 if instance is None else instance, clock))
+            if remote.network:
+                simulator.behind = (remote.network, remote.mac)
             for point in device.point:
                 one = simulator.object(point.place, point.name)
                 if point.property != PRESENT_VALUE:

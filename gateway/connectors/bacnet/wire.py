@@ -64,10 +64,16 @@ class Message(NamedTuple):
     body: bytes = b""
 
 
-def datagram(message: Message, remote: Remote, *, is_broadcast: bool = False) -> bytes:
-    """The bytes of one message to ``remote``; ``is_broadcast`` for a broadcast address of its network."""
+def datagram(
+    message: Message, remote: Remote, *, is_broadcast: bool = False, source: tuple[int, bytes] | None = None
+) -> bytes:
+    """The bytes of one message to ``remote``; ``is_broadcast`` for a broadcast address of its network. ``source``:
+    network and address of the one behind a router who says it."""
     control = 0x04 if message.kind == REQUEST else 0
     head = b""
+    if source is not None:
+        control |= 0x08
+        head = struct.pack(">HB", source[0], len(source[1])) + source[1]
     if remote.network:
         control |= 0x20
         head = struct.pack(">HB", remote.network, len(remote.mac)) + remote.mac + b"\xff"

@@ -33,6 +33,7 @@ class Simulator:
     delay       seconds before each answer
     garbage     answers everything with these bytes
     is_refusing answers the request for a transport connection with a disconnect
+    called      the two ends, local and remote TSAP, of the last request for one
     """
 
     def __init__(self, clock: Clock | None = None, pdu: int = 240) -> None:
@@ -42,6 +43,7 @@ class Simulator:
         self.delay = 0.0
         self.garbage: bytes | None = None
         self.accepted = 0
+        self.called = b""
         self._away_until = 0.0
         self._connections: set[_Connection] = set()
         self._server: asyncio.Server | None = None
@@ -122,6 +124,7 @@ class _Connection(asyncio.Protocol):
 
     def _take(self, code: int, body: bytes) -> None:
         if code == frames.CONNECT:
+            self._simulator.called = body[-6:-4] + body[-2:]
             answer = frames.DISCONNECT if self._simulator.is_refusing else frames.CONFIRM
             # The request with the codes of the answer: the same TSAPs and the same size are agreed.
             self._answer(frames.tpkt(bytes((body[0], answer)) + body[4:6] + b"\0\7" + body[6:]))
