@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 KINDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     # section: { kind: (settings class, class that runs it) }
     "listener": {
+        "modbus": (
+            "gateway.connectors.modbus.server_config:ModbusListener",
+            "gateway.connectors.modbus.server:ModbusServer",
+        ),
         "mqtt": ("gateway.config.listener:MqttListener", "gateway.listeners.mqtt:MqttListener"),
         "websocket": ("gateway.config.listener:WebSocketListener", "gateway.listeners.websocket:WebSocketListener"),
     },

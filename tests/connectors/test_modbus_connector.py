@@ -328,14 +328,21 @@ def test_a_mute_unit_beside_a_good_one_costs_it_less_than_a_twentieth() -> None:
         points = [point(f"p{n}", f"holding:{n * 100}") for n in range(10)]
         good, _ = plant.device(*points, poll=0.1, timeout=0.1)
         mute, mute_port = plant.device(*points, unit=4, poll=0.1, timeout=0.1)
-        async with plant.running(good, mute):
+        other = Plant()
+        other.simulator.unit(1).holding.update(unit.holding)
+        other.tcp_port = await other.simulator.start()
+        elsewhere, _ = other.device(*points, poll=0.1, timeout=0.1)
+        async with plant.running(good, mute, elsewhere):
             await asyncio.sleep(6)
+            apart = elsewhere.status()["scans"]
+            assert apart["done"] >= apart["due"] - 1 and apart["late"] == 0, "another bus notices nothing"
             scans = good.status()["scans"]
             assert scans["due"] >= 58
             assert scans["done"] >= 0.95 * scans["due"], scans
             assert {sample.quality for sample in mute_port.samples} == {Quality.BAD}
             lost = [question for question in plant.simulator.questions if question.unit == 4]
             assert len(lost) <= 8
+        await other.simulator.stop()
 
     play(main)
 

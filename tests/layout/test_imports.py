@@ -194,6 +194,8 @@ def test_a_kind_sees_the_settings_its_family_and_itself(family: str, shared: set
             or (found.module.startswith(f"gateway.{family}.") and found.module.split(".")[2] in shared)
             # Sparkplug is MQTT: addresses are written, and failures explained, as for a plain MQTT uplink.
             or (folder == "gateway.uplinks.sparkplug" and found.module in SPARKPLUG_SHARES)
+            # A kind that serves, too, shows what the broker has; its connector does not.
+            or (found.importer == f"{folder}.server" and found.module == "gateway.broker.port")
             or (family == "uplinks" and (found.module == "gateway.broker.port" or layer(found.module) == "mqtt"))
         )
         if not allowed:
