@@ -47,8 +47,9 @@ def test_good_settings_are_counted(capsys: Capture, tmp_path: Path) -> None:
     path = tmp_path / "gateway.toml"
     path.write_text(SAMPLE.read_text())
     assert main(["check", "--config", str(path)]) == 0
-    listeners = len(kinds.names("listener"))
-    assert capsys.readouterr().out == f"ok: {path}\n{listeners} listeners, 1 device, 1 point, 2 uplinks, 0 rules\n"
+    listeners, devices, uplinks = (len(kinds.names(section)) for section in ("listener", "device", "uplink"))
+    counts = f"{listeners} listeners, {devices} devices, {devices} points, {uplinks} uplinks, 0 rules"
+    assert capsys.readouterr().out == f"ok: {path}\n{counts}\n"
 
 
 def test_the_embedded_default_is_good(capsys: Capture) -> None:
