@@ -14,6 +14,7 @@ KINDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "listener": {
         "mqtt": ("gateway.config.listener:MqttListener", "gateway.listeners.mqtt:MqttListener"),
         "websocket": ("gateway.config.listener:WebSocketListener", "gateway.listeners.websocket:WebSocketListener"),
+        "coap": ("gateway.config.coap_listener:CoapListener", "gateway.listeners.coap.listener:CoapListener"),
     },
     "device": {
         "modbus": (
