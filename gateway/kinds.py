@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any, Final
 
 KINDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
@@ -46,6 +47,18 @@ def declaration(section: str, kind: str) -> type[Any] | None:
 def runner(section: str, kind: str) -> Any:
     """The class that runs a kind, imported on demand. Raises KeyError for an unknown kind."""
     return _resolve(KINDS[section][kind][1])
+
+
+def beside(section: str, kind: str, module: str) -> ModuleType | None:
+    """The module of this name in the folder of a kind's settings (``sim``, ``doctor``), imported on demand; None when
+    the kind has none. Raises KeyError for an unknown kind, ModuleNotFoundError for a missing package."""
+    path = KINDS[section][kind][0].partition(":")[0].rpartition(".")[0] + "." + module
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name != path:
+            raise
+        return None
 
 
 def _resolve(path: str) -> Any:
