@@ -22,6 +22,7 @@ KINDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
             "gateway.connectors.modbus.config:ModbusDevice",
             "gateway.connectors.modbus.connector:ModbusConnector",
         ),
+        "coap": ("gateway.connectors.coap.config:CoapDevice", "gateway.connectors.coap.connector:CoapConnector"),
     },
     "uplink": {
         "mqtt": ("gateway.uplinks.mqtt.config:MqttUplink", "gateway.uplinks.mqtt.uplink:MqttUplinkRunner"),
