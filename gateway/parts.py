@@ -193,6 +193,7 @@ class Parts:
             publisher=self.broker,
             ledger=self.ledger,
             clock=self.clock,
+            ready=connector.ready,
         )
         self.broker.subscribe(f"{topic}/+/set", desk)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Literal
 
 import aiocoap
 import cbor2
@@ -22,6 +23,9 @@ from listeners.coap_stage import Stage, on_stage, stage
 GET, PUT, POST, DELETE = aiocoap.GET, aiocoap.PUT, aiocoap.POST, aiocoap.DELETE
 
 
+Action = Literal["publish", "subscribe"]
+
+
 class OneUser:
     """Knows ann, and tokens that begin with eyJ."""
 
@@ -36,7 +40,7 @@ class OneUser:
             answer(Refused("wrong user name or password", 0x86))
 
 
-def rules(*entries: tuple[str, tuple[str, ...], str, str | None]) -> RuleSet:
+def rules(*entries: tuple[str, tuple[Action, ...], str, str | None]) -> RuleSet:
     return RuleSet(
         Rule(index, "allow" if kind == "allow" else "deny", frozenset(what), topic, None, user, None, "test")
         for index, (kind, what, topic, user) in enumerate(entries)

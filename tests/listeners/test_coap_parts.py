@@ -107,7 +107,7 @@ def test_snapshots_are_bounded_and_expire() -> None:
     assert (len(store), store.bytes) == (1, 90)
 
 
-levels = st.text(st.characters(blacklist_characters="/+#\0", blacklist_categories=("Cs",)), max_size=8)
+levels = st.text(st.characters(blacklist_characters="/+#\0", blacklist_categories=["Cs"]), max_size=8)
 
 
 @given(

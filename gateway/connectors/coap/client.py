@@ -21,7 +21,8 @@ from aiocoap import error as errors
 from aiocoap.numbers.codes import Code
 from aiocoap.numbers.constants import TransportTuning
 from aiocoap.optiontypes import BlockOption
-from aiocoap.protocol import Context
+from aiocoap.pipe import Pipe
+from aiocoap.protocol import Context, Request
 from aiocoap.tokenmanager import TokenManager
 
 from gateway.connectors.coap.config import CoapDevice, Resource
@@ -196,8 +197,14 @@ class Client:
         """One message and its answer."""
         if self._context is None:
             raise Away("not connected")
-        request = self._context.request(message, handle_blockwise=False)
-        return await self._answer(request, message)
+        return await self._answer(self._begin(message), message)
+
+    def _begin(self, message: Any) -> Any:
+        """Send a message. What ``Context.request`` does, but for the task in which it would look the address up."""
+        pipe = Pipe(message, self._context.log)
+        request = Request(pipe, self._context.loop, self._context.log)
+        self._tokens.request(pipe)
+        return request
 
     async def _answer(self, request: Any, message: Any) -> Any:
         try:
@@ -245,7 +252,7 @@ class Client:
             raise Away("not connected")
         message = self._message(GET, resource, accept)
         message.opt.observe = 0
-        request = self._context.request(message, handle_blockwise=False)
+        request = self._begin(message)
         try:
             first = await self._answer(request, message)
             yield Stream(self, resource, accept, request, first)

@@ -100,7 +100,6 @@ class CoapConnector(Connector):
         finally:
             self._client = None
             self._up = None
-            self._awake.clear()
             await client.close()
 
     async def _work(self, client: Client) -> None:
@@ -228,10 +227,16 @@ class CoapConnector(Connector):
         return self._heard_at is None or self._clock.now() - self._heard_at > AWAKE_SECONDS
 
     async def ready(self) -> None:
-        """Wait until something can be written: a node that sleeps until it shows itself."""
-        while self._sleeps:
-            self._awake.clear()
-            await self._awake.wait()
+        """Wait until something can be written: a node that sleeps until it shows itself. Raises Retry when it has not
+        for twice as long as expected."""
+        limit = 2 * self._config.expect if self._config.expect is not None else None
+        try:
+            async with asyncio.timeout(limit):
+                while self._sleeps:
+                    self._awake.clear()
+                    await self._awake.wait()
+        except TimeoutError:
+            raise Retry(f"the node has not shown itself for {limit:g} s; nothing was written") from None
 
     async def write(self, point: str, value: Value) -> Value:
         live = self._points.get(point)

@@ -41,19 +41,24 @@ def resolve(pack: Any, time: float) -> list[Record]:
     """
     if not isinstance(pack, list) or len(pack) > MAX_RECORDS:
         raise ValueError("no SenML: it must be a list of records")
-    base: dict[str, Any] = {"bn": "", "bt": 0.0, "bu": None, "bv": 0.0, "bs": 0.0}
+    base: dict[str, Any] = {"bn": "", "bt": 0.0, "bu": None, "bv": None, "bs": None}
     records: list[Record] = []
     for entry in pack:
         if not isinstance(entry, Mapping):
             raise ValueError("no SenML: each record must be a map")
-        fields = {LABELS.get(key, key) if isinstance(key, int) else key: value for key, value in entry.items()}
+        fields: dict[Any, Any] = {
+            LABELS.get(key, key) if isinstance(key, int) else key: value for key, value in entry.items()
+        }
         _check(fields)
         base.update({label: fields[label] for label in base if label in fields})
         has_value = any(label in fields for label in ("v", "vs", "vb", "vd"))
-        if not has_value and "s" not in fields and "bv" not in fields and "bs" not in fields:
+        if not has_value and "s" not in fields and (base["bv"] is None and base["bs"] is None):
             continue  # only base fields for those that follow
         at = float(base["bt"]) + float(fields.get("t", 0.0))
-        total = float(fields.get("s", 0.0)) + float(base["bs"]) if "s" in fields or base["bs"] else None
+        total = None
+        if "s" in fields or base["bs"] is not None:
+            # Of a sum and a base sum, a missing one is 0 (section 4.6).
+            total = float(fields.get("s", 0.0)) + float(base["bs"] or 0.0)
         name = base["bn"] + fields.get("n", "")
         value = _value(fields, base["bv"])
         records.append(Record(name, value, fields.get("u", base["bu"]), time + at if at < RELATIVE else at, total))
@@ -73,7 +78,7 @@ def _check(fields: Mapping[Any, Any]) -> None:
         raise ValueError(f"SenML version {fields['bver']} is not known; this is {VERSION}")
 
 
-def _value(fields: Mapping[str, Any], base: float) -> Value:
+def _value(fields: Mapping[Any, Any], base: float | None) -> Value:
     if "v" in fields:
         # 21 stays a whole number where nothing is added to it.
         return fields["v"] + base if base else fields["v"]
@@ -85,8 +90,8 @@ def _value(fields: Mapping[str, Any], base: float) -> Value:
         return fields["vs"]
     if "vd" in fields:
         return _data(fields["vd"])
-    # A base value alone is the value (section 4.1).
-    return base if "bv" in fields else None
+    # A base value alone is the value (section 4.1), unless the record has a sum instead.
+    return None if "s" in fields else base
 
 
 def _data(given: Any) -> str:

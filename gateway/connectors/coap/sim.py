@@ -33,6 +33,9 @@ KINDS: Final = ("none", "mute", "late", "garbage", "exception", "reboot")
 
 LOGGER: Final = "gateway.connectors.coap.sim"
 
+REMEMBERED: Final = 16
+"""Requests whose repeats a device knows."""
+
 _DEFAULT: Final = {"auto": 0, "number": 0, "int": 0, "float": 0.0, "bool": False, "text": ""}
 
 
@@ -94,9 +97,21 @@ class _Resource(theirs.ObservableResource):  # type: ignore[misc]
 
 
 class _Messages(MessageManager):  # type: ignore[misc]
-    """The message layer of a device that may be mute."""
+    """The message layer of a device that may be mute, and remembers its last few requests only, as small ones do."""
 
     is_mute = False
+
+    def _deduplicate_message(self, message: Any) -> bool:
+        key = (message.remote, message.mid)
+        if key in self._recent_messages:
+            answer = self._recent_messages[key]
+            if answer is not None:
+                self._send_initially(answer)
+            return True
+        self._recent_messages[key] = None
+        if len(self._recent_messages) > REMEMBERED:
+            del self._recent_messages[next(iter(self._recent_messages))]
+        return False
 
     def dispatch_message(self, message: Any) -> None:
         if not self.is_mute:
