@@ -27,6 +27,7 @@ class CoapListener:
         self.bound: list[str] = []
         self._clock = clock
         self._ipv6: bool | None = None
+        self.endpoint: Endpoint | None = None
 
     @classmethod
     def check(cls, settings: Settings) -> Iterator[tuple[str, str]]:
@@ -42,7 +43,7 @@ class CoapListener:
         """Bind, answer, and on cancellation let observers know."""
         if self.settings.psk and not dtls.is_here():
             raise Retry(dtls.MISSING, after=60.0)
-        endpoint = Endpoint(self.settings, self.service, self._clock)
+        self.endpoint = endpoint = Endpoint(self.settings, self.service, self._clock)
         self.service.open()
         try:
             await endpoint.bind(self._ipv6)
