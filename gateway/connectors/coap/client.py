@@ -116,7 +116,6 @@ class Client:
                 self._remote = await self._address(context, interface)
         except (OSError, errors.Error, TimeoutError) as error:
             raise Retry(f"cannot connect to {endpoint}: {_words(error) or 'the name cannot be looked up'}") from None
-        self._remote.maximum_block_size_exp = self._exponent
 
     async def _transport(self, context: Any, messages: Messages, loop: asyncio.AbstractEventLoop) -> Any:
         endpoint = self._config.endpoint
