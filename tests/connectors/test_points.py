@@ -86,6 +86,10 @@ GOOD, UNCERTAIN, BAD = Quality.GOOD, Quality.UNCERTAIN, Quality.BAD
         ({"range": (-40.0, 125.0)}, 126, (None, BAD, "outside -40 to 125")),
         ({"range": (0.0, 10.0), "scale": 0.1}, 99, (9.9, GOOD, "")),
         ({}, float("nan"), (None, BAD, "the device says it is no number (NaN or infinite)")),
+        ({"absent": (65535,), "scale": 0.1}, 65535, (None, BAD, "the device says 65535: it has no value")),
+        ({"absent": (-32768, 32767)}, 32767, (None, BAD, "the device says 32767: it has no value")),
+        ({"absent": (1,)}, True, (True, GOOD, "")),
+        ({"absent": (0,)}, "", ("", GOOD, "")),
         ({"bits": 3}, 1.5, (None, BAD, "the device says 1.5, which has no bits")),
     ],
 )
