@@ -239,6 +239,7 @@ class Desk(Subscriber):
                 return "expired", {"reason": "the device slept for as long as it was good; nothing was written"}
             # What held before it slept may not hold now.
             self._check(command)
+            before = self._look(self._device, point)
             self._guard.fire(point, command.id, value, self._clock.now())
             self._guard.writes(point, self._clock.now())
             async with asyncio.timeout(self._time_limit):

@@ -14,7 +14,7 @@ from gateway.config.declare import Secret
 from gateway.listeners.coap import dtls
 from gateway.message import Message
 from listeners.coap_stage import Stage, on_stage
-from listeners.test_coap_listener import OneUser
+from listeners.test_coap_access import OneUser
 from peers.coap_programs import client, need_libcoap, need_node_coap, node
 from peers.lossy import lossy
 
@@ -123,7 +123,7 @@ def test_a_third_of_the_datagrams_is_lost_and_no_message() -> None:
         import aiocoap
         from aiocoap.numbers.constants import TransportTuning
 
-        class Brisk(TransportTuning):
+        class Brisk(TransportTuning):  # type: ignore[misc]
             ACK_TIMEOUT = 0.05
             MAX_RETRANSMIT = 8
 

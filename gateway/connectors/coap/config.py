@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Literal, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from gateway.config.declare import Duration, Secret, Size, between, not_empty, setting
-from gateway.connectors.point_settings import DAY, DeviceSettings, PointSettings, parsed_by
+from gateway.connectors.points import DeviceSettings, PointSettings
 
 PORTS: Final = {"coap": 5683, "coaps": 5684}
 """RFC 7252 sections 6.1 and 6.2."""
@@ -25,6 +25,9 @@ CONTENTS: Final = {
 }
 """Content formats by the words of the settings (RFC 7252 section 12.3, RFC 8949 section 9.5, RFC 8428 section 12.3.3,
 LwM2M 1.1 section 7.4)."""
+
+
+DAY: Final = 86_400.0
 
 
 class Endpoint(NamedTuple):
@@ -75,7 +78,20 @@ def parse_path(text: str) -> Resource:
 
 
 def _url(value: str) -> str | None:
-    return parsed_by(parse_url)(value)
+    return _said_by(parse_url, value)
+
+
+def _path(value: str) -> str | None:
+    return _said_by(parse_path, value)
+
+
+def _said_by(parse: Callable[[str], object], value: str) -> str | None:
+    """A check from a parser that raises ValueError with what the value must be."""
+    try:
+        parse(value)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +108,7 @@ class CoapPoint(PointSettings):
 
     path: str = setting(
         text="Path of the resource, with its query if it needs one. Points with one path share its answers.",
-        check=parsed_by(parse_path),
+        check=_path,
         example='"/3303/0/5700"',
     )
     content: Literal["auto", "text", "json", "cbor", "senml-json", "senml-cbor", "tlv", "octets"] = setting(
@@ -117,7 +133,7 @@ class CoapPoint(PointSettings):
         text="Let the device say when it changes (RFC 7641). What does not do that is polled instead.",
     )
     write_path: str | None = setting(
-        None, text="Where it is written, if elsewhere.", check=parsed_by(parse_path), example='"/setpoint"'
+        None, text="Where it is written, if elsewhere.", check=_path, example='"/setpoint"'
     )
 
     @property

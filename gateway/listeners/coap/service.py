@@ -56,6 +56,7 @@ from gateway.listeners.coap.formats import LINKS, WORDS, etag_of, given, taken
 from gateway.listeners.coap.last import LastValues
 from gateway.listeners.coap.observing import Observation, Places, Sequence
 from gateway.listeners.coap.paths import WELL_KNOWN, Wishes, refuse_queue, topic_of, wishes_of
+from gateway.listeners.coap.watch import Watch, transfer
 from gateway.message import Message
 from gateway.mqtt.server import MqttServer
 
@@ -63,23 +64,6 @@ MAX_PENDING: Final = 1000
 """Requests that wait for a login or a commit; those beyond it are told to come again."""
 
 _IDENTITY_QUERIES: Final = ("client", "user", "token")
-
-
-class Watch:
-    """One client that observes one topic: what to send first, and where the next come from.
-
-    shown     how the client wants to see the messages: its Accept option
-    """
-
-    __slots__ = ("first", "key", "observation", "request", "shown", "who")
-
-    def __init__(self, request: Request, who: Identity, observation: Observation, first: Response) -> None:
-        self.request = request
-        self.who = who
-        self.observation = observation
-        self.first = first
-        self.shown = request.accept
-        self.key = _transfer(request)
 
 
 class Service:
@@ -284,7 +268,7 @@ class Service:
             raise Answer(FORBIDDEN, "not allowed to read this topic")
         if request.block2 is not None and request.block2.number > 0:
             # The rest of what it has the first block of; a new observation cannot begin in the middle.
-            whole = self.snapshots.find(_transfer(request), self._clock.now())
+            whole = self.snapshots.find(transfer(request), self._clock.now())
             return cut(whole if whole is not None else self._content(topic, request.accept), request.block2)
         if request.observe != 0:
             return self._cut(request, self._content(topic, request.accept, request.etags))
@@ -369,7 +353,7 @@ class Service:
         copy = Response(**{name: getattr(whole, name) for name in whole.__slots__})
         first = cut(copy, asked)
         if first.block2 is not None and first.block2.more and first.block2.number == 0:
-            self.snapshots.keep(key or _transfer(request), whole, self._clock.now())
+            self.snapshots.keep(key or transfer(request), whole, self._clock.now())
         return first
 
     def _may_read(self, who: Identity, topic: str) -> bool:
@@ -390,11 +374,6 @@ class Service:
         now = self._clock.now()
         found = next(iter(self._server.broker.retained(topic)), None)
         return found if found is not None and (found.expires is None or found.expires > now) else None
-
-
-def _transfer(request: Request) -> tuple[object, ...]:
-    """What the blocks of one download have in common (RFC 7959 section 2.4)."""
-    return (request.host, request.port, request.path, request.query, request.accept)
 
 
 def _refusal(error: BaseException) -> Answer:

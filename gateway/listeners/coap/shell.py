@@ -26,7 +26,8 @@ from gateway.config.coap_listener import CoapListener as Settings
 from gateway.errors import Retry
 from gateway.listeners.coap.exchange import CREDENTIALS, UNDERSTOOD, Block, Request, Response
 from gateway.listeners.coap.messages import MAX_SENT, Messages
-from gateway.listeners.coap.service import Service, Watch
+from gateway.listeners.coap.service import Service
+from gateway.listeners.coap.watch import Watch
 
 LOGGER: Final = "gateway.listeners.coap.aiocoap"
 """aiocoap's own words: it warns of every datagram that is none, which anybody can send a thousand times a second."""
