@@ -156,7 +156,10 @@ SPARKPLUG_SHARES = ("gateway.uplinks.mqtt", "gateway.uplinks.mqtt.config", "gate
 @pytest.mark.parametrize(
     ("family", "shared"),
     [
-        ("connectors", {"base", "breaker", "points", "polling", "shape", "simulation", "turns"}),
+        (
+            "connectors",
+            {"base", "breaker", "found", "point_settings", "points", "polling", "shape", "simulation", "turns"},
+        ),
         (
             "uplinks",
             {
