@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from dataclasses import replace
 
 from connectors.fakes import FakePort
 from contracts.connector import ConnectorContract, Rig, SimulationRig, Sleep, free_port
@@ -44,3 +45,24 @@ class CoapRig(SimulationRig):
 class TestPolled(ConnectorContract):
     def rig(self) -> Rig:
         return CoapRig()
+
+
+class ObservedRig(CoapRig):
+    """The same device, which says when it changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = replace(self.config, refresh=0.1, point=(replace(self.config.point[0], observe=True),))
+
+    async def stir(self) -> None:
+        await asyncio.sleep(0.01)
+        if isinstance(self.simulation, CoapSimulation):
+            self.simulation.set(self.name, self.point, self.simulation.get(self.name, self.point))
+
+
+class TestObserved(ConnectorContract):
+    rounds = 20
+    test_memory_is_flat_over_ten_thousand_polls = None  # type: ignore[assignment]
+
+    def rig(self) -> Rig:
+        return ObservedRig()

@@ -12,14 +12,14 @@ import logging
 import socket
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 import aiocoap
 from aiocoap import error as errors
 from aiocoap.numbers.codes import Code
-from aiocoap.numbers.constants import TransportTuning
+from aiocoap.numbers.constants import TransportTuning, Unreliable
 from aiocoap.optiontypes import BlockOption
 from aiocoap.pipe import Pipe
 from aiocoap.protocol import Context, Request
@@ -256,8 +256,19 @@ class Client:
             first = await self._answer(request, message)
             yield Stream(self, resource, accept, request, first)
         finally:
-            # The next notification is answered with Reset, which ends it at the device too (section 3.6).
             request._stop_interest()
+            self._leave(message)
+
+    def _leave(self, observed: Any) -> None:
+        """Say that nobody observes any more (section 3.6), once: should it be lost, the next notification is answered
+        with Reset, which says the same."""
+        if self._context is None or not observed.token:
+            return
+        goodbye = observed.copy(transport_tuning=Unreliable())
+        goodbye.mid, goodbye.mtype = None, None
+        goodbye.token, goodbye.opt.observe = observed.token, 1
+        with suppress(errors.Error, OSError):
+            self._messages.send_message(goodbye, lambda: None)
 
 
 class Stream:
