@@ -97,6 +97,11 @@ def test_an_address_stands_for_a_user_where_it_is_allowed() -> None:
         assert await it.code(PUT, "meters/m7", b"1") == "2.01"
         assert await it.code(PUT, "meters/m8", b"1") == "4.03"
         assert await it.code(GET, "meters/m7") == "2.05"
+        access.users = {"m7": User("m7", "", frozenset({"others"}))}
+        it.service.tick()
+        (who,) = it.service.clients._known.values()
+        assert who.groups == {"others", "$anonymous"}, "it is still known, with other groups"
+        assert it.metrics.counts["coap_logins"] == 1
         access.users = {"m7": User("m7", "", frozenset(), disabled=True)}
         it.service.tick()
         assert await it.code(GET, "meters/m7") == "4.01"

@@ -106,6 +106,8 @@ def test_a_store_that_does_not_answer_is_5_03() -> None:
         (GET, "", "", "4.04"),
         (GET, "$queue/orders", "", "4.05"),
         (GET, "$delayed/5/a", "", "4.03"),
+        (GET, "$share/g/a", "", "4.00"),
+        (GET, "$exclusive/a", "", "4.00"),
         (PUT, "$delayed/x/a", "", "4.00"),
         (POST, ".well-known/core", "", "4.05"),
     ],

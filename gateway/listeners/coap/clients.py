@@ -54,6 +54,8 @@ class Clients:
         self._clocks = clocks
         self._networks = [(ipaddress.ip_network(one.address), one.user) for one in settings.allow]
         self._known: dict[Key, Identity] = {}
+        access = server.access
+        self._terms: tuple[object, ...] = (access.rules, access.users, access.bans, access.rates, access.anonymous)
 
     def __len__(self) -> int:
         return len(self._known)
@@ -118,21 +120,31 @@ class Clients:
         # It has shown nothing but an address, which can be forged: rules for $users are not for it.
         return Identity(name, user, groups | {ANONYMOUS}, request.host)
 
-    def recheck(self) -> None:
-        """Users, bans, rules or limits may have changed: those who may not be here are asked anew. Once a second."""
-        now, time = self._clocks()
-        access = self._server.access
-        for key, who in list(self._known.items()):
-            if not self.is_welcome(who, now, time) or user_of(self._networks, key[0]) is not None:
-                del self._known[key]
-            else:
-                access.give_quota(who, now)
+    def recheck(self) -> bool:
+        """Once a second: whether users, bans, rules or limits have changed since the last time. Then those who may not
+        be here are forgotten, and asked anew when they come again."""
+        access, (now, time) = self._server.access, self._clocks()
+        terms = (access.rules, access.users, access.bans, access.rates, access.anonymous)
+        has_changed = any(one is not other for one, other in zip(terms, self._terms, strict=True))
+        self._terms = terms
+        if has_changed:
+            for key, who in list(self._known.items()):
+                if self.is_welcome(who, now, time):
+                    access.give_quota(who, now)
+                else:
+                    del self._known[key]
+        return has_changed
 
     def is_welcome(self, who: Identity, now: float, time: float) -> bool:
-        """Whether a client may still be here: its token has not expired, and nothing speaks against it."""
-        if who.expires is not None and who.expires <= now:
+        """Whether a client may still be here: its token has not expired, and nothing speaks against it. Takes over a
+        change of its groups."""
+        access = self._server.access
+        if (who.expires is not None and who.expires <= now) or access.recheck(who, time):
             return False
-        return not self._server.access.recheck(who, time)
+        if ANONYMOUS in who.groups and who.username is not None:
+            user = access.users.get(who.username)
+            who.groups = (user.groups if user is not None else frozenset()) | {ANONYMOUS}
+        return True
 
 
 Networks = Sequence[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, str]]

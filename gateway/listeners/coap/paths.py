@@ -59,7 +59,10 @@ def path_of(topic: str, prefix: str) -> str:
 
 
 def refuse_queue(topic: str) -> None:
-    """Only messages can be sent to a queue; reading one is a matter of acknowledgements, which CoAP has not."""
+    """Only messages can be sent to a queue; reading one is a matter of acknowledgements, which CoAP has not. And other
+    ways to subscribe are no topics."""
+    if topic.startswith(("$share/", "$exclusive/")):
+        raise Answer(BAD_REQUEST, "this is a way to subscribe over MQTT, and no topic")
     if is_address(topic):
         raise Answer(METHOD_NOT_ALLOWED, "a queue takes messages by PUT and POST; consume it over MQTT")
 

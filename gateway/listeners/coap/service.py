@@ -108,9 +108,11 @@ class Service:
 
     def tick(self) -> None:
         """Look after clients and observers, about once a second."""
-        self.clients.recheck()
+        has_changed = self.clients.recheck()
         now = self._clock.now()
         for watch in self.watches:
+            if has_changed and watch.end is None:
+                watch.end = self._objection(watch)
             if watch.observation.is_due(now) or self.farewell(watch) is not None:
                 watch.observation.wake()
 
@@ -315,13 +317,17 @@ class Service:
         return response
 
     def farewell(self, watch: Watch) -> Response | None:
-        """Why an observation must end; None while it may go on."""
-        who = watch.who
+        """Why an observation must end; None while it may go on. Changed rights are known from the next ``tick`` on."""
         if self._server.is_stopping:
             return Answer(SERVICE_UNAVAILABLE, "the gateway is stopping", max_age=10).response
-        if not self.clients.is_welcome(who, *self.read_clocks()):
-            return Answer(FORBIDDEN, "access has changed or the token has expired").response
-        if not self._may_read(who, watch.observation.topic):
+        if watch.who.expires is not None and watch.who.expires <= self._clock.now():
+            return Answer(FORBIDDEN, "the token has expired").response
+        return watch.end
+
+    def _objection(self, watch: Watch) -> Response | None:
+        if not self.clients.is_welcome(watch.who, *self.read_clocks()):
+            return Answer(FORBIDDEN, "access has changed").response
+        if not self._may_read(watch.who, watch.observation.topic):
             return Answer(FORBIDDEN, "not allowed to read this topic any more").response
         return None
 

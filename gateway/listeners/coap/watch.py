@@ -11,15 +11,17 @@ class Watch:
     """One client that observes one topic: what to send first, and where the next come from.
 
     shown     how the client wants to see the messages: its Accept option
+    end       why it must end; None while it may go on
     """
 
-    __slots__ = ("first", "key", "observation", "request", "shown", "who")
+    __slots__ = ("end", "first", "key", "observation", "request", "shown", "who")
 
     def __init__(self, request: Request, who: Identity, observation: Observation, first: Response) -> None:
         self.request = request
         self.who = who
         self.observation = observation
         self.first = first
+        self.end: Response | None = None
         self.shown = request.accept
         self.key = transfer(request)
 
