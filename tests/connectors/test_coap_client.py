@@ -92,3 +92,16 @@ def test_blocks_may_be_made_smaller_by_the_device() -> None:
             assert (await client.get(PATH)).payload == b"1" * 100
 
     run(main())
+
+
+def test_an_answer_that_is_no_utf_8_is_no_answer_and_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with pair() as (client, _):
+            assert (await client.get(PATH)).payload == b"0"
+            sock = client._messages.message_interface.transport.get_extra_info("socket")
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+                other.sendto(b"\x60\x45\x00\x03\x82\xff\xfe", ("127.0.0.1", sock.getsockname()[1]))
+            assert (await client.get(PATH)).payload == b"0"
+
+    run(main())
+    assert caplog.records == []

@@ -26,7 +26,7 @@ from aiocoap.protocol import Context, Request
 from aiocoap.tokenmanager import TokenManager
 
 from gateway.connectors.coap.config import CoapDevice, Resource
-from gateway.connectors.coap.messages import Messages
+from gateway.connectors.coap.messages import Hearing, Messages
 from gateway.errors import Retry
 
 LOGGER: Final = "gateway.connectors.coap.aiocoap"
@@ -126,14 +126,20 @@ class Client:
                 raise Retry(DTLS_MISSING, after=60.0) from None
             entry = {"psk": str(self._config.psk.key).encode(), "client-identity": self._config.psk.identity.encode()}
             context.client_credentials.load_from_dict({f"{endpoint.scheme}://*": {"dtls": entry}})
-            return await MessageInterfaceTinyDTLS.create_client_transport_endpoint(messages, log=context.log, loop=loop)
+            return await _hearing(MessageInterfaceTinyDTLS).create_client_transport_endpoint(
+                messages, log=context.log, loop=loop
+            )
         if _has_ipv6():
             from aiocoap.transports.udp6 import MessageInterfaceUDP6
 
-            return await MessageInterfaceUDP6.create_client_transport_endpoint(messages, log=context.log, loop=loop)
+            return await _hearing(MessageInterfaceUDP6).create_client_transport_endpoint(
+                messages, log=context.log, loop=loop
+            )
         from aiocoap.transports.simple6 import MessageInterfaceSimple6
 
-        return await MessageInterfaceSimple6.create_client_transport_endpoint(messages, log=context.log, loop=loop)
+        return await _hearing(MessageInterfaceSimple6).create_client_transport_endpoint(
+            messages, log=context.log, loop=loop
+        )
 
     async def _address(self, context: Any, interface: Any) -> Any:
         endpoint = self._config.endpoint
@@ -313,6 +319,10 @@ class Stream:
         except TimeoutError:
             return None
         return await self._client._whole(self._resource, self._accept, self._waiting.popleft())
+
+
+def _hearing(kind: Any) -> Any:
+    return type(kind.__name__, (Hearing, kind), {})
 
 
 def _words(error: BaseException) -> str:

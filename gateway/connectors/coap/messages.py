@@ -26,3 +26,22 @@ class Messages(MessageManager):  # type: ignore[misc]
         if exchange is not None:
             exchange[1].cancel()
             self._continue_backlog(message.remote)
+
+
+class Hearing:
+    """Before a transport of aiocoap: a datagram whose text is no UTF-8 is one that cannot be parsed, as others are.
+    aiocoap lets that error through to the event loop, which logs a traceback for each."""
+
+    def datagram_msg_received(self, *arguments: Any) -> None:
+        """Of ``udp6``."""
+        try:
+            super().datagram_msg_received(*arguments)  # type: ignore[misc]
+        except UnicodeDecodeError:
+            return
+
+    def _received_datagram(self, *arguments: Any) -> None:
+        """Of the others."""
+        try:
+            super()._received_datagram(*arguments)  # type: ignore[misc]
+        except UnicodeDecodeError:
+            return

@@ -70,3 +70,27 @@ class Messages(MessageManager):  # type: ignore[misc]
         super()._remove_exchange(message)
         if future is not None and message.mtype is not RST and not future.done():
             future.set_result(None)
+
+
+class Hearing:
+    """Before a transport of aiocoap: a datagram whose text is no UTF-8 is one that cannot be parsed, as others are.
+    aiocoap lets that error through to the event loop, which logs a traceback for each: anybody could fill the log.
+
+    on_malformed  called for each
+    """
+
+    on_malformed: Callable[[], None] = staticmethod(lambda: None)
+
+    def datagram_msg_received(self, *arguments: Any) -> None:
+        """Of ``udp6``."""
+        try:
+            super().datagram_msg_received(*arguments)  # type: ignore[misc]
+        except UnicodeDecodeError:
+            self.on_malformed()
+
+    def _received_datagram(self, *arguments: Any) -> None:
+        """Of the others."""
+        try:
+            super()._received_datagram(*arguments)  # type: ignore[misc]
+        except UnicodeDecodeError:
+            self.on_malformed()

@@ -116,6 +116,10 @@ class Service:
             if watch.observation.is_due(now) or self.farewell(watch) is not None:
                 watch.observation.wake()
 
+    def malformed(self) -> None:
+        """A datagram came that cannot be parsed."""
+        self._server.metrics.count("coap_malformed")
+
     # -- requests ------------------------------------------------------------------------------------------
 
     async def answer(self, request: Request) -> Response | Watch:

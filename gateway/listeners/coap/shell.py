@@ -25,7 +25,7 @@ from gateway.clock import Clock
 from gateway.config.coap_listener import CoapListener as Settings
 from gateway.errors import Retry
 from gateway.listeners.coap.exchange import CREDENTIALS, UNDERSTOOD, Block, Request, Response
-from gateway.listeners.coap.messages import MAX_SENT, Messages
+from gateway.listeners.coap.messages import MAX_SENT, Hearing, Messages
 from gateway.listeners.coap.service import Service
 from gateway.listeners.coap.watch import Watch
 
@@ -99,7 +99,7 @@ class Endpoint:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             sock.bind(name if family == socket.AF_INET6 else (f"::ffff:{name[0]}", name[1], 0, 0))
             self.bound = _text(sock.getsockname())
-            self._messages.message_interface = await MessageInterfaceUDP6._create_transport_endpoint(
+            self._messages.message_interface = await self._hearing(MessageInterfaceUDP6)._create_transport_endpoint(
                 sock, self._messages, self._context.log, loop
             )
         except BaseException:
@@ -125,9 +125,15 @@ class Endpoint:
         _try(host, port)
         # aiocoap adds the distance of its default ports.
         port -= kind._default_port - aiocoap.COAP_PORT
-        interface = await kind.create_server((host, port), self._messages, self._context.log, loop, *more)
+        interface = await self._hearing(kind).create_server(
+            (host, port), self._messages, self._context.log, loop, *more
+        )
         self._messages.message_interface = interface
         self.bound = _text(interface._pool._transport.get_extra_info("sockname"))
+
+    def _hearing(self, kind: Any) -> Any:
+        """A transport of aiocoap that counts what it cannot parse."""
+        return type(kind.__name__, (Hearing, kind), {"on_malformed": staticmethod(self._service.malformed)})
 
     async def close(self) -> None:
         """Close the socket; what is under way ends."""
