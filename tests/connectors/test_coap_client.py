@@ -44,7 +44,7 @@ def test_a_request_that_is_given_up_is_not_repeated_and_frees_the_way() -> None:
                 with pytest.raises(Away, match=r"no answer within 0\.2 s"):
                     await client.get(PATH)
             assert client._messages._active_exchanges == {} and client._messages._backlogs == {}
-            waiting = [asyncio.create_task(client.get(PATH)) for _ in range(3)]
+            waiting = [asyncio.create_task(client._ask(client._message(1, PATH, None))) for _ in range(3)]
             await asyncio.sleep(0.05)
             assert len(client._messages._active_exchanges) == 1, "one at a time (NSTART)"
             for one in waiting:

@@ -155,14 +155,16 @@ def test_a_device_behind_a_lossy_line_is_read_written_and_observed() -> None:
         await simulation.start()
         try:
             async with lossy(number, 0.3, 7) as (proxy, lossy_port):
-                terms = {"ack_timeout": 0.05, "timeout": 5.0, "poll": 0.05, "refresh": 0.5}
+                terms = {"ack_timeout": 0.03, "timeout": 40.0, "poll": 0.05, "refresh": 0.5}
                 async with running(f"coap://127.0.0.1:{lossy_port}", *points, **terms) as (device, port, events):
                     await port.quality("p", Quality.GOOD)
-                    for value in range(5):
+                    await port.quality("o", Quality.GOOD)
+                    for value in range(3):
                         assert await device.write("p", value) == value
                         simulation.set("d", "o", value + 100)
-                        async with asyncio.timeout(20):
-                            await port.value("o", value + 100)
+                        async with asyncio.timeout(40):
+                            while port.last["o"].value != value + 100:  # noqa: ASYNC110
+                                await asyncio.sleep(0.01)
                     assert events == ["up"], "loss is no reason to be down"
                 assert proxy.lost > 5
         finally:

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from math import ceil, log2
 from typing import Any, Final
 
 import aiocoap
@@ -85,7 +86,11 @@ class Client:
         self._remote: Any = None
         self._tuning = TransportTuning()
         self._tuning.ACK_TIMEOUT = config.ack_timeout
+        # As often as it fits into the time limit, which ends it: the waits double.
+        self._tuning.MAX_RETRANSMIT = max(4, ceil(log2(max(1.0, config.timeout / config.ack_timeout))) + 1)
         self._tuning.reliability = True
+        # One transfer at a time: a second one of the same resource would mix with its blocks.
+        self._turn = asyncio.Lock()
         self._exponent = config.block.bit_length() - 5
         logging.getLogger(LOGGER).setLevel(logging.CRITICAL)
 
@@ -165,11 +170,22 @@ class Client:
 
     async def get(self, resource: Resource, accept: int | None = None) -> Reply:
         """Read a resource. Raises Away."""
-        message = self._message(GET, resource, accept)
-        return await self._whole(resource, accept, await self._ask(message))
+        async with self._turn:
+            return await self._whole(resource, accept, await self._ask(self._message(GET, resource, accept)))
 
     async def put(self, resource: Resource, payload: bytes, content_format: int) -> Reply:
         """Write a resource, in blocks where it is long. Raises Away."""
+        async with self._turn:
+            return await self._put(resource, payload, content_format)
+
+    async def rest(self, resource: Resource, accept: int | None, first: Any) -> Reply:
+        """A notification with all of its blocks. Raises Away."""
+        if first.opt.block2 is None or not first.opt.block2.more:
+            return await self._whole(resource, accept, first)
+        async with self._turn:
+            return await self._whole(resource, accept, first)
+
+    async def _put(self, resource: Resource, payload: bytes, content_format: int) -> Reply:
         exponent, offset = self._exponent, 0
         while True:
             message = self._message(PUT, resource, None)
@@ -318,7 +334,7 @@ class Stream:
                     await self._wake.wait()
         except TimeoutError:
             return None
-        return await self._client._whole(self._resource, self._accept, self._waiting.popleft())
+        return await self._client.rest(self._resource, self._accept, self._waiting.popleft())
 
 
 def _hearing(kind: Any) -> Any:
