@@ -29,8 +29,13 @@ KINDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         ),
         "mqtt": ("gateway.config.listener:MqttListener", "gateway.listeners.mqtt:MqttListener"),
         "websocket": ("gateway.config.listener:WebSocketListener", "gateway.listeners.websocket:WebSocketListener"),
+        "coap": ("gateway.config.coap_listener:CoapListener", "gateway.listeners.coap.listener:CoapListener"),
     },
     "device": {
+        "bacnet": (
+            "gateway.connectors.bacnet.config:BacnetDevice",
+            "gateway.connectors.bacnet.connector:BacnetConnector",
+        ),
         "modbus": (
             "gateway.connectors.modbus.config:ModbusDevice",
             "gateway.connectors.modbus.connector:ModbusConnector",
@@ -39,6 +44,8 @@ KINDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
             "gateway.connectors.serial.config:SerialDevice",
             "gateway.connectors.serial.connector:SerialConnector",
         ),
+        "s7": ("gateway.connectors.s7.config:S7Device", "gateway.connectors.s7.connector:S7Connector"),
+        "coap": ("gateway.connectors.coap.config:CoapDevice", "gateway.connectors.coap.connector:CoapConnector"),
     },
     "uplink": {
         "mqtt": ("gateway.uplinks.mqtt.config:MqttUplink", "gateway.uplinks.mqtt.uplink:MqttUplinkRunner"),
@@ -48,6 +55,9 @@ KINDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         ),
     },
 }
+
+EXTRAS: Final = {"bacnet": "bacnet", "s7": "s7"}
+"""Kinds that need a package which the gateway can do without, and the extra that brings it."""
 
 
 PLUGINS: Final = {"device": "gateway.devices"}

@@ -37,8 +37,7 @@ def test_every_option_behind_a_comment_mark_is_right(tmp_path: Path) -> None:
     wrong = [
         (path, text)
         for path, text in reader.problems
-        # The sample shows options side by side that exclude each other, files that are not there, and for every kind a
-        # profile that is of one.
+        # The sample shows options side by side that exclude each other, files that are not there, and one profile.
         if not text.startswith((*missing, "has no effect", "a rule needs either allow or deny"))
         and "as in its profile" not in text
     ]
