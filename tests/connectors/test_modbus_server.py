@@ -316,8 +316,12 @@ def test_it_is_a_unit_of_a_serial_line(framing: Framing, tmp_path: Path) -> None
         for name, (_, end) in zip(("master", "slave"), ends, strict=True):
             tty.setraw(end)
             (tmp_path / name).symlink_to(os.ttyname(end))
+
+        def carry(source: int, target: int) -> None:
+            os.write(target, os.read(source, 4096))
+
         for (source, _), (target, _) in (ends, ends[::-1]):
-            loop.add_reader(source, lambda source=source, target=target: os.write(target, os.read(source, 4096)))
+            loop.add_reader(source, carry, source, target)
         line = f"baud=115200&parity=N&framing={framing}"
         settings = ModbusListener(bind=f"serial:{tmp_path / 'slave'}?{line}", unit=17, register=POINTS)
         site = Site(*POINTS)
