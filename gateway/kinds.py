@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Iterable, Mapping
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.errors import GatewayError
@@ -77,6 +78,21 @@ def runner(section: str, kind: str) -> Any:
     if entry is None:
         raise KeyError(kind)
     return _loaded(entry, 1)
+
+
+def beside(section: str, kind: str, module: str) -> ModuleType | None:
+    """The module of this name in the package of a kind's settings (``sim``, ``doctor``), imported on demand; None when
+    there is none. Raises KeyError for an unknown kind, PluginError, ModuleNotFoundError for a missing package."""
+    shape = declaration(section, kind)
+    if shape is None:
+        raise KeyError(kind)
+    path = f"{shape.__module__.rpartition('.')[0]}.{module}"
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name != path:
+            raise
+        return None
 
 
 def _entries(section: str) -> Iterable[EntryPoint]:

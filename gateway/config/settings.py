@@ -45,6 +45,12 @@ class Gateway:
         example='"/var/lib/gateway"',
     )
 
+    watch: bool = setting(
+        False,
+        text="Take the settings and the rules anew when their files change, as gateway reload does. What is wrong is "
+        "logged and leaves everything as it was.",
+    )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:

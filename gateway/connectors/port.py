@@ -50,7 +50,7 @@ class DevicePort:
     shared     what devices share, by key; the same dict for every device
     book       see ``Book``; the names are ``produced`` and ``thinned``
 
-    ``last`` holds the last sample of each point, published or not.
+    ``last`` holds the last sample of each point, published or not; ``keys`` what the device shares.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class DevicePort:
         ]
         self._patience = {point.name: (settings.stale_after - 0.5) * (point.poll or settings.poll) for point in points}
         self.last: dict[str, Sample] = {}
+        self.keys: set[str] = set()
         self._before: dict[str, Sample] = {}  # what was known when this life began
         self._away_since: float | None = None
         self._bad: dict[str, Sample] = {}
@@ -91,6 +92,7 @@ class DevicePort:
         return self._clock
 
     def share(self, key: str, make: Callable[[], T]) -> T:
+        self.keys.add(key)
         if key not in self._shared:
             self._shared[key] = make()
         return cast(T, self._shared[key])
