@@ -43,7 +43,9 @@ def cross_check(loaded: Loaded[Settings], runner_of: Callable[[str, str], Any] =
             if error.name is None or error.name.partition(".")[0] == "gateway":
                 raise
             # A kind may need a package that the gateway itself can do without.
-            found.append((f"{entry}.kind", f'kind "{kind}" needs the Python package "{error.name}"; install it'))
+            package, extra = error.name.partition(".")[0], kinds.EXTRAS.get(kind)
+            how = f"install it: pip install 'edge-gateway[{extra}]'" if extra else "install it"
+            found.append((f"{entry}.kind", f'kind "{kind}" needs the Python package "{package}"; {how}'))
             continue
         if isinstance(runner, Checker):
             config = getattr(loaded.value, section)[name]

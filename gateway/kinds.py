@@ -29,12 +29,19 @@ KINDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         ),
         "mqtt": ("gateway.config.listener:MqttListener", "gateway.listeners.mqtt:MqttListener"),
         "websocket": ("gateway.config.listener:WebSocketListener", "gateway.listeners.websocket:WebSocketListener"),
+        "coap": ("gateway.config.coap_listener:CoapListener", "gateway.listeners.coap.listener:CoapListener"),
     },
     "device": {
+        "bacnet": (
+            "gateway.connectors.bacnet.config:BacnetDevice",
+            "gateway.connectors.bacnet.connector:BacnetConnector",
+        ),
         "modbus": (
             "gateway.connectors.modbus.config:ModbusDevice",
             "gateway.connectors.modbus.connector:ModbusConnector",
         ),
+        "s7": ("gateway.connectors.s7.config:S7Device", "gateway.connectors.s7.connector:S7Connector"),
+        "coap": ("gateway.connectors.coap.config:CoapDevice", "gateway.connectors.coap.connector:CoapConnector"),
     },
     "uplink": {
         "mqtt": ("gateway.uplinks.mqtt.config:MqttUplink", "gateway.uplinks.mqtt.uplink:MqttUplinkRunner"),
@@ -44,6 +51,9 @@ KINDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         ),
     },
 }
+
+EXTRAS: Final = {"bacnet": "bacnet", "s7": "s7"}
+"""Kinds that need a package which the gateway can do without, and the extra that brings it."""
 
 
 PLUGINS: Final = {"device": "gateway.devices"}
