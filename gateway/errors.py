@@ -6,6 +6,7 @@
      ├── ConfigError     the settings are wrong            -> exit 78, every problem named
      ├── Malformed       a peer sent bytes that mean nothing -> close that connection
      ├── Refused         not allowed, or no room           -> reason code to the peer
+     │    └── Unfit      a message that is not as it must be -> never taken, however often it comes
      ├── Rejected        a command that can never work     -> result "rejected"
      └── Retry           the other side is away            -> back off, try again
 
@@ -48,6 +49,14 @@ class Refused(GatewayError):
     def __init__(self, text: str, reason: int = 0x87) -> None:
         super().__init__(text)
         self.reason = reason
+
+
+class Unfit(Refused):
+    """A message whose content is not what its topic asks for. A repeat fits no better: whoever cannot be told why
+    gets a plain acknowledgement, so that it does not come again and again."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, 0x99)  # Payload format invalid
 
 
 class Rejected(GatewayError):

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from gateway.broker.batch import refusal
-from gateway.broker.port import Done, Gate, Gather, Later, Subscriber
+from gateway.broker.port import Done, Gate, Gather, Guard, Later, Subscriber
 from gateway.broker.retained import Retained
 from gateway.broker.trie import Trie
 from gateway.delay import DELAYED
@@ -38,7 +38,7 @@ class Broker:
 
     __slots__ = (
         "gate", "generation", "keeper", "metrics",
-        "_cache", "_later", "_nested", "_publishing", "_retained", "_trie",
+        "_cache", "_guard", "_later", "_nested", "_publishing", "_retained", "_trie",
     )  # fmt: skip
 
     def __init__(self, metrics: Metrics | None = None, retained: Retained | None = None) -> None:
@@ -48,6 +48,7 @@ class Broker:
         self._retained = retained or Retained()
         self._cache: dict[str, tuple[Subscriber, ...]] = {}
         self.generation = 0
+        self._guard: Guard | None = None
         self._later: Later | None = None
         self.keeper: Subscriber | None = None
         self._publishing = False
@@ -102,6 +103,8 @@ class Broker:
     def _route_batch(self, messages: Sequence[Message], done: Done | None, lane: str) -> int:
         gate = self.gate
         error: GatewayError | None = refusal(self.receivers, messages)
+        if error is None and self._guard is not None:
+            error = next(filter(None, map(self._guard.refuse, messages)), None)
         if error is None and gate is not None:
             try:
                 gate.begin_batch(sum(len(message.topic) + len(message.payload) for message in messages))
@@ -119,7 +122,7 @@ class Broker:
             for message in messages:
                 if gather is not None:
                     gather.expect()
-                receivers += self._route(message, gather, lane)
+                receivers += self._hand_out(message, gather, lane)
         finally:
             if gate is not None:
                 gate.end_batch()
@@ -128,6 +131,15 @@ class Broker:
         return receivers
 
     def _route(self, message: Message, done: Done | None, lane: str) -> int:
+        if self._guard is not None:
+            refused = self._guard.refuse(message)
+            if refused is not None:
+                if done is not None:
+                    done(refused)
+                return 0
+        return self._hand_out(message, done, lane)
+
+    def _hand_out(self, message: Message, done: Done | None, lane: str) -> int:
         keeper: Subscriber | None = None
         # A delayed message is retained when it is delivered, under its target.
         if message.retain and not message.topic.startswith(DELAYED):
@@ -191,6 +203,15 @@ class Broker:
     def deliver_later(self, later: Later) -> None:
         """Give ``later`` what it wants from here on."""
         self._later = later
+
+    def guard_with(self, guard: Guard | None) -> None:
+        """Let ``guard`` look at everything from here on; None: nobody does."""
+        self._guard = guard
+        self.forget()
+
+    def is_guarded(self, topic: str) -> bool:
+        """Whether a guard looks at each message on ``topic``."""
+        return self._guard is not None and self._guard.covers(topic)
 
     def spelling(self, pattern: str) -> str:
         """The filter as the text that is kept, if it is."""

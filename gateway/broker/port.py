@@ -132,6 +132,9 @@ class Router(Publisher, Protocol):
     def spelling(self, pattern: str) -> str:
         """The filter as the text that the broker keeps, if it does, so that a thousand sessions share one."""
 
+    def is_guarded(self, topic: str) -> bool:
+        """Whether a guard looks at each message on ``topic``."""
+
     def forget(self) -> None:
         """Ask every receiver anew: what they said of topics may not hold any more."""
 
@@ -149,6 +152,16 @@ class Gate(Protocol):
 
     def end_batch(self) -> None:
         """The batch has been delivered."""
+
+
+class Guard(Protocol):
+    """Looks at what is published before anybody gets it or it is retained."""
+
+    def covers(self, topic: str) -> bool:
+        """Whether messages on this topic are looked at."""
+
+    def refuse(self, message: Message) -> Refused | None:
+        """Why a message is not to be taken, counted already; None when it is good."""
 
 
 class Gather:

@@ -14,7 +14,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from gateway.broker.access import Peer
-from gateway.errors import Malformed
+from gateway.errors import Malformed, Unfit
 from gateway.mqtt import express_acked
 from gateway.mqtt.admission import admit
 from gateway.mqtt.decode import Decoder, UnsupportedVersion
@@ -24,7 +24,7 @@ from gateway.mqtt.handlers import HANDLERS
 from gateway.mqtt.incoming import PUBACK, PUBACK_REASON
 from gateway.mqtt.keeping import NotQueued
 from gateway.mqtt.packets import ConnAck, Connect, Disconnect, Packet, PubAck, PubRec, Will
-from gateway.mqtt.properties import MAXIMUM_PACKET_SIZE, REASON_STRING, USER_PROPERTY, get
+from gateway.mqtt.properties import MAXIMUM_PACKET_SIZE, REASON_STRING, REQUEST_PROBLEM_INFORMATION, USER_PROPERTY, get
 from gateway.mqtt.reasons import (
     KEEP_ALIVE_TIMEOUT,
     PACKET_TOO_LARGE,
@@ -65,6 +65,7 @@ class Connection:
     aliases     topic aliases of the client
     tap         sees all bytes while the client is traced
     dialogue    enhanced authentication, if the client asked for it
+    explains    the client may be told in words why something failed
     clean_end   the client said DISCONNECT: its will is not sent
     """
 
@@ -81,6 +82,7 @@ class Connection:
         "closing_reason",
         "deadline",
         "dialogue",
+        "explains",
         "express",
         "keep_alive",
         "max_packet_out",
@@ -107,6 +109,7 @@ class Connection:
         self.clean_end = False
         self.dialogue: Dialogue | None = None
         self.closing_reason = ""
+        self.explains = True
         self.keep_alive = 0.0
         self.since = server.clock.now
         self.deadline: float | None = server.clock.now + server.limits.connect_timeout
@@ -199,6 +202,8 @@ class Connection:
                 raise Malformed("the first packet must be CONNECT [MQTT-3.1.0-1]", PROTOCOL_ERROR)
             self.version = packet.level
             self.max_packet_out = get(packet.props, MAXIMUM_PACKET_SIZE, 0)
+            # [MQTT-3.1.2-29]: no reason strings in acknowledgements for who does not want them.
+            self.explains = bool(get(packet.props, REQUEST_PROBLEM_INFORMATION, 1))
             admit(self, packet)
             return
         handler = HANDLERS.get(packet.type)
@@ -282,10 +287,12 @@ class Connection:
 
     def answer(self, packet: PubAck | PubRec, error: BaseException | None) -> None:
         """Send a PUBACK or PUBREC that was owed."""
-        if error is not None and self.version < 5 and not isinstance(error, NotQueued):
+        if error is not None and self.version < 5 and not isinstance(error, (NotQueued, Unfit)):
             # 3.1.1 has no word for it: no acknowledgement and a closed connection make the client try again.
             self.end(packet.reason, "a message could not be kept")
             return
+        if isinstance(error, Unfit) and self.explains:
+            packet.props = ((REASON_STRING, str(error)),)
         self.send(packet)
 
     def acknowledge(self, packet_ids: list[bytes], reason: int) -> None:

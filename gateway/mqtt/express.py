@@ -133,6 +133,8 @@ def learn(connection: Connection, message: Message) -> None:
         return
     found: list[Outgoing] = []
     keeper: Keeper | None = None
+    if server.broker.is_guarded(message.topic):
+        return
     receivers = server.broker.receivers(message.topic)
     if server.fan_out is not None and server.fan_out.wants(message.source, len(receivers)):
         return

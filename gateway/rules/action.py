@@ -21,6 +21,7 @@ from gateway.config.declare import Duration, not_empty, setting, topic_level, to
 from gateway.rules.compile_action import compile_action
 from gateway.rules.model import Model
 from gateway.rules.program import Problems
+from gateway.rules.schema import Schema
 from gateway.rules.step import Step
 from gateway.rules.trigger import Trigger
 
@@ -130,4 +131,5 @@ class RuleFile:
 
     action: tuple[Action, ...] = setting((), text="Its actions.")
     model: tuple[Model, ...] = setting((), text="Its models.")
+    schema: tuple[Schema, ...] = setting((), text="What messages must be.")
     case: tuple[Case, ...] = setting((), text="Their tests.")

@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from gateway.broker.port import Done, Publisher, Subscriber
+from gateway.broker.port import Done, Guard, Publisher, Subscriber
 from gateway.clock import Clock
 from gateway.message import Message, Value
 from gateway.metrics import Metrics
 from gateway.rules.alarm_table import ROOT, AlarmTable, acknowledged
 from gateway.rules.cells import Room
 from gateway.rules.frame import Frame
+from gateway.rules.guard import RunningSchema, SchemaGuard
 from gateway.rules.keeps import Keeps
 from gateway.rules.language import RuleError
-from gateway.rules.load import LoadedAction, LoadedModel
+from gateway.rules.load import LoadedAction, LoadedModel, LoadedSchema
 from gateway.rules.outside import NOTHING, Outside
 from gateway.rules.program import Cancelled, Cleared, Effect, Kept, Output, Planned, Raised
 from gateway.rules.remember import Remembering
@@ -36,11 +37,12 @@ class RuleEngine:
 
     alarm    set by the shell; without it ``on_timer`` has to be called
     outside  what rules may know of the machine; to be set before ``swap``
+    guard_with  gets what looks at every message, when there are schemas; set by the shell
     """
 
     __slots__ = (
         "publisher", "clock", "metrics", "room", "keeps", "timers", "alarms", "remembering", "alarm", "outside",
-        "_running", "_models", "_last_seen", "_acknowledgements", "_is_started", "_listens", "_armed_for",
+        "guard_with", "_guard", "_running", "_models", "_last_seen", "_acknowledgements", "_is_started", "_listens", "_armed_for",
     )  # fmt: skip
 
     def __init__(self, publisher: Publisher, clock: Clock, metrics: Metrics | None = None) -> None:
@@ -57,6 +59,8 @@ class RuleEngine:
         self.outside: Outside = NOTHING
         self._running: dict[str, RunningAction] = {}
         self._models: dict[str, RunningModel] = {}
+        self.guard_with: Callable[[Guard | None], None] = lambda guard: None
+        self._guard: SchemaGuard | None = None
         self._last_seen: dict[str, _LastSeen] = {}
         self._acknowledgements = _Acknowledgements(self)
         self._is_started = False
@@ -65,11 +69,17 @@ class RuleEngine:
 
     # -- life ----------------------------------------------------------------------------------------------
 
-    def swap(self, actions: Iterable[LoadedAction], models: Iterable[LoadedModel] = ()) -> None:
+    def swap(
+        self,
+        actions: Iterable[LoadedAction],
+        models: Iterable[LoadedModel] = (),
+        schemas: Iterable[LoadedSchema] = (),
+    ) -> None:
         """Run this set from now on, and nothing else; an empty one detaches from the broker.
 
         What is the same as before goes on undisturbed, with its counters, its memory and its plans.
         """
+        self._swap_schemas([loaded for loaded in schemas if loaded.schema.enabled])
         self._swap_models({loaded.model.name: loaded for loaded in models if loaded.model.enabled})
         wanted = {loaded.action.name: loaded for loaded in actions if loaded.action.enabled}
         kept: dict[str, RunningAction] = {}
@@ -93,6 +103,18 @@ class RuleEngine:
         if self._is_started:
             for running in fresh:
                 running.begin()
+
+    def _swap_schemas(self, wanted: list[LoadedSchema]) -> None:
+        before = {schema.loaded.schema.name: schema for schema in self._guard.schemas} if self._guard else {}
+        if [schema.loaded for schema in before.values()] == wanted:
+            return
+        schemas = []
+        for loaded in wanted:
+            known = before.get(loaded.schema.name)
+            schemas.append(known if known is not None and known.loaded == loaded else RunningSchema(loaded))
+        # None when there is none: then the broker does not ask.
+        self._guard = SchemaGuard(schemas, self.clock, self.metrics) if schemas else None
+        self.guard_with(self._guard)
 
     def _swap_models(self, wanted: dict[str, LoadedModel]) -> None:
         before, self._models = self._models, {}
@@ -234,9 +256,10 @@ class RuleEngine:
         return self._running.values()
 
     def status(self) -> list[dict[str, Any]]:
-        """One plain table for each running action, in the order of the files, and then for each model."""
+        """One plain table for each running action, in the order of the files, then for each model and schema."""
         actions = [running.status() for running in self._running.values()]
-        return actions + [running.status() for running in self._models.values()]
+        schemas = [schema.status() for schema in self._guard.schemas] if self._guard else []
+        return actions + [running.status() for running in self._models.values()] + schemas
 
 
 class _LastSeen(Subscriber):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from gateway.rules.outside import Outside
 from gateway.rules.program import Program
 
 
@@ -20,6 +21,13 @@ def call_problems(program: Program, programs: Mapping[str, Program]) -> Iterator
             yield f'call: "{name}" has no input "{extra}"; its inputs are: {takes}'
         if name == program.name:
             yield f'call: "{name}" calls itself'
+
+
+def outside_problems(program: Program, outside: Outside) -> Iterator[tuple[str, str]]:
+    """What an action wants of the machine and does not get: pairs of (key below the action, what is wrong)."""
+    for name in sorted(program.secrets - outside.secrets.keys()):
+        known = ", ".join(sorted(outside.secrets)) or "none"
+        yield "do", f'there is no secret "{name}"; give it a line in [rules.secrets]; known: {known}'
 
 
 def join_outputs(programs: Mapping[str, Program]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from gateway.config.load import Loaded, read
 from gateway.config.source import Source
@@ -17,13 +17,18 @@ from gateway.errors import ConfigError
 from gateway.rules.action import Action, Case, RuleFile
 from gateway.rules.compile_action import compile_action
 from gateway.rules.compile_model import ModelProgram, compile_model, fields_of
-from gateway.rules.link import call_problems, join_outputs
+from gateway.rules.link import call_problems, join_outputs, outside_problems
 from gateway.rules.loops import describe, find_loops
 from gateway.rules.model import Field, Model
+from gateway.rules.outside import NOTHING, Outside
 from gateway.rules.program import Problems, Program
+from gateway.rules.schema import Schema
 
 MAX_ACTIONS: Final = 10_000
 """Actions in one set; and as many models."""
+
+
+Named = TypeVar("Named", Action, Model, Schema)
 
 
 class LoadedAction(NamedTuple):
@@ -54,12 +59,20 @@ class LoadedModel:
     __hash__ = None  # type: ignore[assignment]
 
 
+class LoadedSchema(NamedTuple):
+    """A schema, and the name of its file."""
+
+    schema: Schema
+    file: str
+
+
 class RuleSet(NamedTuple):
     """Rule files without a problem. ``cases``: by file, in the order of the files."""
 
     actions: tuple[LoadedAction, ...]
     cases: tuple[tuple[str, tuple[Case, ...]], ...]
     models: tuple[LoadedModel, ...] = ()
+    schemas: tuple[LoadedSchema, ...] = ()
 
 
 class _Place(NamedTuple):
@@ -72,8 +85,11 @@ class _Place(NamedTuple):
         return self.source.problem(f"{self.key}.{key}", text)
 
 
-def load(paths: Iterable[Path]) -> RuleSet:
-    """Read rule files. Raises ConfigError with the problems of all of them, file by file."""
+def load(paths: Iterable[Path], outside: Outside = NOTHING) -> RuleSet:
+    """Read rule files. ``outside``: what they may use of the machine.
+
+    Raises ConfigError with the problems of all of them, file by file.
+    """
     problems: list[str] = []
     files: list[Loaded[RuleFile]] = []
     for path in paths:
@@ -85,41 +101,50 @@ def load(paths: Iterable[Path]) -> RuleSet:
     actions = [
         LoadedAction(action, str(file.source.path), compile_action(action, []))
         for file in files
-        for action in _named(file, "action", places, problems)
+        for action in _named(file, "action", file.value.action, places, problems)
     ]
     models = _models(files, places, problems)
+    schemas = [
+        LoadedSchema(schema, str(file.source.path))
+        for file in files
+        for schema in _named(file, "schema", file.value.schema, places, problems)
+    ]
     problems += _calls(actions, places)
+    problems += [
+        places[f"action:{found.action.name}"].problem(*problem)
+        for found in actions
+        for problem in outside_problems(found.program, outside)
+    ]
     if max(len(actions), len(models)) > MAX_ACTIONS:
         problems.append(f"{max(len(actions), len(models))} actions or models are too many; at most {MAX_ACTIONS}")
     problems += _loops(actions, models, places)
     if problems:
         raise ConfigError(problems)
-    return RuleSet(tuple(actions), tuple((str(file.source.path), file.value.case) for file in files), tuple(models))
+    cases = tuple((str(file.source.path), file.value.case) for file in files)
+    return RuleSet(tuple(actions), cases, tuple(models), tuple(schemas))
 
 
-def _named(file: Loaded[RuleFile], kind: str, places: dict[str, _Place], problems: list[str]) -> Iterator[Action]:
-    """The actions of a file whose names are new."""
-    for index, action in enumerate(file.value.action):
-        place = _Place(file.source, f"{kind}[{index}]")
-        if action.name in places:
-            text = f'"{action.name}" is the name of an action in {places[action.name].source.name} already'
+def _named(
+    file: Loaded[RuleFile], kind: str, things: Iterable[Named], places: dict[str, _Place], problems: list[str]
+) -> Iterator[Named]:
+    """The things of one kind in a file whose names are new."""
+    for index, thing in enumerate(things):
+        place, key = _Place(file.source, f"{kind}[{index}]"), f"{kind}:{thing.name}"
+        if key in places:
+            article = "an" if kind[0] in "aeiou" else "a"
+            text = f'"{thing.name}" is the name of {article} {kind} in {places[key].source.name} already'
             problems.append(place.problem("name", text))
             continue
-        places[action.name] = place
-        yield action
+        places[key] = place
+        yield thing
 
 
 def _models(files: list[Loaded[RuleFile]], places: dict[str, _Place], problems: list[str]) -> list[LoadedModel]:
-    declared: dict[str, tuple[Model, Loaded[RuleFile]]] = {}
-    for file in files:
-        for index, model in enumerate(file.value.model):
-            place = _Place(file.source, f"model[{index}]")
-            if model.name in declared:
-                text = f'"{model.name}" is the name of a model in {declared[model.name][1].source.name} already'
-                problems.append(place.problem("name", text))
-                continue
-            declared[model.name] = model, file
-            places[f"model:{model.name}"] = place
+    declared = {
+        model.name: (model, file)
+        for file in files
+        for model in _named(file, "model", file.value.model, places, problems)
+    }
     known = {name: model for name, (model, _) in declared.items()}
     found = []
     for name, (model, file) in declared.items():
@@ -135,12 +160,12 @@ def _calls(actions: list[LoadedAction], places: dict[str, _Place]) -> Iterator[s
     """What is wrong between actions that call each other."""
     programs = {found.action.name: found.program for found in actions}
     for name, program in programs.items():
-        yield from [places[name].problem("do", text) for text in call_problems(program, programs)]
+        yield from [places[f"action:{name}"].problem("do", text) for text in call_problems(program, programs)]
     called = {callee for program in programs.values() for callee, _ in program.calls}
     for name, program in programs.items():
         if program.trigger is None and name not in called:
             text = 'nothing makes it run; give it a trigger such as { topic = "a/#" }, or call it from another action'
-            yield places[name].problem("on", text)
+            yield places[f"action:{name}"].problem("on", text)
     join_outputs(programs)
 
 
@@ -154,7 +179,8 @@ def _loops(actions: list[LoadedAction], models: list[LoadedModel], places: dict[
             programs.append(own)
     for loop in find_loops(programs):
         text = f"{describe(loop)}; write loop = true in one of them if that is meant to end by itself"
-        yield places[loop[0].name].problem("topic" if loop[0].name.startswith("model:") else "do", text)
+        place = places.get(loop[0].name) or places[f"action:{loop[0].name}"]
+        yield place.problem("topic" if loop[0].name.startswith("model:") else "do", text)
 
 
 def shipped_rules() -> Path:
