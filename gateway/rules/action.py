@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from gateway.config.declare import Duration, not_empty, setting, topic_level, topic_name
+from gateway.rules.codec import Codec
 from gateway.rules.compile_action import compile_action
 from gateway.rules.model import Model
 from gateway.rules.program import Problems
@@ -56,6 +57,14 @@ class Action:
         return found
 
 
+def _is_hex(value: str) -> str | None:
+    try:
+        bytes.fromhex(value)
+    except ValueError:
+        return 'must be bytes as hex text, such as "01 ff"'
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
     """A message that a case publishes."""
@@ -63,13 +72,14 @@ class Given:
     topic: str = setting(text="Its topic.", check=topic_name)
     payload: str | None = setting(None, text="Its content as text.")
     value: Any = setting(None, text="Its content as a value, published as JSON.")
+    bytes: str | None = setting(None, text="Its content as hex text.", check=_is_hex, example='"01 ff"')
     qos: Literal[0, 1, 2] = setting(0, text="As published.")
     retain: bool = setting(False, text="As published.")
     at: Duration = setting(0.0, text="Virtual time after the begin of the case.")
 
     def problems(self) -> Iterable[tuple[str, str]]:
         """A message has one content."""
-        return _one_content(self.payload, self.value)
+        return _one_content(self.payload, self.value, self.bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +89,13 @@ class Expected:
     topic: str = setting(text="Its topic.", check=topic_name)
     payload: str | None = setting(None, text="Its content as text, compared character by character.")
     value: Any = setting(None, text="Its content as a value; numbers may differ in the ninth digit.")
+    bytes: str | None = setting(None, text="Its content as hex text.", check=_is_hex)
     qos: Literal[0, 1, 2] | None = setting(None, text="Its QoS.")
     retain: bool | None = setting(None, text="Whether it is kept.")
 
     def problems(self) -> Iterable[tuple[str, str]]:
         """A message has one content."""
-        return _one_content(self.payload, self.value)
+        return _one_content(self.payload, self.value, self.bytes)
 
 
 def _moment(value: str) -> str | None:
@@ -97,9 +108,9 @@ def _moment(value: str) -> str | None:
     return None
 
 
-def _one_content(payload: str | None, value: Any) -> Iterable[tuple[str, str]]:
-    if payload is not None and value is not None:
-        yield "payload", "give either payload (a text) or value, not both"
+def _one_content(*contents: Any) -> Iterable[tuple[str, str]]:
+    if sum(content is not None for content in contents) > 1:
+        yield "payload", "give one of payload (a text), value and bytes (hex text), not both"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +128,9 @@ class Case:
     then: Duration = setting(0.0, text="How long time goes on after the last message.", example='"1h"')
     kept: dict[str, Any] = setting(factory=dict, text="What is kept when the case begins: name = value.")
     expect: tuple[Expected, ...] = setting(text="All that the actions publish, in order; [] for nothing.")
-    errors: int = setting(0, text="How many times an action fails in this case.")
+    errors: int = setting(0, text="How many times an action fails in this case, or a record is bad.")
+    refused: int = setting(0, text="How many messages a schema refuses in this case.")
+    env: dict[str, str] = setting(factory=dict, text="What env() finds in this case: name = text.")
 
     @property
     def begins(self) -> float:
@@ -131,5 +144,6 @@ class RuleFile:
 
     action: tuple[Action, ...] = setting((), text="Its actions.")
     model: tuple[Model, ...] = setting((), text="Its models.")
+    codec: tuple[Codec, ...] = setting((), text="Its codecs.")
     schema: tuple[Schema, ...] = setting((), text="What messages must be.")
     case: tuple[Case, ...] = setting((), text="Their tests.")

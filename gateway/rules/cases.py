@@ -15,12 +15,14 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from gateway.broker.port import Done, Subscriber
+from gateway.broker.port import Done, Guard, Subscriber
 from gateway.clock import FixedClock
+from gateway.errors import Refused
 from gateway.message import Message, dump_json
 from gateway.rules.action import Case, Expected, Given
 from gateway.rules.engine import RuleEngine
-from gateway.rules.load import LoadedAction, LoadedModel, RuleSet
+from gateway.rules.load import LoadedAction, RuleSet
+from gateway.rules.outside import NOTHING, Outside
 from gateway.topic import matches
 
 MAX_PUBLISHED: Final = 10_000
@@ -42,15 +44,17 @@ class Result(NamedTuple):
     diff: str
 
 
-def run_case(file: str, case: Case, actions: Sequence[LoadedAction], models: Sequence[LoadedModel] = ()) -> Result:
-    """Run one case against the actions and models of its file."""
+def run_case(case: Case, rules: RuleSet, file: str, outside: Outside = NOTHING) -> Result:
+    """Run one case of a file against ``rules``, which are those of the file."""
     broker = _CaseBroker()
     begin = case.begins
     clock = FixedClock(time=begin, now=0.0)
     engine = RuleEngine(broker, clock)
     for name, value in case.kept.items():
         engine.keeps.put(name, value)
-    engine.swap(actions, models)
+    engine.outside = outside.for_cases(case.env)
+    engine.guard_with = broker.guard_with
+    engine.swap(rules.actions, rules.models, rules.codecs, rules.schemas)
     engine.tick()
     engine.start()
     broker.settle()
@@ -60,6 +64,9 @@ def run_case(file: str, case: Case, actions: Sequence[LoadedAction], models: Seq
     _run_until(max([given.at for given in case.given], default=0.0) + case.then, engine, broker, clock)
     lines = [line for pair in zip_longest(case.expect, broker.published) if (line := _compare(*pair))]
     lines += _errors(case, engine)
+    if len(broker.refused) != case.refused:
+        lines.append(f"  {len(broker.refused)} messages were refused by a schema, expected: {case.refused}")
+        lines += [f"  ! {reason}" for reason in broker.refused]
     if len(broker.published) >= MAX_PUBLISHED:
         lines.append(f"  stopped after {MAX_PUBLISHED} messages")
     return Result(file, case.name, not lines, "\n".join(lines))
@@ -79,21 +86,26 @@ def _run_until(at: float, engine: RuleEngine, broker: _CaseBroker, clock: FixedC
             return
 
 
-def run_cases(rules: RuleSet) -> list[Result]:
+def run_cases(rules: RuleSet, outside: Outside = NOTHING) -> list[Result]:
     """Run the cases of all files, each against what its own file has and what that calls."""
     results = []
     for file, cases in rules.cases:
-        actions = _of_file(file, rules.actions)
-        models = [loaded for loaded in rules.models if loaded.file == file]
-        results += [run_case(file, case, actions, models) for case in cases]
+        own = RuleSet(
+            tuple(_of_file(file, rules.actions)),
+            (),
+            tuple(loaded for loaded in rules.models if loaded.file == file),
+            tuple(loaded for loaded in rules.codecs if loaded.file == file),
+            tuple(loaded for loaded in rules.schemas if loaded.file == file),
+        )
+        results += [run_case(case, own, file, outside) for case in cases]
     return results
 
 
-def failed_cases(rules: RuleSet) -> list[str]:
+def failed_cases(rules: RuleSet, outside: Outside = NOTHING) -> list[str]:
     """The cases that fail, each with its file, its name and how: no set with one of these is activated."""
     return [
         f"{Path(result.file).name}: the case {result.name!r} fails:\n{result.diff}"
-        for result in run_cases(rules)
+        for result in run_cases(rules, outside)
         if not result.passed
     ]
 
@@ -116,11 +128,27 @@ class _CaseBroker:
 
     def __init__(self) -> None:
         self.published: list[Message] = []
+        self.refused: list[str] = []
+        self._guard: Guard | None = None
         self._waiting: deque[Message] = deque()
         self._subscriptions: list[tuple[str, Subscriber]] = []
         self._retained: dict[str, Message] = {}
 
+    def guard_with(self, guard: Guard | None) -> None:
+        self._guard = guard
+
+    def _refuses(self, message: Message) -> Refused | None:
+        refused = self._guard.refuse(message) if self._guard is not None else None
+        if refused is not None:
+            self.refused.append(f"{message.topic}: {refused}")
+        return refused
+
     def publish(self, message: Message, done: Done | None = None) -> int:
+        refused = self._refuses(message)
+        if refused is not None:
+            if done is not None:
+                done(refused)
+            return 0
         if message.retain:
             self._retained[message.topic] = message
         if len(self.published) < MAX_PUBLISHED:
@@ -150,6 +178,8 @@ class _CaseBroker:
 
     def route(self, message: Message) -> None:
         """Deliver a message, and then all that follows from it."""
+        if self._refuses(message) is not None:
+            return
         if message.retain:
             self._retained[message.topic] = message
         self._waiting.append(message)
@@ -167,6 +197,8 @@ class _CaseBroker:
 
 def _message(given: Given, time: float) -> Message:
     content = given.payload.encode() if given.payload is not None else b""
+    if given.bytes is not None:
+        content = bytes.fromhex(given.bytes)
     if given.value is not None:
         content = dump_json(given.value)  # bytes, so that a case sees what the wire would bring
     return Message(given.topic, content, given.qos, given.retain, time, source="client:case")
@@ -189,6 +221,7 @@ def _same(expected: Expected, got: Message) -> bool:
     return (
         expected.topic == got.topic
         and (expected.payload is None or expected.payload.encode() == got.payload)
+        and (expected.bytes is None or bytes.fromhex(expected.bytes) == got.payload)
         and (expected.value is None or _alike(expected.value, got.value))
         and expected.qos in (None, got.qos)
         and expected.retain in (None, got.retain)
@@ -209,7 +242,10 @@ def _alike(expected: Any, got: Any) -> bool:
 
 
 def _show(message: Message) -> str:
-    content = message.payload[:SHOWN].decode(errors="replace")
+    try:
+        content = message.payload[:SHOWN].decode()
+    except UnicodeDecodeError:
+        content = f"bytes {message.payload[:SHOWN].hex(' ')}"
     retain = " retain" if message.retain else ""
     return f"{message.topic}  {content}  (qos {message.qos}{retain}, {message.source})"
 
@@ -220,6 +256,8 @@ def _show_expected(expected: Expected) -> str:
         words.append(expected.payload[:SHOWN])
     if expected.value is not None:
         words.append(dump_json(expected.value)[:SHOWN].decode(errors="replace"))
+    if expected.bytes is not None:
+        words.append(f"bytes {expected.bytes[:SHOWN]}")
     options = [f"qos {expected.qos}"] if expected.qos is not None else []
     if expected.retain is not None:
         options.append("retain" if expected.retain else "not retained")
@@ -228,6 +266,7 @@ def _show_expected(expected: Expected) -> str:
 
 def _errors(case: Case, engine: RuleEngine) -> list[str]:
     status = engine.status()
+    status = [one for one in status if not one["name"].startswith("schema:")]  # those are counted as refused
     count = sum(action["errors"] for action in status)
     if count == case.errors:
         return []

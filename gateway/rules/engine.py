@@ -6,8 +6,8 @@ of timers; the shell calls ``on_timer`` when ``next_timer`` says so, and ``tick`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, TypeVar
 
 from gateway.broker.port import Done, Guard, Publisher, Subscriber
 from gateway.clock import Clock
@@ -19,17 +19,21 @@ from gateway.rules.frame import Frame
 from gateway.rules.guard import RunningSchema, SchemaGuard
 from gateway.rules.keeps import Keeps
 from gateway.rules.language import RuleError
-from gateway.rules.load import LoadedAction, LoadedModel, LoadedSchema
+from gateway.rules.load import LoadedAction, LoadedCodec, LoadedModel, LoadedSchema
 from gateway.rules.outside import NOTHING, Outside
 from gateway.rules.program import Cancelled, Cleared, Effect, Kept, Output, Planned, Raised
 from gateway.rules.remember import Remembering
 from gateway.rules.running import RunningAction
+from gateway.rules.running_codec import RunningCodec
 from gateway.rules.running_model import RunningModel
 from gateway.rules.timers import Timers
 from gateway.topic import name_problem
 
 Alarm = Callable[[float, Callable[[], None]], Any]
 """Calls back after so many seconds, as ``loop.call_later``."""
+
+
+Attached = TypeVar("Attached", RunningModel, RunningCodec)
 
 
 class RuleEngine:
@@ -42,7 +46,8 @@ class RuleEngine:
 
     __slots__ = (
         "publisher", "clock", "metrics", "room", "keeps", "timers", "alarms", "remembering", "alarm", "outside",
-        "guard_with", "_guard", "_running", "_models", "_last_seen", "_acknowledgements", "_is_started", "_listens", "_armed_for",
+        "guard_with", "_guard", "_running", "_models", "_codecs",
+        "_last_seen", "_acknowledgements", "_is_started", "_listens", "_armed_for",
     )  # fmt: skip
 
     def __init__(self, publisher: Publisher, clock: Clock, metrics: Metrics | None = None) -> None:
@@ -59,6 +64,7 @@ class RuleEngine:
         self.outside: Outside = NOTHING
         self._running: dict[str, RunningAction] = {}
         self._models: dict[str, RunningModel] = {}
+        self._codecs: dict[str, RunningCodec] = {}
         self.guard_with: Callable[[Guard | None], None] = lambda guard: None
         self._guard: SchemaGuard | None = None
         self._last_seen: dict[str, _LastSeen] = {}
@@ -73,6 +79,7 @@ class RuleEngine:
         self,
         actions: Iterable[LoadedAction],
         models: Iterable[LoadedModel] = (),
+        codecs: Iterable[LoadedCodec] = (),
         schemas: Iterable[LoadedSchema] = (),
     ) -> None:
         """Run this set from now on, and nothing else; an empty one detaches from the broker.
@@ -80,7 +87,10 @@ class RuleEngine:
         What is the same as before goes on undisturbed, with its counters, its memory and its plans.
         """
         self._swap_schemas([loaded for loaded in schemas if loaded.schema.enabled])
-        self._swap_models({loaded.model.name: loaded for loaded in models if loaded.model.enabled})
+        enabled = {loaded.model.name: loaded for loaded in models if loaded.model.enabled}
+        self._models = self._swapped(self._models, enabled, RunningModel)
+        coding = {loaded.codec.name: loaded for loaded in codecs if loaded.codec.enabled}
+        self._codecs = self._swapped(self._codecs, coding, RunningCodec)
         wanted = {loaded.action.name: loaded for loaded in actions if loaded.action.enabled}
         kept: dict[str, RunningAction] = {}
         for name, running in self._running.items():
@@ -116,16 +126,21 @@ class RuleEngine:
         self._guard = SchemaGuard(schemas, self.clock, self.metrics) if schemas else None
         self.guard_with(self._guard)
 
-    def _swap_models(self, wanted: dict[str, LoadedModel]) -> None:
-        before, self._models = self._models, {}
+    def _swapped(
+        self, before: dict[str, Attached], wanted: Mapping[str, Any], make: Callable[[Any, RuleEngine], Attached]
+    ) -> dict[str, Attached]:
+        """Those that are wanted, in order: what is the same goes on, what has gone listens no more."""
         for name, running in before.items():
-            if wanted.get(name) == running.loaded:
-                self._models[name] = running
-            else:
+            if wanted.get(name) != running.loaded:
                 running.detach()
-        for name in wanted.keys() - self._models.keys():
-            self._models[name] = running = RunningModel(wanted[name], self)
-            running.attach()
+        after: dict[str, Attached] = {}
+        for name, loaded in wanted.items():
+            if name in before and before[name].loaded == loaded:
+                after[name] = before[name]
+            else:
+                after[name] = made = make(loaded, self)
+                made.attach()
+        return after
 
     def start(self) -> None:
         """The gateway is up: actions on ``start`` run, here and when they come later."""
@@ -256,10 +271,12 @@ class RuleEngine:
         return self._running.values()
 
     def status(self) -> list[dict[str, Any]]:
-        """One plain table for each running action, in the order of the files, then for each model and schema."""
+        """One plain table for each running action, in the order of the files, then for each model, codec and schema."""
         actions = [running.status() for running in self._running.values()]
+        shaping = [running.status() for running in self._models.values()]
+        shaping += [running.status() for running in self._codecs.values()]
         schemas = [schema.status() for schema in self._guard.schemas] if self._guard else []
-        return actions + [running.status() for running in self._models.values()] + schemas
+        return actions + shaping + schemas
 
 
 class _LastSeen(Subscriber):

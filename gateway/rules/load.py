@@ -15,6 +15,7 @@ from gateway.config.load import Loaded, read
 from gateway.config.source import Source
 from gateway.errors import ConfigError
 from gateway.rules.action import Action, Case, RuleFile
+from gateway.rules.codec import Codec, compile_codec
 from gateway.rules.compile_action import compile_action
 from gateway.rules.compile_model import ModelProgram, compile_model, fields_of
 from gateway.rules.link import call_problems, join_outputs, outside_problems
@@ -28,7 +29,7 @@ MAX_ACTIONS: Final = 10_000
 """Actions in one set; and as many models."""
 
 
-Named = TypeVar("Named", Action, Model, Schema)
+Named = TypeVar("Named", Action, Model, Codec, Schema)
 
 
 class LoadedAction(NamedTuple):
@@ -59,6 +60,13 @@ class LoadedModel:
     __hash__ = None  # type: ignore[assignment]
 
 
+class LoadedCodec(NamedTuple):
+    """A codec, and the name of its file."""
+
+    codec: Codec
+    file: str
+
+
 class LoadedSchema(NamedTuple):
     """A schema, and the name of its file."""
 
@@ -72,6 +80,7 @@ class RuleSet(NamedTuple):
     actions: tuple[LoadedAction, ...]
     cases: tuple[tuple[str, tuple[Case, ...]], ...]
     models: tuple[LoadedModel, ...] = ()
+    codecs: tuple[LoadedCodec, ...] = ()
     schemas: tuple[LoadedSchema, ...] = ()
 
 
@@ -104,6 +113,11 @@ def load(paths: Iterable[Path], outside: Outside = NOTHING) -> RuleSet:
         for action in _named(file, "action", file.value.action, places, problems)
     ]
     models = _models(files, places, problems)
+    codecs = [
+        LoadedCodec(codec, str(file.source.path))
+        for file in files
+        for codec in _named(file, "codec", file.value.codec, places, problems)
+    ]
     schemas = [
         LoadedSchema(schema, str(file.source.path))
         for file in files
@@ -117,11 +131,11 @@ def load(paths: Iterable[Path], outside: Outside = NOTHING) -> RuleSet:
     ]
     if max(len(actions), len(models)) > MAX_ACTIONS:
         problems.append(f"{max(len(actions), len(models))} actions or models are too many; at most {MAX_ACTIONS}")
-    problems += _loops(actions, models, places)
+    problems += _loops(actions, models, codecs, places)
     if problems:
         raise ConfigError(problems)
     cases = tuple((str(file.source.path), file.value.case) for file in files)
-    return RuleSet(tuple(actions), cases, tuple(models), tuple(schemas))
+    return RuleSet(tuple(actions), cases, tuple(models), tuple(codecs), tuple(schemas))
 
 
 def _named(
@@ -169,7 +183,9 @@ def _calls(actions: list[LoadedAction], places: dict[str, _Place]) -> Iterator[s
     join_outputs(programs)
 
 
-def _loops(actions: list[LoadedAction], models: list[LoadedModel], places: dict[str, _Place]) -> Iterator[str]:
+def _loops(
+    actions: list[LoadedAction], models: list[LoadedModel], codecs: list[LoadedCodec], places: dict[str, _Place]
+) -> Iterator[str]:
     programs = [found.program for found in actions if found.action.enabled and not found.action.loop]
     for found in models:
         # A model with a twin does not take what that publishes: there is no loop, though the filters say so.
@@ -177,10 +193,17 @@ def _loops(actions: list[LoadedAction], models: list[LoadedModel], places: dict[
             name = f"model:{found.model.name}"
             own = Program(name, found.program.triggers, [found.program.filter], None, [])
             programs.append(own)
+    for loaded in codecs:
+        codec, compiled = loaded.codec, compile_codec(loaded.codec, [])
+        if codec.enabled and not codec.loop and compiled is not None:
+            programs.append(Program(f"codec:{codec.name}", [codec.topic], compiled.filters, None, []))
     for loop in find_loops(programs):
         text = f"{describe(loop)}; write loop = true in one of them if that is meant to end by itself"
         place = places.get(loop[0].name) or places[f"action:{loop[0].name}"]
-        yield place.problem("topic" if loop[0].name.startswith("model:") else "do", text)
+        yield place.problem(_LOOP_KEYS.get(loop[0].name.partition(":")[0], "do"), text)
+
+
+_LOOP_KEYS: Final = {"model": "topic", "codec": "to"}
 
 
 def shipped_rules() -> Path:

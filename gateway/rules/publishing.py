@@ -10,6 +10,7 @@ from gateway.delay import target_filter
 from gateway.message import Message, Value
 from gateway.rules.frame import Frame
 from gateway.rules.language import RuleError
+from gateway.rules.octets import read_hex
 from gateway.rules.program import Output, Step
 from gateway.rules.scope import Scope
 
@@ -43,11 +44,13 @@ def batch_step(batch: Sequence[Publish], scope: Scope, path: KeyPath) -> Step:
 def message_maker(publish: Publish, scope: Scope, path: KeyPath) -> Maker:
     """What makes the message of one publish."""
     topic = scope.topic(publish.topic, (*path, "topic"))
-    text = value = None
+    text = value = octets = None
     if publish.payload is not None:
         text = scope.text(publish.payload, (*path, "payload"))
     if publish.value is not None:
         value = scope.value(publish.value, (*path, "value"))
+    if publish.bytes is not None:
+        octets = scope.expression(publish.bytes, (*path, "bytes"))
     if topic is not None:
         # A loop through a delayed message is a loop.
         scope.outputs.append(target_filter(topic.filter))
@@ -63,6 +66,8 @@ def message_maker(publish: Publish, scope: Scope, path: KeyPath) -> Maker:
             content = value(frame)
             frame.charge_value(content)
             made = Message(where, None, level, retain, source=source, value=content)
+        elif octets is not None:
+            made = Message(where, read_hex(octets(frame)), level, retain, source=source)
         else:
             made = cause.replace(where, level, retain, source)
         return _completed(made, frame, expires)

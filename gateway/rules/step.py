@@ -25,19 +25,21 @@ LONGEST_DELAY: Final = 366 * 86_400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publish:
-    """Step: publish a message. Without ``payload`` and ``value`` the content that came is passed on, byte for byte."""
+    """Step: publish a message. Without ``payload``, ``value`` and ``bytes`` the content that came is passed
+    on, byte for byte."""
 
     topic: str = setting(text="Where to; {expression} fills a level.", example='"alarm/{topic.2}/high"')
     payload: str | None = setting(None, text="The content as text; {expression} fills in.")
     value: Any = setting(None, text="The content as a value: every text in it is an expression.")
+    bytes: str | None = setting(None, text="The content as bytes: an expression that gives hex text, such as pack().")
     qos: Literal[0, 1, 2] | None = setting(None, text="Default: that of the message that came.")
     retain: bool = setting(False, text="Keep it as the last value of its topic.")
     expires: Duration | None = setting(None, text="Not worth delivering after this time.")
 
     def problems(self) -> Iterable[tuple[str, str]]:
         """Two contents are one too many."""
-        if self.payload is not None and self.value is not None:
-            yield "payload", "give either payload (a text) or value (expressions), not both"
+        if sum(content is not None for content in (self.payload, self.value, self.bytes)) > 1:
+            yield "payload", "give one of payload (a text), value (expressions) and bytes (an expression), not both"
         if self.expires == 0:
             yield "expires", "must be longer than 0"
 

@@ -27,6 +27,10 @@ BOTTOM = {
     "gateway.spans",
     "gateway.metrics",
     "gateway.native",
+    "gateway.sparkplug",
+    "gateway.sparkplug.datatypes",
+    "gateway.sparkplug.payload",
+    "gateway.sparkplug.wire",
 }
 PURE = ("mqtt", "rules", "broker", "config")
 IO = ("listeners", "connectors", "uplinks", "store", "login")

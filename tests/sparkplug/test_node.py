@@ -14,8 +14,8 @@ from gateway.config.load import read
 from gateway.config.settings import Settings
 from gateway.errors import Retry
 from gateway.mqtt.packets import ConnAck, PingResp, SubAck
+from gateway.sparkplug.datatypes import DataType
 from gateway.uplinks.sparkplug.config import Forward, SparkplugUplink
-from gateway.uplinks.sparkplug.datatypes import DataType
 from gateway.uplinks.sparkplug.host import PrimaryHost
 from gateway.uplinks.sparkplug.node import Point, Reading
 from gateway.uplinks.sparkplug.readings import milliseconds, reading_of

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import Malformed
-from gateway.uplinks.sparkplug import wire
-from gateway.uplinks.sparkplug.datatypes import DataType, datatype_of, fit
-from gateway.uplinks.sparkplug.payload import MOST_METRICS, Metric, Payload, Property, decode, encode, read_as
+from gateway.sparkplug import wire
+from gateway.sparkplug.datatypes import DataType, datatype_of, fit
+from gateway.sparkplug.payload import MOST_METRICS, Metric, Payload, Property, decode, encode, read_as
 from sparkplug.proto import Payload as Proto
 from sparkplug.proto import parse, properties_of, value_of
 
@@ -141,7 +141,7 @@ def test_malformed(message: bytes) -> None:
 
 def test_unknown_fields_and_types_are_passed_over() -> None:
     inner = wire.data(17, b"data set") + wire.number(4, 29) + wire.float64(99, 1.0) + wire.data(1, b"m")
-    assert decode(wire.data(2, inner) + wire.data(5, b"body")) == Payload((Metric("m"),), None, None)
+    assert decode(wire.data(2, inner) + wire.data(5, b"body")) == Payload((Metric("m", is_foreign=True),), None, None)
 
 
 class Point:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from gateway.message import Value
 from gateway.mqtt.packets import Publish
+from gateway.sparkplug.payload import decode, read_as
 from gateway.uplinks.sparkplug.node import REBIRTH, EdgeNode
-from gateway.uplinks.sparkplug.payload import decode, read_as
 
 
 class Asked(NamedTuple):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from gateway.sparkplug.datatypes import datatype_of
 from gateway.topic import matches
-from gateway.uplinks.sparkplug.datatypes import datatype_of
 from gateway.uplinks.sparkplug.node import Point
 
 

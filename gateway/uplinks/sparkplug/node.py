@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from gateway.message import Value
-from gateway.uplinks.sparkplug.datatypes import DataType
-from gateway.uplinks.sparkplug.payload import Metric, Property, encode
+from gateway.sparkplug.datatypes import DataType
+from gateway.sparkplug.payload import Metric, Property, encode
 
 REBIRTH: Final = "Node Control/Rebirth"
 BDSEQ: Final = "bdSeq"

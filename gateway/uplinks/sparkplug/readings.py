@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from gateway.message import Message
-from gateway.uplinks.sparkplug.datatypes import fit
+from gateway.sparkplug.datatypes import fit
 from gateway.uplinks.sparkplug.node import BAD, GOOD, STALE, Point, Reading
 
 _CODES: Final = {"good": GOOD, "uncertain": GOOD, "bad": BAD, "stale": STALE}

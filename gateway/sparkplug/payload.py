@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 
 from gateway.errors import Malformed
 from gateway.message import Value
-from gateway.uplinks.sparkplug import wire
-from gateway.uplinks.sparkplug.datatypes import BITS, SIGNED, TEXTS, DataType, fit
+from gateway.sparkplug import wire
+from gateway.sparkplug.datatypes import BITS, SIGNED, TEXTS, DataType, fit
 
 MOST_METRICS: Final = 10_000
 """Metrics read from one payload; a host that sends more is refused."""
@@ -37,6 +37,7 @@ class Metric(NamedTuple):
     datatype    None when it is not said (DATA and CMD)
     value       None is null; what was read without a datatype is as it lies there, see ``read_as``
     historical  not the value of the present
+    is_foreign  what was read has a value of a kind that is passed over
     """
 
     name: str | None
@@ -46,6 +47,7 @@ class Metric(NamedTuple):
     time: int | None = None
     historical: bool = False
     properties: tuple[Property, ...] = ()
+    is_foreign: bool = False
 
 
 class Payload(NamedTuple):
@@ -127,7 +129,7 @@ def decode(message: bytes) -> Payload:
 def _read_metric(message: bytes) -> Metric:
     name = alias = time = datatype = None
     found: Value = None
-    is_null = historical = False
+    is_null = historical = is_foreign = False
     for field, _, value in wire.fields(message):
         if field == 1 and isinstance(value, bytes):
             name = _text(value)
@@ -144,7 +146,9 @@ def _read_metric(message: bytes) -> Metric:
             is_null = value != 0
         elif 10 <= field <= 15:
             found = _read_scalar(field, value)
-    return Metric(name, None if is_null else found, datatype, alias, time, historical)
+        elif 16 <= field <= 19:  # bytes, data set, template, extension
+            is_foreign = True
+    return Metric(name, None if is_null else found, datatype, alias, time, historical, is_foreign=is_foreign)
 
 
 def _read_scalar(field: int, value: int | bytes) -> Value:
