@@ -180,6 +180,7 @@ class App:
             crew.open(group)
             for name, desk in parts.desks.items():
                 crew.start("desk", name, _life(desk.run))
+            crew.start("functions", "python", parts.functions.run)
             for name in parts.devices:
                 crew.start("device", name, parts.life_of(name))
             for name, uplink in parts.uplinks.items():
@@ -204,7 +205,7 @@ class App:
             await crew.end("device", "uplink")
             self.parts.accounts.count()
             self.parts.accounts.keep()
-            await crew.end("desk")
+            await crew.end("desk", "functions")
             self.parts.remember_rules(is_last=True)
             await self._finish_delayed()
 
@@ -299,6 +300,7 @@ class App:
             "settings": {"unconfirmed": self.reloader.is_unconfirmed},
             "devices": self._devices(),
             "rules": self.parts.rules.status(),
+            "functions": self.parts.functions.status(),
             "delayed": self.parts.delayed.status(),
             "dedup": dedup.status() if dedup is not None else None,
             "queues": await self.parts.queue_commands.statuses(),

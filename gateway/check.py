@@ -6,18 +6,25 @@ what is wrong). It does no I/O beyond reading files that the settings name.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
 from gateway import kinds
 from gateway.config.find import rule_files
 from gateway.config.load import Loaded
-from gateway.config.settings import Settings
+from gateway.config.settings import Rules, Settings
+from gateway.config.source import Source
 from gateway.errors import ConfigError
 from gateway.login.desk import Prepared
+from gateway.python_worker import BlockingWorker
+from gateway.rules.asking import Functions
 from gateway.rules.cases import failed_cases
-from gateway.rules.load import load
+from gateway.rules.load import RuleSet, load
+from gateway.rules.look_outside import functions_folder, look_outside
 
 
 @runtime_checkable
@@ -56,10 +63,36 @@ def cross_check(loaded: Loaded[Settings], runner_of: Callable[[str, str], Any] =
     except ConfigError as error:
         problems += error.problems
     try:
-        problems += failed_cases(load(rule_files(loaded.value.rules, loaded.source)))
+        checked_rules(loaded.value.rules, loaded.source, os.environ)
     except ConfigError as error:
         problems += error.problems
     return problems
+
+
+def checked_rules(rules: Rules, source: Source, environ: Mapping[str, str]) -> RuleSet:
+    """The rule files of the settings, whose cases pass. Raises ConfigError."""
+    found = loaded_rules(rules, source, environ)
+    with case_functions(rules, functions_folder(rules, source)) as functions:
+        failures = failed_cases(found, functions)
+    if failures:
+        raise ConfigError(failures)
+    return found
+
+
+def loaded_rules(rules: Rules, source: Source, environ: Mapping[str, str]) -> RuleSet:
+    """The rule files of the settings, with what they may use of the machine. Raises ConfigError."""
+    return load(rule_files(rules, source), look_outside(rules, functions_folder(rules, source), environ))
+
+
+@contextlib.contextmanager
+def case_functions(rules: Rules, folder: Path) -> Iterator[Functions | None]:
+    """Where the Python functions of cases run; None when rules may ask none."""
+    worker = BlockingWorker(folder, rules.function_time, rules.function_memory) if rules.functions else None
+    try:
+        yield worker
+    finally:
+        if worker is not None:
+            worker.close()
 
 
 def bus_loads(loaded: Loaded[Settings]) -> tuple[list[str], list[tuple[str, str]]]:
@@ -101,5 +134,5 @@ def summary(loaded: Loaded[Settings]) -> dict[str, int]:
         "devices": len(settings.device),
         "points": sum(len(device.point) for device in settings.device.values()),
         "uplinks": len(settings.uplink),
-        "rules": len(load(rule_files(settings.rules, loaded.source)).actions),
+        "rules": len(loaded_rules(settings.rules, loaded.source, os.environ).actions),
     }

@@ -5,6 +5,7 @@ Nothing here runs and nothing is opened; ``app.py`` gives the parts their life. 
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -18,14 +19,14 @@ from gateway.broker.broker import Broker
 from gateway.broker.delayed import DelayedDesk
 from gateway.broker.queue_desk import QueueDesk
 from gateway.broker.retained import Retained
+from gateway.check import checked_rules
 from gateway.clock import Clock
-from gateway.config.find import rule_files
 from gateway.config.load import Loaded
 from gateway.config.settings import Forward, Settings
 from gateway.connectors.base import Connector, Sample
 from gateway.connectors.commands import Desk
 from gateway.connectors.port import DevicePort
-from gateway.errors import ConfigError, GatewayError
+from gateway.errors import GatewayError
 from gateway.listeners.pool import Pool
 from gateway.login.desk import FrontDesk
 from gateway.metrics import Metrics
@@ -35,10 +36,10 @@ from gateway.mqtt.restore import restore
 from gateway.mqtt.server import MqttServer
 from gateway.mqtt.sys_topics import SysTopics
 from gateway.outbound import LEDGER_TOPIC
-from gateway.rules.cases import failed_cases
+from gateway.python_worker import PythonWorker
 from gateway.rules.engine import RuleEngine
 from gateway.rules.load import RuleSet
-from gateway.rules.load import load as load_rules
+from gateway.rules.look_outside import functions_folder
 from gateway.store.archive import UplinkArchive
 from gateway.store.boots import EARLIEST, Boots
 from gateway.store.counters import Counters
@@ -153,6 +154,8 @@ class Parts:
         self.sys_topics = SysTopics(self.server, self.broker.status, mqtt.sys.interval, version)
         self.queue_topics = QueueTopics(self.queues, self.queue_store, self.broker, clock, mqtt.sys.interval)
         self.rules = RuleEngine(self.broker, clock, self.metrics)
+        self.rules.guard_with = self.broker.guard_with
+        self.rules.functions = self.functions = PythonWorker(self.metrics)
         self.rule_state = RuleStateStore(self.database)
         self.listeners: dict[str, Any] = {}
         for name in settings.listener:
@@ -361,12 +364,16 @@ class Parts:
     def load_rules(self) -> RuleSet:
         """Read the rule files, run their cases and swap the whole set. Raises ConfigError; the set that runs then
         stays."""
-        rules = load_rules(rule_files(self.settings.rules, self.loaded.source))
-        failures = failed_cases(rules)
-        if failures:
-            raise ConfigError(failures)
-        self.rules.swap(rules.actions, rules.models)
+        rules = checked_rules(self.settings.rules, self.loaded.source, os.environ)
+        self.take_rules(rules)
         return rules
+
+    def take_rules(self, rules: RuleSet) -> None:
+        """Run these rules from now on; the process of their Python functions begins anew."""
+        settings = self.settings.rules
+        folder = functions_folder(settings, self.loaded.source)
+        self.functions.renew(folder, settings.function_time, settings.function_memory)
+        self.rules.take(rules)
 
     def read_clocks(self) -> tuple[float, float]:
         """Bring the MQTT server's clock up to date: (monotonic, wall)."""

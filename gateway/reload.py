@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway import kinds
-from gateway.check import cross_check
+from gateway.check import cross_check, loaded_rules
 from gateway.clock import Clock
 from gateway.config.diff import Change, Difference, difference
 from gateway.config.find import credentials_folder, rule_files
@@ -28,7 +28,8 @@ from gateway.connectors.direct import CapturePort
 from gateway.crew import Crew, Member
 from gateway.errors import ConfigError, GatewayError
 from gateway.parts import Parts
-from gateway.rules.load import RuleSet, load
+from gateway.rules.load import RuleSet
+from gateway.rules.look_outside import functions_folder
 from gateway.supervise import Health, share_of
 
 log = logging.getLogger("gateway.reload")
@@ -171,7 +172,7 @@ class Reloader:
             port = CapturePort(name, self._clock)
             port.shared = shared
             kinds.runner("device", loaded.kinds[f"device.{name}"])(name, config, port)
-        return loaded, load(rule_files(loaded.value.rules, loaded.source))
+        return loaded, loaded_rules(loaded.value.rules, loaded.source, os.environ)
 
     # -- taking over, on the loop --------------------------------------------------------------------------
 
@@ -185,7 +186,7 @@ class Reloader:
         await self._take_listeners(found.listener)
         needs += await self._take_uplinks(old.value, new.value, found)
         if rules is not None:
-            self._parts.rules.swap(rules.actions, rules.models)
+            self._parts.take_rules(rules)
             self._rules = rules
         self._parts.front_desk.reload(loaded)
         self._parts.read_clocks()
@@ -263,7 +264,9 @@ Files = tuple[tuple[str, int, int], ...]
 
 def _files(loaded: Loaded[Settings]) -> Files:
     found = []
-    for path in (loaded.source.path, *rule_files(loaded.value.rules, loaded.source)):
+    rules, source = loaded.value.rules, loaded.source
+    functions = sorted(functions_folder(rules, source).glob("*.py")) if rules.functions else []
+    for path in (source.path, *rule_files(rules, source), *functions):
         with contextlib.suppress(OSError):
             status = path.stat()
             found.append((str(path), status.st_mtime_ns, status.st_size))

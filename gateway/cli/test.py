@@ -6,17 +6,20 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gateway import kinds
+from gateway.check import case_functions
 from gateway.config.find import credentials_folder, find_settings, rule_files
 from gateway.config.load import read
-from gateway.config.settings import Settings
+from gateway.config.settings import Rules, Settings
 from gateway.errors import ConfigError
 from gateway.rules.cases import Result, run_cases
 from gateway.rules.load import load, shipped_rules
+from gateway.rules.look_outside import FOLDER, functions_folder, look_outside
 
 
 def register(subparsers: Any) -> None:
@@ -36,14 +39,13 @@ def register(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 when all cases pass, 1 when one fails, 78 (EX_CONFIG) when a file is wrong."""
     try:
-        rules = load(_named(args.paths) if args.paths else _configured(args.config))
+        results = _named(args.paths) if args.paths else _configured(args.config)
     except ConfigError as error:
         if args.json:
             print(json.dumps({"ok": False, "problems": error.problems, "cases": []}))
         else:
             print(*error.problems, sep="\n", file=sys.stderr)
         return os.EX_CONFIG
-    results = run_cases(rules)
     ok = all(result.passed for result in results)
     if args.json:
         print(json.dumps({"ok": ok, "problems": [], "cases": [result._asdict() for result in results]}))
@@ -61,20 +63,31 @@ def _print(results: Sequence[Result]) -> None:
     print(f"{len(results)} cases, {failed} failed" if results else "no cases")
 
 
-def _named(paths: Sequence[str]) -> list[Path]:
-    """The files that the command line names. A folder without rule files is a mistake, not a success."""
+def _named(paths: Sequence[str]) -> list[Result]:
+    """The files that the command line names, with the functions beside the first. A folder without rule files is a
+    mistake, not a success."""
     found: list[Path] = []
     for path in map(Path, paths):
         files = _files_in(path) if path.is_dir() else [path]
         if not files:
             raise ConfigError([f"{path}: no rule files (*.toml) in this folder"])
         found += files
-    return found
+    # Whoever names a file to be tested wants it to run, whatever the settings of this machine say.
+    folder = found[0].parent / FOLDER
+    return _run(Rules(functions=folder.is_dir()), found, folder, None)
 
 
-def _configured(config: str | None) -> list[Path]:
+def _configured(config: str | None) -> list[Result]:
     loaded = read(find_settings(config, os.environ), Settings, kinds, credentials=credentials_folder(os.environ))
-    return rule_files(loaded.value.rules, loaded.source) or _files_in(shipped_rules())
+    rules = loaded.value.rules
+    files = rule_files(rules, loaded.source) or _files_in(shipped_rules())
+    return _run(rules, files, functions_folder(rules, loaded.source), rules.secrets)
+
+
+def _run(rules: Rules, files: list[Path], folder: Path, secrets: Mapping[str, str] | None) -> list[Result]:
+    outside = replace(look_outside(rules, folder, {}), secrets=secrets)
+    with case_functions(rules, folder) as functions:
+        return run_cases(load(files, outside), functions)
 
 
 def _files_in(folder: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from gateway.config.access import Access
 from gateway.config.address import Address
-from gateway.config.declare import Duration, Folder, Size, between, not_empty, setting
+from gateway.config.declare import Duration, Folder, Secret, Size, between, not_empty, setting
 from gateway.config.extras import AutoSubscribe, Dedup, DelayedPublish, RewriteRule, Slow, Sys
 from gateway.config.queue import Queue, Queues, Stream, cross_problems
 from gateway.config.store import Store
@@ -59,6 +59,21 @@ class Rules:
         None,
         text='Folder of the rule files (*.toml). Without it: "rules" next to this file, if there is one.',
         example='"rules"',
+    )
+    functions: bool = setting(
+        False,
+        text="Whether rules may ask Python functions: those of the *.py files in functions beside the rule files.",
+    )
+    function_time: Duration = setting(
+        1.0, text="How long one call may take; then its process is ended and started anew.", check=between(0.01, 60)
+    )
+    function_memory: Size = setting(
+        256 * MIB, text="Address space of the process of Python functions.", check=between(64 * MIB, 4096 * MIB)
+    )
+    secrets: dict[str, Secret] = setting(
+        factory=dict,
+        text='What rules get by secret("NAME"): NAME = { file = "path" } or { credential = "NAME" }.',
+        example='{ plc = { file = "plc.secret" } }',
     )
 
 

@@ -20,9 +20,9 @@ from gateway.clock import FixedClock
 from gateway.errors import Refused
 from gateway.message import Message, dump_json
 from gateway.rules.action import Case, Expected, Given
+from gateway.rules.asking import Functions
 from gateway.rules.engine import RuleEngine
 from gateway.rules.load import LoadedAction, RuleSet
-from gateway.rules.outside import NOTHING, Outside
 from gateway.topic import matches
 
 MAX_PUBLISHED: Final = 10_000
@@ -44,7 +44,7 @@ class Result(NamedTuple):
     diff: str
 
 
-def run_case(case: Case, rules: RuleSet, file: str, outside: Outside = NOTHING) -> Result:
+def run_case(case: Case, rules: RuleSet, file: str, functions: Functions | None = None) -> Result:
     """Run one case of a file against ``rules``, which are those of the file."""
     broker = _CaseBroker()
     begin = case.begins
@@ -52,9 +52,9 @@ def run_case(case: Case, rules: RuleSet, file: str, outside: Outside = NOTHING) 
     engine = RuleEngine(broker, clock)
     for name, value in case.kept.items():
         engine.keeps.put(name, value)
-    engine.outside = outside.for_cases(case.env)
+    engine.functions = functions
     engine.guard_with = broker.guard_with
-    engine.swap(rules.actions, rules.models, rules.codecs, rules.schemas)
+    engine.take(rules._replace(outside=rules.outside.for_cases(case.env)))
     engine.tick()
     engine.start()
     broker.settle()
@@ -86,8 +86,9 @@ def _run_until(at: float, engine: RuleEngine, broker: _CaseBroker, clock: FixedC
             return
 
 
-def run_cases(rules: RuleSet, outside: Outside = NOTHING) -> list[Result]:
-    """Run the cases of all files, each against what its own file has and what that calls."""
+def run_cases(rules: RuleSet, functions: Functions | None = None) -> list[Result]:
+    """Run the cases of all files, each against what its own file has and what that calls. ``functions`` must answer at
+    once: time stands still in a case."""
     results = []
     for file, cases in rules.cases:
         own = RuleSet(
@@ -96,16 +97,17 @@ def run_cases(rules: RuleSet, outside: Outside = NOTHING) -> list[Result]:
             tuple(loaded for loaded in rules.models if loaded.file == file),
             tuple(loaded for loaded in rules.codecs if loaded.file == file),
             tuple(loaded for loaded in rules.schemas if loaded.file == file),
+            rules.outside,
         )
-        results += [run_case(case, own, file, outside) for case in cases]
+        results += [run_case(case, own, file, functions) for case in cases]
     return results
 
 
-def failed_cases(rules: RuleSet, outside: Outside = NOTHING) -> list[str]:
+def failed_cases(rules: RuleSet, functions: Functions | None = None) -> list[str]:
     """The cases that fail, each with its file, its name and how: no set with one of these is activated."""
     return [
         f"{Path(result.file).name}: the case {result.name!r} fails:\n{result.diff}"
-        for result in run_cases(rules, outside)
+        for result in run_cases(rules, functions)
         if not result.passed
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +12,7 @@ from gateway.message import Value
 from gateway.rules.frame import Frame
 from gateway.rules.language import RuleError
 from gateway.rules.operators import comparison, kind
-from gateway.rules.program import Cancelled, Cleared, Kept, Output, Planned, Problems, Program, Raised, Step
+from gateway.rules.program import Ask, Cancelled, Cleared, Kept, Output, Planned, Problems, Program, Raised, Step
 from gateway.rules.publishing import batch_step, publish_step, write_step
 from gateway.rules.scope import Scope
 
@@ -257,6 +258,20 @@ def _cancel(step: Declared, scope: Scope, path: KeyPath) -> Step:
     return run
 
 
+def _python(step: Declared, scope: Scope, path: KeyPath) -> Step:
+    assert step.python is not None
+    if len(path) != 2:
+        scope.problem((*path, "python"), "functions are asked at the first level of do only, not inside other steps")
+    if not _FUNCTION.fullmatch(step.python):
+        scope.problem((*path, "python"), 'must be the file and the function, such as "convert.to_celsius"')
+    given = [(name, scope.value(tree, (*path, "with", name))) for name, tree in (step.with_ or {}).items()]
+    if step.into is not None:
+        scope.name((step.into,), (*path, "into"))
+    return Ask(step.python, given, step.into)
+
+
+_FUNCTION: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}\.[A-Za-z][A-Za-z0-9_]{0,63}")
+
 _BY_KEY: Final[dict[str, Callable[[Any, Scope, KeyPath], Step]]] = {
     "set": _set,
     "keep": _keep,
@@ -268,6 +283,7 @@ _BY_KEY: Final[dict[str, Callable[[Any, Scope, KeyPath], Step]]] = {
     "each": _each,
     "after": _after,
     "cancel": _cancel,
+    "python": _python,
 }
 
 

@@ -14,12 +14,13 @@ from gateway.clock import Clock
 from gateway.message import Message, Value
 from gateway.metrics import Metrics
 from gateway.rules.alarm_table import ROOT, AlarmTable, acknowledged
+from gateway.rules.asking import Functions
 from gateway.rules.cells import Room
 from gateway.rules.frame import Frame
 from gateway.rules.guard import RunningSchema, SchemaGuard
 from gateway.rules.keeps import Keeps
 from gateway.rules.language import RuleError
-from gateway.rules.load import LoadedAction, LoadedCodec, LoadedModel, LoadedSchema
+from gateway.rules.load import LoadedAction, LoadedCodec, LoadedModel, LoadedSchema, RuleSet
 from gateway.rules.outside import NOTHING, Outside
 from gateway.rules.program import Cancelled, Cleared, Effect, Kept, Output, Planned, Raised
 from gateway.rules.remember import Remembering
@@ -41,12 +42,13 @@ class RuleEngine:
 
     alarm    set by the shell; without it ``on_timer`` has to be called
     outside  what rules may know of the machine; to be set before ``swap``
+    functions  where Python functions run; None: nowhere
     guard_with  gets what looks at every message, when there are schemas; set by the shell
     """
 
     __slots__ = (
         "publisher", "clock", "metrics", "room", "keeps", "timers", "alarms", "remembering", "alarm", "outside",
-        "guard_with", "_guard", "_running", "_models", "_codecs",
+        "functions", "guard_with", "_guard", "_running", "_models", "_codecs",
         "_last_seen", "_acknowledgements", "_is_started", "_listens", "_armed_for",
     )  # fmt: skip
 
@@ -62,6 +64,7 @@ class RuleEngine:
         self.remembering = Remembering(self)
         self.alarm: Alarm | None = None
         self.outside: Outside = NOTHING
+        self.functions: Functions | None = None
         self._running: dict[str, RunningAction] = {}
         self._models: dict[str, RunningModel] = {}
         self._codecs: dict[str, RunningCodec] = {}
@@ -74,6 +77,11 @@ class RuleEngine:
         self._armed_for: float | None = None
 
     # -- life ----------------------------------------------------------------------------------------------
+
+    def take(self, rules: RuleSet) -> None:
+        """``swap`` for a set of rule files."""
+        self.outside = rules.outside
+        self.swap(rules.actions, rules.models, rules.codecs, rules.schemas)
 
     def swap(
         self,

@@ -16,6 +16,8 @@ def call_problems(program: Program, programs: Mapping[str, Program]) -> Iterator
             known = ", ".join(sorted(name for name, one in programs.items() if one.trigger is None)[:10])
             yield f'call: there is no action "{name}"' + (f"; those without on are: {known}" if known else "")
             continue
+        if callee.asks:
+            yield f'call: "{name}" asks a Python function, and the answer comes too late for whoever calls it'
         for extra in sorted(given - set(callee.inputs)):
             takes = ", ".join(callee.inputs) or "none"
             yield f'call: "{name}" has no input "{extra}"; its inputs are: {takes}'
@@ -25,6 +27,23 @@ def call_problems(program: Program, programs: Mapping[str, Program]) -> Iterator
 
 def outside_problems(program: Program, outside: Outside) -> Iterator[tuple[str, str]]:
     """What an action wants of the machine and does not get: pairs of (key below the action, what is wrong)."""
+    for name, given in program.asks:
+        if outside.functions is None:
+            yield "do", f"python {name}: functions are off; [rules] functions = true lets rules ask them"
+            continue
+        takes = outside.functions.get(name)
+        if takes is None:
+            known = ", ".join(sorted(outside.functions)[:10]) or "none"
+            yield "do", f"python: there is no function {name}; known: {known}"
+            continue
+        missing = ", ".join(one for one in takes.required if one not in given)
+        unknown = ", ".join(sorted(given.difference(takes.required, takes.optional)))
+        if missing:
+            yield "do", f"python {name}: needs with = {{ {missing} = ... }}"
+        if unknown and not takes.takes_more:
+            yield "do", f"python {name}: takes no {unknown}"
+    if outside.secrets is None:
+        return
     for name in sorted(program.secrets - outside.secrets.keys()):
         known = ", ".join(sorted(outside.secrets)) or "none"
         yield "do", f'there is no secret "{name}"; give it a line in [rules.secrets]; known: {known}'

@@ -75,13 +75,15 @@ class LoadedSchema(NamedTuple):
 
 
 class RuleSet(NamedTuple):
-    """Rule files without a problem. ``cases``: by file, in the order of the files."""
+    """Rule files without a problem. ``cases``: by file, in the order of the files; ``outside``: what they may
+    use of the machine."""
 
     actions: tuple[LoadedAction, ...]
     cases: tuple[tuple[str, tuple[Case, ...]], ...]
     models: tuple[LoadedModel, ...] = ()
     codecs: tuple[LoadedCodec, ...] = ()
     schemas: tuple[LoadedSchema, ...] = ()
+    outside: Outside = NOTHING
 
 
 class _Place(NamedTuple):
@@ -135,7 +137,7 @@ def load(paths: Iterable[Path], outside: Outside = NOTHING) -> RuleSet:
     if problems:
         raise ConfigError(problems)
     cases = tuple((str(file.source.path), file.value.case) for file in files)
-    return RuleSet(tuple(actions), cases, tuple(models), tuple(codecs), tuple(schemas))
+    return RuleSet(tuple(actions), cases, tuple(models), tuple(codecs), tuple(schemas), outside)
 
 
 def _named(

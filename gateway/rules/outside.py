@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway.message import Value
 from gateway.rules.language import RuleError
@@ -28,17 +28,17 @@ class Outside:
     """What the shell has found.
 
     variables  the environment
-    secrets    by their names
+    secrets    by their names; None: nobody knows which there are, and a case may use any
     functions  Python functions that may be called, each with the names of its arguments; None: none may
     """
 
     variables: Mapping[str, str] = field(default_factory=dict)
-    secrets: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] | None = field(default_factory=dict)
     functions: Mapping[str, Arguments] | None = None
 
     def for_cases(self, variables: Mapping[str, str]) -> Outside:
         """The same for a case: it says itself what the environment is, and each secret is ``secret NAME``."""
-        return Outside(variables, {name: f"secret {name}" for name in self.secrets}, self.functions)
+        return Outside(variables, _StandIns(), self.functions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,13 @@ class Arguments:
     required: tuple[str, ...]
     optional: tuple[str, ...] = ()
     takes_more: bool = False
+
+
+class _StandIns(dict[str, str]):
+    """A text for every name that is asked for."""
+
+    def get(self, name: str, default: Any = None) -> str:
+        return f"secret {name}"
 
 
 NOTHING: Final = Outside()
@@ -79,4 +86,5 @@ def variable(frame: Frame, name: str) -> Value:
 
 
 def secret(frame: Frame, name: str) -> Value:
-    return frame.world.outside.secrets.get(name)
+    secrets = frame.world.outside.secrets
+    return secrets.get(name) if secrets is not None else None

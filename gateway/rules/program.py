@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.message import Message, Value
 from gateway.rules.cells import CellMaker
@@ -80,6 +80,33 @@ Step = Callable[[Frame, list[Output]], None]
 """One compiled step: names values in the frame, or adds what is to be done."""
 
 
+class Ask:
+    """A step that asks a Python function; see ``asking.py``. It is not called as other steps are.
+
+    given  reads each of its inputs
+    into   the name that its result gets
+    """
+
+    __slots__ = ("name", "given", "into")
+
+    def __init__(self, name: str, given: Sequence[tuple[str, Closure]], into: str | None) -> None:
+        self.name = name
+        self.given = tuple(given)
+        self.into = into
+
+    def __call__(self, frame: Frame, outputs: list[Output]) -> None:
+        raise RuleError(f"python {self.name}: a function can be asked at the first level of do only")
+
+
+class Asked(NamedTuple):
+    """What a function is asked. ``at``: the place of its step."""
+
+    name: str
+    inputs: dict[str, Value]
+    into: str | None
+    at: int
+
+
 class Program:
     """A compiled action.
 
@@ -94,11 +121,12 @@ class Program:
     effects   whether it may do more than publish
     raises    whether it may raise alarms
     secrets   which it uses
+    asks      Python functions that it asks, each with its inputs
     """
 
     __slots__ = (
         "name", "trigger", "triggers", "outputs", "calls", "inputs", "makers", "per", "topics", "effects", "raises",
-        "secrets", "_when", "_steps", "_returns",
+        "secrets", "asks", "_when", "_steps", "_returns",
     )  # fmt: skip
 
     def __init__(
@@ -134,6 +162,8 @@ class Program:
         self.secrets = frozenset(secrets)
         self._when = when
         self._steps = tuple(steps)
+        asks = [step for step in self._steps if isinstance(step, Ask)]
+        self.asks = [(ask.name, frozenset(name for name, _ in ask.given)) for ask in asks]
         self._returns = returns
 
     def run(self, frame: Frame) -> list[Output] | None:
@@ -144,6 +174,21 @@ class Program:
         for step in self._steps:
             step(frame, outputs)
         return outputs
+
+    def wants(self, frame: Frame) -> bool:
+        """Whether its condition is true. Raises RuleError."""
+        return self._when is None or bool(self._when(frame))
+
+    def advance(self, frame: Frame, outputs: list[Output], at: int) -> Asked | None:
+        """Run the steps from ``at`` to the next that asks a function; None when there is none. Raises RuleError."""
+        for place in range(at, len(self._steps)):
+            step = self._steps[place]
+            if isinstance(step, Ask):
+                inputs = {name: read(frame) for name, read in step.given}
+                frame.charge_value(inputs)
+                return Asked(step.name, inputs, step.into, place)
+            step(frame, outputs)
+        return None
 
     def call(self, frame: Frame, outputs: list[Output]) -> Value:
         """Run as called by another action: ``outputs`` gets what is to be done. The value of ``returns``; None when

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from gateway.broker.port import Done, Subscriber
 from gateway.clock import EARLIEST, iso_time
 from gateway.message import HOP_LIMIT, Message, Value
+from gateway.rules.asking import Asking, Cause
 from gateway.rules.cells import Instance, Memory
 from gateway.rules.frame import Frame
 from gateway.rules.language import RuleError
@@ -40,7 +41,7 @@ class RunningAction(Subscriber):
     """
 
     __slots__ = (
-        "loaded", "program", "memory", "seen", "fired", "errors", "last_error", "last_error_time", "_engine",
+        "loaded", "program", "memory", "asking", "seen", "fired", "errors", "last_error", "last_error_time", "_engine",
         "_subscriptions", "_silence", "_ticks", "_schedule", "_planned", "_unnamed",
     )  # fmt: skip
 
@@ -48,6 +49,8 @@ class RunningAction(Subscriber):
         self.loaded = loaded
         self.program = loaded.program
         self.memory = Memory(loaded.program.makers, engine.room) if loaded.program.makers else None
+        functions = engine.functions
+        self.asking = Asking(self, functions) if loaded.program.asks and functions is not None else None
         self.seen = 0
         self.fired = 0
         self.errors = 0
@@ -97,6 +100,8 @@ class RunningAction(Subscriber):
         for timer in self._planned.values():
             timer.cancel()
         self._planned.clear()
+        if self.asking is not None:
+            self.asking.close()
         if self.memory is not None:
             self.memory.forget()
 
@@ -108,15 +113,17 @@ class RunningAction(Subscriber):
 
     def fire(self, message: Message, done: Done | None, was: Value = None) -> bool:
         """As ``deliver``; ``was``: what the trigger compared with."""
+        self.seen += 1
+        if self.asking is not None:
+            return self.asking.take(Cause(message, done, was))
         clock = self._engine.clock
         frame = Frame(message, self.program.name, clock.time(), clock.now(), self._engine)
         frame.was = was
-        self.seen += 1
         try:
             instance = self._instance(frame)
             outputs = self.program.run(frame)
         except RuleError as error:
-            self._fail(str(error))
+            self.fail(str(error))
             return False
         if frame.wake_at is not None and instance is not None:
             self._wake_later(instance, frame.wake_at)
@@ -176,6 +183,20 @@ class RunningAction(Subscriber):
         frame.cells = instance.cells
         return instance
 
+    def frame(self, cause: Cause) -> Frame:
+        """A frame for an evaluation that may wait for a function. Raises RuleError when its key has no result."""
+        clock = self._engine.clock
+        frame = Frame(cause.message, self.program.name, clock.time(), clock.now(), self._engine)
+        frame.was, frame.is_wake = cause.was, cause.is_wake
+        self._instance(frame)
+        frame.key = frame.key or self.program.key(frame)
+        return frame
+
+    def rest(self, frame: Frame) -> None:
+        """Such an evaluation is over: wake it when it has asked for that."""
+        if frame.wake_at is not None and self.memory is not None:
+            self._wake_later(self.memory.instance(frame.key), frame.wake_at)
+
     def _wake_later(self, instance: Instance, at: float) -> None:
         if instance.wake is not None:
             if instance.wake.call is not None and instance.wake.at <= at:
@@ -186,6 +207,9 @@ class RunningAction(Subscriber):
     def _wake(self, instance: Instance) -> None:
         message, clock = instance.message, self._engine.clock
         if message is None:
+            return
+        if self.asking is not None:
+            self.asking.take(Cause(message, is_wake=True))
             return
         frame = Frame(message, self.program.name, clock.time(), clock.now(), self._engine)
         frame.cells, frame.key, frame.is_wake = instance.cells, instance.key, True
@@ -236,7 +260,7 @@ class RunningAction(Subscriber):
         try:
             outputs = run()
         except RuleError as error:
-            self._fail(str(error))
+            self.fail(str(error))
             return
         if outputs:
             self.fired += 1
@@ -249,14 +273,14 @@ class RunningAction(Subscriber):
             try:
                 outputs = engine.settle(self, outputs)
             except RuleError as error:
-                self._fail(str(error))
+                self.fail(str(error))
                 return False
         if not outputs:
             return False
         messages = cast("list[Messages]", outputs)
         if message.hops >= HOP_LIMIT:
             engine.metrics.drop("rule_hops", count(messages))
-            self._fail(
+            self.fail(
                 f"the message on {message.topic} has passed through {message.hops} rules already; is there a loop?"
             )
             return False
@@ -280,7 +304,12 @@ class RunningAction(Subscriber):
             "planned": len(self._planned),
         }
 
-    def _fail(self, text: str) -> None:
+    def dropped(self, reason: str) -> None:
+        """A message was not evaluated."""
+        self._engine.metrics.drop(reason)
+
+    def fail(self, text: str) -> None:
+        """An evaluation has failed."""
         self.errors += 1
         self.last_error = veiled(text) if self.program.secrets else text
         self.last_error_time = self._engine.clock.time()

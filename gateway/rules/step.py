@@ -104,6 +104,11 @@ class Step:
     raise_: Raise | None = setting(None, text="Raise an alarm.")
     clear: Clear | None = setting(None, text="Clear an alarm.")
     call: str | None = setting(None, text="Run another action by its name; with and into belong to it.")
+    python: str | None = setting(
+        None,
+        text="Run a Python function of rules/functions: FILE.FUNCTION; with and into belong to it.",
+        example='"convert.to_celsius"',
+    )
     if_: str | None = setting(None, text="An expression; then and else belong to it.")
     switch: str | None = setting(None, text="An expression; case and else belong to it.")
     each: str | None = setting(None, text="An expression that gives a list; as and do belong to it.")
@@ -112,8 +117,8 @@ class Step:
     )
     cancel: str | None = setting(None, text="Forget what was to be done later under this name; {expression} fills in.")
 
-    with_: dict[str, Any] | None = setting(None, text="call: its inputs, each an expression.")
-    into: str | None = setting(None, text="call: the name that its result gets.")
+    with_: dict[str, Any] | None = setting(None, text="call, python: its inputs, each an expression.")
+    into: str | None = setting(None, text="call, python: the name that its result gets.")
     then: tuple[Step, ...] | None = setting(None, text="if: the steps when it is true.")
     else_: tuple[Step, ...] | None = setting(None, text="if, switch: the steps when nothing else fits.")
     case: tuple[Branch, ...] | None = setting(None, text="switch: its cases; the first that fits is taken.")
@@ -147,6 +152,7 @@ _VERBS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     # the key that says what a step does: what may stand beside it, and what must
     **dict.fromkeys(("set", "publish", "batch", "keep", "write", "raise_", "clear", "cancel"), ((), ())),
     "call": (("with_", "into"), ()),
+    "python": (("with_", "into"), ()),
     "if_": (("then", "else_"), ("then",)),
     "switch": (("case", "else_"), ("case",)),
     "each": (("do",), ("do",)),
