@@ -26,7 +26,7 @@ from gateway.config.declare import between, not_empty, setting, topic_filter, to
 from gateway.config.keys import KeyPath
 from gateway.rules.decoders import text
 from gateway.rules.decoders.binary import CODES, Bits, Part, binary_decoder
-from gateway.rules.decoders.cbor import cbor_decoder
+from gateway.rules.decoders.concise import cbor_decoder
 from gateway.rules.decoders.record import Decoder, bounded
 from gateway.rules.decoders.sparkplug import SparkplugDecoder
 from gateway.rules.program import Problems

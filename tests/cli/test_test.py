@@ -72,3 +72,28 @@ def test_rules_of_the_settings_else_the_shipped(tmp_path: Path, capsys: pytest.C
     (tmp_path / "rules" / "mine.toml").write_text(RULE)
     assert run("--config", str(config)) == 0
     assert capsys.readouterr().out.startswith("ok   mine.toml")
+
+
+def test_python_functions_beside_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text("""
+[[action]]
+name = "a"
+on = { topic = "in" }
+do = [
+  { python = "work.twice", with = { x = "v" }, into = "y" },
+  { publish = { topic = "out", value = ["y", "secret('any')"] } },
+]
+[[case]]
+name = "twice"
+given = [{ topic = "in", value = 4 }]
+expect = [{ topic = "out", value = [8, "secret any"] }]
+""")
+    assert run(str(path)) == 78
+    assert "functions are off" in capsys.readouterr().err
+    (tmp_path / "functions").mkdir()
+    (tmp_path / "functions" / "work.py").write_text("def twice(x):\n    return x * 2\n")
+    assert run(str(path)) == 0
+    (tmp_path / "functions" / "work.py").write_text("def twice(x):\n    raise ValueError('no')\n")
+    assert run(str(path)) == 1
+    assert "python work.twice: ValueError: no (work.py:2)" in capsys.readouterr().out

@@ -19,7 +19,7 @@ from gateway.errors import ConfigError
 from gateway.message import Message
 from gateway.metrics import Metrics
 from gateway.rules.decoders.binary import Part, binary_decoder
-from gateway.rules.decoders.cbor import cbor_decoder
+from gateway.rules.decoders.concise import cbor_decoder
 from gateway.rules.decoders.record import MAX_RECORDS, bounded
 from gateway.rules.decoders.sparkplug import SparkplugDecoder
 from gateway.rules.decoders.text import Values, csv_decoder, json_decoder, json_lines_decoder, key_value_decoder
