@@ -52,8 +52,17 @@ def broker_with(text: str) -> Broker:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rules.toml"
         path.write_text(text, encoding="utf-8")
-        RuleEngine(broker, Clock()).swap(load([path]).actions)
+        engine = RuleEngine(broker, Clock())
+        engine.guard_with = broker.guard_with
+        engine.take(load([path]))
     return broker
+
+
+def schema(name: str, topic: str) -> str:
+    """What three JSON fields must be."""
+    head = f'[[schema]]\nname = "{name}"\ntopic = "{topic}"\n[schema.must]\ntype = "object"\nrequired = ["n", "temp"]\n'
+    bounds = 'temp = { type = "number", minimum = -50, maximum = 200 }, state = { enum = ["run", "stop"] }'
+    return head + f'properties = {{ n = {{ type = "integer" }}, {bounds} }}\n'
 
 
 def measure(broker: Broker, count: int) -> float:
@@ -94,6 +103,10 @@ def main() -> None:
         "1000 rules on other topics": measure(
             broker_with("".join(rule(f"a{n}", f"other/{n}/reading", "stop") for n in range(1000))), count
         ),
+        "10 schemas on other topics": measure(
+            broker_with("".join(schema(f"s{n}", f"other/{n}/+") for n in range(10))), count
+        ),
+        "a schema that fits": measure(broker_with(schema("s", "sensors/+/reading")), count),
     }
     for name, cost in cases.items():
         print(f"{name:30} {cost:8.2f} us a message {cost / bare:7.2f} x bare {cost - bare:+8.2f} us")
