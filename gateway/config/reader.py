@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, get_origin, runtime_checkable
 
@@ -94,7 +94,7 @@ class Reader:
         bad = {problem[:end] for problem, _ in self.problems for end in range(len(problem) + 1)}
         found = [
             (path + parse_key(below), text)
-            for below, text, *rests_on in made.problems()
+            for below, text, *rests_on in dict.fromkeys(_findings(made))
             if not any(path + parse_key(key) in bad for key in rests_on)
         ]
         self.problems += found
@@ -207,6 +207,14 @@ class Reader:
     def _bad(self, path: KeyPath, text: str) -> Any:
         self.problems.append((path, text))
         return BAD
+
+
+def _findings(made: Checked) -> Iterator[tuple[str, ...]]:
+    """What a section says of itself, and what the sections say that it is made from: a kind's checks do not have to
+    call those of every device."""
+    for shape in type(made).__mro__:
+        if "problems" in vars(shape):
+            yield from vars(shape)["problems"](made)
 
 
 def _suggest(word: str, known: Sequence[str]) -> str:

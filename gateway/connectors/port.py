@@ -12,7 +12,8 @@ from typing import Any, TypeVar, cast
 from gateway.broker.port import Publisher
 from gateway.clock import Clock, iso_time
 from gateway.connectors.base import Quality, Sample
-from gateway.connectors.points import DeviceSettings, PointSettings, Reporter
+from gateway.connectors.deadband import Reporter, parse_deadband
+from gateway.connectors.point_settings import DeviceSettings, PointSettings
 from gateway.message import Message
 
 T = TypeVar("T")
@@ -29,7 +30,8 @@ class _Outlet:
     def __init__(self, topic: str, point: PointSettings) -> None:
         self.topic = f"{topic}/{point.name}"
         self.unit = point.unit
-        self.reporter = Reporter(point.deadband)
+        deadband = None if point.deadband is None else parse_deadband(point.deadband)
+        self.reporter = Reporter(deadband, point.min_interval, point.max_interval)
 
 
 class DevicePort:
@@ -78,9 +80,10 @@ class DevicePort:
 
     def emit(self, samples: Sequence[Sample]) -> None:
         thinned = 0
+        now = self._clock.now()
         for sample in samples:
             outlet = self._outlets[sample.point]
-            if not outlet.reporter.report(sample) or (self._is_bare and sample.quality is not Quality.GOOD):
+            if not outlet.reporter.report(sample, now) or (self._is_bare and sample.quality is not Quality.GOOD):
                 thinned += 1
                 continue
             value = sample.value if self._is_bare else self._described(sample, outlet.unit)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from gateway.connectors.base import Quality, Sample
-from gateway.connectors.points import LastKnown, Reporter, WriteLimits
+from gateway.connectors.deadband import Deadband, Reporter
+from gateway.connectors.points import LastKnown, WriteLimits
 
 
 def good(value: Any) -> Sample:
@@ -15,8 +16,8 @@ def good(value: Any) -> Sample:
 
 
 def reported(deadband: float | None, values: list[Any]) -> list[Any]:
-    reporter = Reporter(deadband)
-    return [value for value in values if reporter.report(good(value))]
+    reporter = Reporter(None if deadband is None else Deadband(deadband))
+    return [value for value in values if reporter.report(good(value), 0.0)]
 
 
 def test_without_a_deadband_every_reading_is_reported() -> None:
@@ -44,9 +45,9 @@ def test_first_value_and_the_way_to_zero_are_always_reported() -> None:
 
 
 def test_change_of_quality_is_always_reported_and_once() -> None:
-    reporter = Reporter(100)
+    reporter = Reporter(Deadband(100))
     samples = [good(1), Sample("p", 1, Quality.STALE, 0.0, "away"), Sample("p", 1, Quality.STALE, 0.0, "away"), good(1)]
-    assert [reporter.report(sample) for sample in samples] == [True, True, False, True]
+    assert [reporter.report(sample, 0.0) for sample in samples] == [True, True, False, True]
 
 
 def test_a_value_is_stale_after_three_missed_polls_and_says_so_once() -> None:

@@ -156,7 +156,7 @@ SPARKPLUG_SHARES = ("gateway.uplinks.mqtt", "gateway.uplinks.mqtt.config", "gate
 @pytest.mark.parametrize(
     ("family", "shared"),
     [
-        ("connectors", {"base", "points", "polling"}),
+        ("connectors", {"base", "breaker", "points", "polling", "shape", "simulation", "turns"}),
         (
             "uplinks",
             {

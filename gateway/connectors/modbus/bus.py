@@ -20,11 +20,11 @@ from contextlib import asynccontextmanager
 from typing import Final, Protocol, TypeVar
 
 from gateway.clock import Clock
+from gateway.connectors.breaker import Breaker
 from gateway.connectors.modbus import client as modbus
-from gateway.connectors.modbus.breaker import Breaker
 from gateway.connectors.modbus.client import DeviceError, Timeout
 from gateway.connectors.modbus.config import Endpoint
-from gateway.connectors.modbus.turns import Turns
+from gateway.connectors.turns import Turns, Urgency
 from gateway.errors import Retry
 
 T = TypeVar("T")
@@ -106,7 +106,9 @@ class Bus:
     ) -> T:
         """Put one question when it is the unit's turn. Raises Timeout, Skipped, DeviceError, Retry."""
         self._check(unit)
-        async with self._turns.turn(unit, is_urgent=is_urgent):
+        is_probe = self.breaker(unit).is_open
+        urgency = Urgency.WRITE if is_urgent else Urgency.PROBE if is_probe else Urgency.FAST
+        async with self._turns.turn(unit, urgency):
             self._check(unit)  # another question to the same unit may have timed out in the meantime
             connection = await self._reach(timeout)
             breaker = self.breaker(unit)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from gateway.config.declare import Duration, between, not_empty, setting
 from gateway.connectors.modbus.codec import Order, words_of
 from gateway.connectors.points import DeviceSettings, PointSettings
+from gateway.connectors.shape import Whole
 
 DEFAULT_PORT: Final = 502
 """The port that IANA registered for Modbus TCP."""
@@ -130,6 +131,13 @@ class ModbusPoint(PointSettings):
         """Registers, or bits, that the value takes."""
         return words_of(self.type)
 
+    def whole(self) -> Whole | None:
+        if self.type[-1].isdigit() and self.type.lstrip("u").startswith("int"):
+            steps = 1 << (self.width * 16)
+            low = 0 if self.type[0] == "u" else -steps // 2
+            return Whole(low, low + steps - 1, self.type)
+        return None
+
     def problems(self) -> Iterator[tuple[str, str]]:
         place, is_bit = self.place, self.place.table in BIT_TABLES
         if is_bit and self.type != "bool":
@@ -140,6 +148,8 @@ class ModbusPoint(PointSettings):
             yield "address", f"{self.type} takes {self.width} registers and runs over the last one, {LAST_ADDRESS}"
         if self.write is not None and place.table not in WRITABLE_TABLES:
             yield "write", f"{place} cannot be written; Modbus writes only holding registers and coils"
+        if self.bits is not None and self.whole() is None:
+            yield "bits", f"must be left out: {self.type} is not a whole number"
         if (self.scale, self.offset) != (1, 0) and (is_bit or self.type.startswith("string")):
             yield "scale", f"scale and offset have no meaning for {self.type}"
 
@@ -173,11 +183,7 @@ class ModbusDevice(DeviceSettings):
         return parse_url(self.url)
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        seen: dict[str, int] = {}
-        for index, point in enumerate(self.point):
-            if point.name in seen:
-                yield f"point[{index}].name", f'"{point.name}" is the name of point[{seen[point.name]}] too'
-            seen.setdefault(point.name, index)
+        for point in self.point:
             if point.width > self.max_words:
                 yield (
                     "max_words",

@@ -18,8 +18,8 @@ from gateway.connectors.modbus.client import DeviceError, Timeout
 from gateway.connectors.modbus.codec import Codec, make_codec
 from gateway.connectors.modbus.config import ModbusDevice, ModbusPoint
 from gateway.connectors.modbus.planner import Item, Plan, Request
-from gateway.connectors.points import LastKnown
-from gateway.connectors.polling import Schedule
+from gateway.connectors.points import Point
+from gateway.connectors.polling import Rates
 from gateway.errors import Rejected, Retry
 from gateway.message import Value
 
@@ -35,15 +35,15 @@ _NEVER_WORKS: Final = (1, 2, 3)
 """Exceptions to a write that another try will not change."""
 
 
-class _Point:
-    """One point: where it is, how it is read, what is known."""
+class _Place:
+    """Where one point is in the device, and how its registers are read."""
 
-    __slots__ = ("item", "codec", "known")
+    __slots__ = ("item", "codec", "point")
 
-    def __init__(self, point: ModbusPoint, config: ModbusDevice) -> None:
-        self.item = Item(point.name, *point.place, point.width)
-        self.codec: Codec = make_codec(point.type, point.order, point.scale, point.offset)
-        self.known = LastKnown(point.name, config.poll, config.stale_after)
+    def __init__(self, settings: ModbusPoint, config: ModbusDevice) -> None:
+        self.item = Item(settings.name, *settings.place, settings.width)
+        self.codec: Codec = make_codec(settings.type, settings.order)
+        self.point = Point(settings, config)
 
 
 class ModbusConnector(Connector):
@@ -61,9 +61,10 @@ class ModbusConnector(Connector):
         self._port = port
         self._clock = port.clock
         self._sleep = sleep
-        self._points = {point.name: _Point(point, config) for point in config.point}
+        self._places = {point.name: _Place(point, config) for point in config.point}
         self._plan = self._fresh_plan()
-        self._schedule = Schedule(config.poll, name, 0.0)
+        polls = {place.point.name: place.point.poll for place in self._places.values()}
+        self._rates = Rates(name, polls, 0.0, config.phase)
         self._bus: Bus = port.share(f"modbus tcp://{config.endpoint}", lambda: Bus(config.endpoint, port.clock))
         self._member: Member | None = None
         self._requests = self._timeouts = self._exceptions = 0
@@ -74,26 +75,25 @@ class ModbusConnector(Connector):
             async with self._bus.member(self._config.unit, self._config.timeout) as member:
                 # A device that was away may have come back as another: ask it in large blocks again.
                 self._plan = self._fresh_plan()
-                self._schedule.restart(self._clock.now())
+                self._rates.restart(self._clock.now())
                 self._member = member
                 up()
                 while True:
-                    await self._sleep(self._schedule.wait(self._clock.now()))
-                    self._schedule.begin(self._clock.now())
-                    if await self._scan(member):
-                        self._schedule.finish()
+                    await self._sleep(self._rates.wait(self._clock.now()))
+                    if await self._scan(member, frozenset(self._rates.begin(self._clock.now()))):
+                        self._rates.finish()
         except Retry as error:
             self._last_error = str(error)
-            self._missed(list(self._points.values()), str(error))
+            self._missed(list(self._places.values()), str(error))
             raise
         finally:
             self._member = None
 
     async def write(self, point: str, value: Value) -> Value:
-        target = self._points.get(point)
+        target = self._places.get(point)
         if target is None:
             raise Rejected(f'no point is called "{point}"')
-        words = target.codec.encode(value)
+        words = target.codec.encode(target.point.to_device(value))
         member = self._member
         if member is None:
             raise Retry("not connected" + (f": {self._last_error}" if self._last_error else ""))
@@ -118,22 +118,23 @@ class ModbusConnector(Connector):
             # Some devices know only the function that writes several.
             await member.write(item.table, item.address, words, as_block=True)
 
-    async def _read_back(self, member: Member, target: _Point, sent: list[int]) -> Value:
+    async def _read_back(self, member: Member, target: _Place, sent: list[int]) -> Value:
         item = target.item
         try:
             back = await member.read(item.table, item.address, item.width, is_urgent=True)
-            value = target.codec.decode(back)
+            raw = target.codec.decode(back)
         except (Timeout, DeviceError, ValueError) as error:
             raise Retry(f"unknown: written, but not read back: {error}") from None
-        self._port.emit([target.known.good(value, self._clock.time(), self._clock.now())])
+        sample = target.point.took(raw, self._clock.time(), self._clock.now())
+        self._port.emit([sample])
         if not target.codec.agree(sent, back):
-            raise Retry(f"written, but the device keeps {value!r}")
-        return value
+            raise Retry(f"written, but the device keeps {sample.value!r}")
+        return sample.value
 
-    async def _scan(self, member: Member) -> bool:
-        """Read everything once. Whether all of it was answered. Raises Retry when the connection is lost."""
+    async def _scan(self, member: Member, due: frozenset[str]) -> bool:
+        """Read what is ``due`` once. Whether all of it was answered. Raises Retry when the connection is lost."""
         is_complete = True
-        todo = deque(self._plan.scan())
+        todo = deque(request for request in self._plan.scan() if any(item.name in due for item in request.items))
         while todo:
             request = todo.popleft()
             try:
@@ -158,16 +159,17 @@ class ModbusConnector(Connector):
         time, now = self._clock.time(), self._clock.now()
         samples: list[Sample] = []
         for item in request.items:
-            point = self._points[item.name]
+            place = self._places[item.name]
             start = item.address - request.address
+            part = words[start : start + item.width]
             try:
-                value = point.codec.decode(words[start : start + item.width])
+                raw = place.codec.decode(part)
             except ValueError as error:
-                bad = point.known.bad(str(error), time)
+                bad = place.point.bad(str(error), time, b"".join(word.to_bytes(2, "big") for word in part))
                 if bad is not None:
                     samples.append(bad)
             else:
-                samples.append(point.known.good(value, time, now))
+                samples.append(place.point.took(raw, time, now))
         self._port.emit(samples)
 
     def _unanswered(self, request: Request, error: Timeout) -> None:
@@ -185,22 +187,22 @@ class ModbusConnector(Connector):
         if error.code == _ILLEGAL_ADDRESS:
             self._plan.rest(request)
         time = self._clock.time()
-        self._emit([point.known.bad(str(error), time) for point in self._of(request)])
+        self._emit([place.point.bad(str(error), time) for place in self._of(request)])
 
-    def _missed(self, points: list[_Point], reason: str) -> None:
+    def _missed(self, places: list[_Place], reason: str) -> None:
         time, now = self._clock.time(), self._clock.now()
-        self._emit([point.known.missed(reason, time, now) for point in points])
+        self._emit([place.point.missed(reason, time, now) for place in places])
 
     def _emit(self, samples: list[Sample | None]) -> None:
         news = [sample for sample in samples if sample is not None]
         if news:
             self._port.emit(news)
 
-    def _of(self, request: Request) -> list[_Point]:
-        return [self._points[item.name] for item in request.items]
+    def _of(self, request: Request) -> list[_Place]:
+        return [self._places[item.name] for item in request.items]
 
     def _fresh_plan(self) -> Plan:
-        items = [point.item for point in self._points.values()]
+        items = [place.item for place in self._places.values()]
         return Plan(items, self._config.gap, self._config.max_words)
 
     def status(self) -> dict[str, Any]:
@@ -209,7 +211,7 @@ class ModbusConnector(Connector):
             "state": "down" if self._member is None else "mute" if is_mute else "up",
             "endpoint": str(self._config.endpoint),
             "unit": self._config.unit,
-            "scans": {"due": self._schedule.due, "done": self._schedule.done, "late": self._schedule.late},
+            "scans": self._rates.status(),
             "requests_per_scan": len(self._plan.requests),
             "requests": self._requests,
             "timeouts": self._timeouts,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.connectors.modbus.breaker import LONGEST_WAIT, Breaker
+from gateway.connectors.breaker import LONGEST_WAIT, Breaker
 
 
 def mute(timeout: float, seconds: float, is_alone: bool, random: float = 0.0) -> list[tuple[float, float]]:

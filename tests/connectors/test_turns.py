@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 
 from connectors.fakes import passes, run
-from gateway.connectors.modbus.turns import Turns
+from gateway.connectors.turns import Turns, Urgency
 
 
 class Bench:
@@ -16,8 +16,8 @@ class Bench:
         self.inside = 0
         self.gate = asyncio.Event()
 
-    async def use(self, who: str, *, is_urgent: bool = False) -> None:
-        async with self.turns.turn(who.rstrip("0123456789"), is_urgent=is_urgent):
+    async def use(self, who: str, urgency: Urgency = Urgency.FAST) -> None:
+        async with self.turns.turn(who.rstrip("0123456789"), urgency):
             self.inside += 1
             assert self.inside == 1
             self.order.append(who)
@@ -33,7 +33,7 @@ def test_units_take_turns_and_writes_go_first() -> None:
             group.create_task(bench.use("first"))
             for who in ("a1", "a2", "a3", "b1", "b2", "c1"):
                 group.create_task(bench.use(who))
-            group.create_task(bench.use("w1", is_urgent=True))
+            group.create_task(bench.use("w1", Urgency.WRITE))
             await passes()
             bench.gate.set()
         return bench.order
