@@ -21,6 +21,7 @@ KINDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
             "gateway.connectors.modbus.config:ModbusDevice",
             "gateway.connectors.modbus.connector:ModbusConnector",
         ),
+        "opcua": ("gateway.connectors.opcua.config:OpcuaDevice", "gateway.connectors.opcua.connector:OpcuaConnector"),
     },
     "uplink": {
         "mqtt": ("gateway.uplinks.mqtt.config:MqttUplink", "gateway.uplinks.mqtt.uplink:MqttUplinkRunner"),

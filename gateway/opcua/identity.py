@@ -66,9 +66,24 @@ def own(state: Path, host: str, time: float) -> Identity:
 
 def read(certificate: Path, key: Path) -> Identity:
     """An identity from two files, each PEM or DER. Raises GatewayError that says what is wrong with them."""
-    found = load_certificate(certificate.read_bytes(), str(certificate))
+    found, private = read_pair(certificate, key)
+    uri = application_uri(found)
+    if not uri:
+        raise GatewayError(f"{certificate} has no application URI (a URI among its subject alternative names)")
+    pem = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return Identity(uri, found.public_bytes(serialization.Encoding.DER), pem)
+
+
+def read_pair(certificate: Path, key: Path) -> tuple[x509.Certificate, rsa.RSAPrivateKey]:
+    """A certificate and its RSA key from two files, each PEM or DER. Raises GatewayError that says what is wrong."""
     try:
+        found = load_certificate(certificate.read_bytes(), str(certificate))
         data = key.read_bytes()
+    except OSError as error:
+        raise GatewayError(f"cannot read {error.filename}: {error.strerror}") from None
+    try:
         loader = serialization.load_pem_private_key if b"-----BEGIN" in data else serialization.load_der_private_key
         private = loader(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -77,13 +92,7 @@ def read(certificate: Path, key: Path) -> Identity:
         raise GatewayError(f"{key} is no RSA key; the policies that we speak need one")
     if private.public_key() != found.public_key():
         raise GatewayError(f"{key} is not the key of {certificate}")
-    uri = application_uri(found)
-    if not uri:
-        raise GatewayError(f"{certificate} has no application URI (a URI among its subject alternative names)")
-    pem = private.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return Identity(uri, found.public_bytes(serialization.Encoding.DER), pem)
+    return found, private
 
 
 def load_certificate(data: bytes, where: str) -> x509.Certificate:

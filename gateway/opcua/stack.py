@@ -8,28 +8,23 @@ status codes, and is logged by us, once.
 from __future__ import annotations
 
 import logging
+from typing import Any, Final
 
-from asyncua import ua
-from asyncua.client.client import Client
-from asyncua.common.connection import SecureConnection
-from asyncua.common.utils import Buffer, ServiceError
-from asyncua.crypto import security_policies, uacrypto
-from asyncua.ua import status_codes, ua_binary
+import asyncua.client.client
+import asyncua.common.utils
+import asyncua.crypto.security_policies
+import asyncua.ua
+from asyncua.ua import status_codes
 
 logging.getLogger("asyncua").setLevel(logging.CRITICAL + 1)
 
-__all__ = [
-    "Buffer",
-    "Client",
-    "SecureConnection",
-    "ServiceError",
-    "security_policies",
-    "status_codes",
-    "status_name",
-    "ua",
-    "ua_binary",
-    "uacrypto",
-]
+# asyncua says that it is typed; its types do not hold what it does.
+ua: Final[Any] = asyncua.ua
+ua_binary: Final[Any] = asyncua.ua.ua_binary
+security_policies: Final[Any] = asyncua.crypto.security_policies
+Client: Final[Any] = asyncua.client.client.Client
+Buffer: Final[Any] = asyncua.common.utils.Buffer
+ServiceError: Final[Any] = asyncua.common.utils.ServiceError
 
 
 def status_name(code: int) -> str:

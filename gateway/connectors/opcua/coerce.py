@@ -134,7 +134,7 @@ def _from_text(text: str, kind: Any) -> Any:
 
 
 def agree(sent: Any, back: Any) -> bool:
-    """Whether a node kept what was written: equal, floats to the precision of their type, times to what OPC-UA holds."""
+    """Whether a node kept what was written: equal, floats to the precision of their type, times to a ms."""
     if isinstance(sent, list | tuple) and isinstance(back, list | tuple):
         return len(sent) == len(back) and all(map(agree, sent, back))
     if isinstance(sent, float) and isinstance(back, float | int):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -40,24 +40,17 @@ def parse_url(text: str) -> Endpoint:
     return Endpoint(url.hostname, port)
 
 
-def _url(value: str) -> str | None:
-    return _problem(parse_url, value)
+def parsed_by(parse: Callable[[str], object]) -> Callable[[str], str | None]:
+    """A check from a parser that raises ValueError with what the value must be."""
 
+    def check(value: str) -> str | None:
+        try:
+            parse(value)
+        except ValueError as error:
+            return str(error)
+        return None
 
-def _node(value: str) -> str | None:
-    return _problem(parse_node, value)
-
-
-def _path(value: str) -> str | None:
-    return _problem(parse_path, value)
-
-
-def _problem(parse: object, value: str) -> str | None:
-    try:
-        parse(value)  # type: ignore[operator]
-    except ValueError as error:
-        return str(error)
-    return None
+    return check
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +61,14 @@ class OpcuaPoint(PointSettings):
         None,
         text="The node's id. nsu= names the namespace by its URI and holds after a restart of the server that numbers "
         "them anew; ns= is the number of today.",
-        check=_node,
+        check=parsed_by(parse_node),
         example='"nsu=http://vendor.example/plc;s=Temp"',
     )
     path: str | None = setting(
         None,
         text="Browse path from the root folder, instead of node: each name with the index, or the name, of its "
         "namespace before a colon.",
-        check=_path,
+        check=parsed_by(parse_path),
         example='"Objects/plc:Boiler/plc:Temp"',
     )
 
@@ -100,8 +93,8 @@ class OpcuaDevice(DeviceSettings):
 
     kind: Literal["opcua"] = setting("opcua", text="OPC-UA over TCP, as a client.")
     url: str = setting(
-        text=f"Address of the server. Port {DEFAULT_PORT} unless given. One connection and one session for each device.",
-        check=_url,
+        text=f"Address of the server. Port {DEFAULT_PORT} unless given. Each device has a connection of its own.",
+        check=parsed_by(parse_url),
         example='"opc.tcp://10.0.0.5:4840"',
     )
     timeout: Duration = setting(
@@ -147,6 +140,9 @@ class OpcuaDevice(DeviceSettings):
     )
     user: str | None = setting(None, text="User at the server. Without it: anonymous.", check=not_empty)
     password: Secret | None = setting(None, text="Password of the user.", example='{ file = "opcua.password" }')
+    plain_password: bool = setting(
+        False, text="Send the password also where the server takes it unencrypted over an unencrypted connection."
+    )
     user_certificate: File | None = setting(
         None, text="Certificate of a user, PEM or DER, instead of a name and password.", example='"operator.pem"'
     )
@@ -169,11 +165,7 @@ class OpcuaDevice(DeviceSettings):
         return urlsplit(self.url)._replace(netloc=str(self.endpoint)).geturl()
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        seen: dict[str, int] = {}
         for index, point in enumerate(self.point):
-            if point.name in seen:
-                yield f"point[{index}].name", f'"{point.name}" is the name of point[{seen[point.name]}] too'
-            seen.setdefault(point.name, index)
             for name in sorted(names_used(point.steps) - set(self.namespaces)):
                 yield (
                     f"point[{index}].path",
