@@ -125,7 +125,7 @@ def application_uri(certificate: x509.Certificate) -> str:
     return uris[0] if uris else ""
 
 
-def make(host: str, time: float) -> tuple[bytes, bytes]:
+def make(host: str, time: float, uri: str = "") -> tuple[bytes, bytes]:
     """A new self-signed certificate (DER) and its key (PEM) for the application on ``host`` (Part 6, 6.2.2).
 
     A wall clock that was never set would make a certificate that is valid for nobody: it then begins in 2024.
@@ -136,7 +136,7 @@ def make(host: str, time: float) -> tuple[bytes, bytes]:
         [x509.NameAttribute(NameOID.COMMON_NAME, "edge-gateway"), x509.NameAttribute(NameOID.ORGANIZATION_NAME, label)]
     )
     begin = datetime.datetime.fromtimestamp(max(time, EARLIEST), datetime.UTC) - datetime.timedelta(days=1)
-    alternatives = [x509.UniformResourceIdentifier(f"urn:{label}:edge-gateway"), x509.DNSName(label)]
+    alternatives = [x509.UniformResourceIdentifier(uri or f"urn:{label}:edge-gateway"), x509.DNSName(label)]
     usage = x509.KeyUsage(
         digital_signature=True,
         content_commitment=True,

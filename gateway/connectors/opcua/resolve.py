@@ -162,7 +162,7 @@ class Resolver:
             [
                 Argument(str(one.Name), await self.builtin(one.DataType), int(one.ValueRank))
                 for one in value or ()
-                if isinstance(one, ua.Argument)
+                if hasattr(one, "DataType")
             ]
         )
 
@@ -203,7 +203,7 @@ class Resolver:
     async def _layout(self, data_type: Any, depth: int) -> Layout | None:
         pairs = [(data_type, ua.AttributeIds.DataTypeDefinition), (data_type, ua.AttributeIds.BrowseName)]
         definition, name = map(_value, await self._services.read_pairs(pairs))
-        if not isinstance(definition, ua.StructureDefinition) or depth > DEEPEST:
+        if not hasattr(definition, "StructureType") or depth > DEEPEST:
             return None
         fields = definition.Fields or ()
         shape = {1: OPTIONAL, 2: UNION, 4: UNION}.get(int(definition.StructureType), PLAIN)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import math
+import struct
 import uuid
 from datetime import UTC, datetime
 from enum import Enum
@@ -29,7 +30,9 @@ _QUALITIES: Final = (Quality.GOOD, Quality.UNCERTAIN, Quality.BAD, Quality.BAD)
 """By the two highest bits; 11 is reserved and counts as bad."""
 
 _FIRST: Final = 0.0
-"""Seconds since 1970: what lies before is no time at which something was measured."""
+_LAST: Final = 7_258_118_400.0
+"""Seconds since 1970 to 2200: what lies outside is no time at which something was measured. Servers say 1601 and 9999
+for "none"."""
 
 
 class Unknown(Exception):
@@ -85,12 +88,23 @@ def take(data: Any, types: Any, most: int) -> Reading:
         return Reading(None, Quality.BAD, "the server has no value", source, server)
     value = variant.Value
     if type(value) in (float, int, bool):
+        if variant.VariantType is ua.VariantType.Float:
+            value = shortest(value)
         return Reading(value, quality, reason, source, server)
     try:
         raw = Plain(types, most).value(value)
     except ValueError as error:
         return Reading(None, Quality.BAD, str(error), source, server)
     return Reading(raw, quality, reason, source, server)
+
+
+def shortest(value: float) -> float:
+    """A float of 32 bits as a person writes it: 0.1, not 0.10000000149011612."""
+    for digits in (6, 7, 8):
+        text = float(f"{value:.{digits}g}")
+        if struct.unpack("<f", struct.pack("<f", text))[0] == value:
+            return text
+    return value
 
 
 class Plain:
@@ -178,4 +192,4 @@ def _seconds(moment: datetime | None) -> float | None:
     if moment is None:
         return None
     seconds = _utc(moment).timestamp()
-    return seconds if seconds > _FIRST else None
+    return seconds if _FIRST < seconds < _LAST else None
