@@ -22,6 +22,7 @@ COMMANDS: Final = (
     "status",
     "session",
     "delayed",
+    "journal",
     "outbox",
     "uplink",
     "unpack",

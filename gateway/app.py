@@ -166,6 +166,7 @@ class App:
             "reload-access": lambda request: self.reload_access(),
             **SessionDesk(self.parts.server).commands(),
             **parts.delayed_commands.commands(),
+            **parts.ledger.commands(),
             **OutboxDesk(parts.outbox, parts.database, parts.timekeeper.date).commands(),
             **DeadDesk(parts.dead, parts.outbox, self.clock, parts.forwards).commands(),
             **ResendDesk(parts.uplinks).commands(),
@@ -249,6 +250,7 @@ class App:
             self.parts.timekeeper.tick()
             now, _ = self.parts.read_clocks()
             self.parts.server.tick()
+            self.parts.tick_devices()
             self.parts.delayed.tick()
             self.parts.queues.tick()
             self.parts.sys_topics.tick()

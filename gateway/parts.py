@@ -22,7 +22,7 @@ from gateway.config.find import rule_files
 from gateway.config.load import Loaded
 from gateway.config.settings import Forward, Settings
 from gateway.config.store import Store
-from gateway.connectors.base import Connector
+from gateway.connectors.base import Connector, Sample
 from gateway.connectors.commands import Desk
 from gateway.connectors.port import DevicePort
 from gateway.errors import GatewayError
@@ -160,6 +160,7 @@ class Parts:
         }
         self.ledger = Ledger(self.database, clock)
         self._shared: dict[str, Any] = {}
+        self.ports: dict[str, DevicePort] = {}
         self.devices: dict[str, Connector] = {}
         self.desks: dict[str, Desk] = {}
         for name, device in settings.device.items():
@@ -182,6 +183,7 @@ class Parts:
             shared=self._shared,
             book=self.outbox.book,
         )
+        self.ports[name] = port
         connector: Connector = kinds.runner("device", self.loaded.kinds[f"device.{name}"])(name, config, port)
         self.devices[name] = connector
         topic = config.topic or name
@@ -193,8 +195,20 @@ class Parts:
             publisher=self.broker,
             ledger=self.ledger,
             clock=self.clock,
+            look=self._last_sample,
         )
-        self.broker.subscribe(f"{topic}/+/set", desk)
+        for pattern in desk.filters:
+            self.broker.subscribe(pattern, desk)
+
+    def _last_sample(self, device: str, point: str) -> Sample | None:
+        """What is known of a point, for the interlocks of others."""
+        port = self.ports.get(device)
+        return None if port is None else port.last.get(point)
+
+    def tick_devices(self) -> None:
+        """Publish what the intervals of points have held back, or want repeated."""
+        for port in self.ports.values():
+            port.tick()
 
     @property
     def forwards(self) -> dict[str, Sequence[Forward]]:

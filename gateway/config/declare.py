@@ -66,6 +66,7 @@ class Declared:
     live     True: a reload may change it without restarting what it belongs to
     kind     for a table of named things: the section of ``gateway.kinds`` that gives each entry, by its key
              ``kind``, the class that declares it
+    profiles True: each entry may name a profile, a file with the keys that it shares with others (``profile.py``)
     """
 
     text: str
@@ -73,6 +74,7 @@ class Declared:
     example: str | None = None
     live: bool = False
     kind: str | None = None
+    profiles: bool = False
 
 
 def setting(
@@ -84,9 +86,10 @@ def setting(
     live: bool = False,
     factory: Callable[[], Any] | None = None,
     kind: str | None = None,
+    profiles: bool = False,
 ) -> Any:
     """Declare one field. Without ``default`` and ``factory`` the key is required, unless its type allows None."""
-    metadata = {"setting": Declared(text, check, example, live, kind)}
+    metadata = {"setting": Declared(text, check, example, live, kind, profiles)}
     if factory is not None:
         return dataclasses.field(default_factory=factory, metadata=metadata)
     if default is REQUIRED:

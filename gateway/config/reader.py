@@ -9,18 +9,20 @@ A check that looks at such a section names it, and is not believed when somethin
 from __future__ import annotations
 
 import dataclasses
-import difflib
+import functools
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, get_origin, runtime_checkable
 
 from gateway.config.declare import File, Folder, Range, Secret
 from gateway.config.files import SYSTEM_CREDENTIALS, read_file, read_folder, read_secret
 from gateway.config.keys import KeyPath, format_key, parse_key
+from gateway.config.profile import Profiles
 from gateway.config.render import range_text
 from gateway.config.shape import Key, Kinds, element, is_section, keys, members
-from gateway.config.types import SCALARS, WrongValue, expected, literal, read_literal, show, wrong_type
+from gateway.config.source import Source
+from gateway.config.types import SCALARS, WrongValue, expected, literal, read_literal, show, suggest, wrong_type
 
 BAD: Final = object()
 """Stands for a value that has a problem; never reaches a section object."""
@@ -41,16 +43,19 @@ class Reader:
     """Reads one document. ``problems`` holds (key path, text) as they are found.
 
     folder  where relative paths start
-    kinds   classes for the sections whose entries choose theirs by ``kind``; the choices are kept in ``chosen``
+    kinds   classes for the sections whose entries choose theirs by ``kind``; the choices are kept in ``chosen``;
+            where what a profile has given stands in it, in ``origins``
     credentials  folder of the secrets that systemd hands over
     """
 
     def __init__(self, folder: Path, kinds: Kinds | None, credentials: Path = SYSTEM_CREDENTIALS) -> None:
         self.problems: list[tuple[KeyPath, str]] = []
         self.chosen: dict[KeyPath, str] = {}
+        self.origins: dict[KeyPath, tuple[Source | None, KeyPath]] = {}
         self._folder = folder
         self._kinds = kinds
         self._credentials = credentials
+        self._profiles = Profiles(folder)
 
     def section(self, shape: type[Any], data: dict[str, Any], path: KeyPath, kind: str | None = None) -> Any:
         """An object of the section class, or ``BAD``. ``kind``: the value of the key that chose the class."""
@@ -118,8 +123,8 @@ class Reader:
         before = len(self.problems)
         path = (*path, key.name)
         if key.declared.kind is not None:
-            section = key.declared.kind
-            value = self._named(data[key.name], path, lambda entry, at: self._of_kind(section, entry, at))
+            of_kind = functools.partial(self._of_kind, key.declared.kind, key.declared.profiles)
+            value = self._named(data[key.name], path, of_kind)
         else:
             value = self.value(key.type, data[key.name], path)
         if len(self.problems) == before and key.declared.check is not None:
@@ -128,9 +133,16 @@ class Reader:
                 return self._bad(path, _complaint(problem, key, data[key.name]))
         return value
 
-    def _of_kind(self, section: str, data: dict[str, Any], path: KeyPath) -> Any:
+    def _of_kind(self, section: str, has_profiles: bool, data: dict[str, Any], path: KeyPath) -> Any:
         if self._kinds is None:
             raise TypeError(f"section {section!r} needs kinds")
+        if has_profiles and "profile" in data:
+            whole = self._profiles.whole(data, path)
+            self.problems += whole.problems
+            if whole.problems:
+                return BAD
+            data = whole.data
+            self.origins.update(whole.origins)
         names = self._kinds.names(section)
         at = (*path, "kind")
         if "kind" not in data:
@@ -140,7 +152,7 @@ class Reader:
             return self.value(str, kind, at)
         shape = self._kinds.declaration(section, kind)
         if shape is None:
-            suggestion = _suggest(kind, names)
+            suggestion = suggest(kind, names)
             known = f"{' K' if suggestion else '; k'}nown kinds: {', '.join(names)}"
             return self._bad(at, f"unknown kind {literal(kind)}{suggestion}{known}")
         self.chosen[path] = kind
@@ -201,7 +213,7 @@ class Reader:
     def _unknown(self, data: dict[str, Any], known: list[str], path: KeyPath) -> None:
         for name in data:
             if name not in known:
-                hint = _suggest(name, known) or f"; known keys: {', '.join(sorted(known))}"
+                hint = suggest(name, known) or f"; known keys: {', '.join(sorted(known))}"
                 self._bad((*path, name), f"unknown key{hint}")
 
     def _bad(self, path: KeyPath, text: str) -> Any:
@@ -215,11 +227,6 @@ def _findings(made: Checked) -> Iterator[tuple[str, ...]]:
     for shape in type(made).__mro__:
         if "problems" in vars(shape):
             yield from vars(shape)["problems"](made)
-
-
-def _suggest(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f'; did you mean "{close[0]}"?' if close else ""
 
 
 def _complaint(problem: str, key: Key, value: Any) -> str:

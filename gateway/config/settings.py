@@ -6,10 +6,10 @@ expect of each is a protocol here. ``Settings.problems`` holds the checks that n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from gateway.config.access import Access
 from gateway.config.address import Address
@@ -221,6 +221,14 @@ class Device(Protocol):
     def point(self) -> Sequence[Point]: ...
 
 
+@runtime_checkable
+class Interlocked(Protocol):
+    """A device whose points may be written only while others have certain values."""
+
+    def interlocks(self) -> Iterable[tuple[str, str, str]]:
+        """(key below the device, other device, its point)."""
+
+
 class Forward(Protocol):
     """What is sent through an uplink."""
 
@@ -278,6 +286,7 @@ class Settings:
         factory=dict,
         text="Devices: where values come from. The name after the dot is free.",
         kind="device",
+        profiles=True,
     )
     uplink: dict[str, Uplink] = setting(
         factory=dict,
@@ -299,6 +308,7 @@ class Settings:
             if one.address.collides(other.address):
                 yield f"listener.{second}.bind", f'"{other.bind}" collides with listener.{first} at "{one.bind}"'
         yield from self._shared_topics()
+        yield from self._interlocks()
         yield from cross_problems(self.queue)
 
     def warnings(self) -> Iterator[tuple[str, str]]:
@@ -306,6 +316,16 @@ class Settings:
         for name, listener in self.listener.items():
             if listener.tls is None and not listener.is_local and not self.access.anonymous:
                 yield f"listener.{name}.bind", IN_THE_CLEAR
+
+    def _interlocks(self) -> Iterator[tuple[str, ...]]:
+        """Writes that depend on a point of another device: is it there?"""
+        for name, device in self.device.items():
+            interlocks = device.interlocks() if isinstance(device, Interlocked) else ()
+            for key, other, point in interlocks:
+                if other not in self.device:
+                    yield f"device.{name}.{key}", f'there is no device "{other}"', "device"
+                elif all(point != one.name for one in self.device[other].point):
+                    yield f"device.{name}.{key}", f'device "{other}" has no point "{point}"', f"device.{other}"
 
     def _shared_topics(self) -> Iterator[tuple[str, str]]:
         seen: dict[str, str] = {}

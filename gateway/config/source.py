@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from gateway.config.keys import KeyPath, format_key, parse_key
 from gateway.config.locate import Locator
+
+Origins = Mapping[KeyPath, tuple["Source | None", KeyPath]]
+"""Where a key of the settings, and what is below it, stands: in which file, None for the settings file itself, and
+under which key there. What is not in it stands where it seems to."""
 
 
 class Source:
@@ -23,24 +27,43 @@ class Source:
         self.folder = path.absolute().parent
         self._locator = Locator(text)
         self._overridden = overridden
+        self._origins: Origins = {}
+
+    def moved(self, origins: Origins) -> None:
+        """Take note of the keys that come from elsewhere: from a profile, or from another place in this file."""
+        self._origins = origins
 
     def line(self, key: str) -> int | None:
         """The line, from 1, of a key such as ``device.boiler.point[0].address``, or of its nearest parent."""
-        return self._locator.line(parse_key(key))
+        source, path = self._origin(parse_key(key))
+        return source._locator.line(path)
 
     def problem(self, key: str, text: str) -> str:
         """One problem, ready to print: ``gateway.toml:9: device.boiler.unit: must be ...``."""
         return self._format(parse_key(key), text)
 
     def problems(self, found: Iterable[tuple[KeyPath | str, str]]) -> list[str]:
-        """Many problems, ready to print, in the order of their lines."""
+        """Many problems, ready to print, in the order of their lines; those of other files come last, and once."""
         paths = [(parse_key(key) if isinstance(key, str) else key, text) for key, text in found]
-        paths.sort(key=lambda problem: self._locator.line(problem[0]) or 0)
-        return [self._format(path, text) for path, text in paths]
+        paths.sort(key=lambda problem: self._place(problem[0]))
+        return list(dict.fromkeys(self._format(path, text) for path, text in paths))
+
+    def _place(self, path: KeyPath) -> tuple[bool, str, int]:
+        source, at = self._origin(path)
+        return source is not self, source.name, source._locator.line(at) or 0
+
+    def _origin(self, path: KeyPath) -> tuple[Source, KeyPath]:
+        """The file that a key stands in, and its path there."""
+        for end in range(len(path), 0, -1):
+            found = self._origins.get(path[:end])
+            if found is not None:
+                return found[0] or self, found[1] + path[end:]
+        return self, path
 
     def _format(self, path: KeyPath, text: str) -> str:
         if any(path[:end] in self._overridden for end in range(1, len(path) + 1)):
             return f"command line: {format_key(path)}: {text}"
-        line = self._locator.line(path)
-        where = f"{self.name}:{line}" if line is not None else self.name
+        source, path = self._origin(path)
+        line = source._locator.line(path)
+        where = f"{source.name}:{line}" if line is not None else source.name
         return f"{where}: {format_key(path)}: {text}" if path else f"{where}: {text}"

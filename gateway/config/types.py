@@ -6,9 +6,10 @@ expected, what was found and a hint. ``expected`` names a type for a person.
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 from gateway.config.declare import Duration, File, Folder, Secret, Size
@@ -70,6 +71,12 @@ def literal(value: Any) -> str:
         # Python refuses to print integers of thousands of digits, which TOML can spell in hexadecimal.
         return str(value) if value.bit_length() <= 64 else "of more than 64 bits"
     return repr(value)
+
+
+def suggest(word: str, known: Sequence[str]) -> str:
+    """``; did you mean "unit"?``, or nothing when no known word is like it."""
+    close = difflib.get_close_matches(word, known, n=1)
+    return f'; did you mean "{close[0]}"?' if close else ""
 
 
 def expected(kind: Any) -> str:

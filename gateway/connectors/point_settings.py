@@ -9,16 +9,16 @@ from typing import Any, Final, Literal
 from gateway.config.declare import Duration, between, setting, topic_level, topic_name
 from gateway.connectors.deadband import parse_deadband
 from gateway.connectors.shape import Whole, parse_bits, parse_names
-from gateway.message import Value
+from gateway.connectors.write_rules import WriteLimits as WriteLimits
 
-_COMMAND_LEVEL: Final = "set"
+_COMMAND_LEVELS: Final = ("set", "arm")
 
 DAY: Final = 86_400.0
 
 
 def _point_name(value: str) -> str | None:
-    if value == _COMMAND_LEVEL:
-        return 'must not be "set": commands arrive at <point>/set'
+    if value in _COMMAND_LEVELS:
+        return f'must not be "{value}": commands arrive at <point>/{value}'
     return topic_level(value)
 
 
@@ -47,30 +47,6 @@ def parsed_by(parse: Callable[[Any], object]) -> Callable[[Any], str | None]:
         return None
 
     return check
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriteLimits:
-    """Commands may write the point, within these limits. Without this table the point is read-only."""
-
-    min: float | None = setting(None, text="Least value, in the point's unit. Without it: what its type can hold.")
-    max: float | None = setting(None, text="Greatest value, in the point's unit. Without it: what its type can hold.")
-
-    def problems(self) -> Iterator[tuple[str, str]]:
-        if self.min is not None and self.max is not None and self.min > self.max:
-            yield "max", f"must be at least min, which is {self.min:g}"
-
-    def refusal(self, value: Value) -> str | None:
-        """Say why ``value`` is outside the limits, or return None when it is inside."""
-        if self.min is None and self.max is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return f"must be a number, not {value!r}"
-        if self.min is not None and value < self.min:
-            return f"must be at least {self.min:g}, not {value!r}"
-        if self.max is not None and value > self.max:
-            return f"must be at most {self.max:g}, not {value!r}"
-        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +86,12 @@ class PointSettings:
         "device. It starts with what the device says, also after a restart of the gateway.",
         check=between(2, 2.0**63),
         example="65536",
+    )
+    absent: tuple[float, ...] = setting(
+        (),
+        text="Numbers by which the device says that it has no value, before bits, names and scale: [65535], [-32768]. "
+        "The point is bad then.",
+        example="[65535]",
     )
     range: tuple[float, ...] | None = setting(
         None,
@@ -177,6 +159,24 @@ class PointSettings:
 class DeviceSettings:
     """What every kind of device has."""
 
+    profile: str | None = setting(
+        None,
+        text="File with what devices of this make have in common: kind, points, types, units, limits. The name of one "
+        'that comes with the gateway ("energy-meter"), or a file of your own ("my.toml"), relative to this file. Keys '
+        "that stand here replace those of the profile, and points with the name of one of its points replace the keys "
+        "that they have.",
+        example='"energy-meter"',
+    )
+    only: tuple[str, ...] = setting(
+        (),
+        text="Points of the profile that this device has, by name or by pattern. Without it: all of them.",
+        example='["voltage_*"]',
+    )
+    without: tuple[str, ...] = setting(
+        (),
+        text="Points of the profile that this device does not have, by name or by pattern.",
+        example='["current_*"]',
+    )
     poll: Duration = setting(1.0, text="How often the device is read.", check=between(0.01, DAY))
     phase: Duration | None = setting(
         None,
@@ -202,9 +202,24 @@ class DeviceSettings:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What does not fit together. A kind's own ``problems`` are asked beside these."""
+        for key in ("only", "without"):
+            if getattr(self, key) and self.profile is None:
+                yield key, "has no effect without a profile"
         points: Sequence[PointSettings] = getattr(self, "point", ())
         seen: dict[str, int] = {}
         for index, point in enumerate(points):
             if point.name in seen:
                 yield f"point[{index}].name", f'"{point.name}" is the name of point[{seen[point.name]}] too'
             seen.setdefault(point.name, index)
+        for index, point in enumerate(points):
+            for interlock in point.write.interlocks() if point.write is not None else ():
+                if not interlock.device and interlock.point not in seen:
+                    yield f"point[{index}].write.when", f'"{interlock.point}" is no point of this device'
+
+    def interlocks(self) -> Iterator[tuple[str, str, str]]:
+        """(key below the device, device, point) of the points of other devices that writes depend on."""
+        points: Sequence[PointSettings] = getattr(self, "point", ())
+        for index, point in enumerate(points):
+            for interlock in point.write.interlocks() if point.write is not None else ():
+                if interlock.device:
+                    yield f"point[{index}].write.when", interlock.device, interlock.point

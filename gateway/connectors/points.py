@@ -2,7 +2,7 @@
 
 ``took`` is the whole way of a reading::
 
-    raw -> bits -> counter -> names or scale -> plausible? -> Sample with a quality
+    raw -> absent? -> bits -> counter -> names or scale -> plausible? -> Sample with a quality
 
 and ``to_device`` the way back. All of it is pure: no device is asked and nothing is published here. The settings
 are declared in ``point_settings.py``; which samples are published is the port's affair (``deadband.py``).
@@ -75,6 +75,8 @@ class Point:
         """
         if quality in (Quality.BAD, Quality.STALE):
             return self._bad(reason or f"the device says that it is {quality}", time)
+        if self.settings.absent and is_number(raw) and raw in self.settings.absent:
+            return self._bad(f"the device says {raw}: it has no value", time)
         try:
             part = self._shape.part(raw)
             told = FINE

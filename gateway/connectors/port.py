@@ -42,6 +42,8 @@ class DevicePort:
     points     its points; a sample of any other point is a bug and raises KeyError
     shared     what devices share, by key; the same dict for every device
     book       see ``Book``; the names are ``produced`` and ``thinned``
+
+    ``last`` holds the last sample of each point, published or not.
     """
 
     def __init__(
@@ -63,6 +65,10 @@ class DevicePort:
         self._source = f"device:{name}"
         self._is_bare = settings.format == "value"
         self._outlets = {point.name: _Outlet(settings.topic or name, point) for point in points}
+        self._timed = [
+            self._outlets[point.name] for point in points if point.min_interval or point.max_interval is not None
+        ]
+        self.last: dict[str, Sample] = {}
         self._stamp = (0.0, "")
 
     @property
@@ -83,15 +89,32 @@ class DevicePort:
         now = self._clock.now()
         for sample in samples:
             outlet = self._outlets[sample.point]
-            if not outlet.reporter.report(sample, now) or (self._is_bare and sample.quality is not Quality.GOOD):
+            self.last[sample.point] = sample
+            if not outlet.reporter.report(sample, now) or not self._publish(outlet, sample):
                 thinned += 1
-                continue
-            value = sample.value if self._is_bare else self._described(sample, outlet.unit)
-            self._publisher.publish(Message(outlet.topic, qos=1, time=sample.time, source=self._source, value=value))
         if samples:
             self._book("produced", len(samples))
         if thinned:
             self._book("thinned", thinned)
+
+    def tick(self) -> None:
+        """Publish what ``min_interval`` has held back until now, and repeat what ``max_interval`` wants repeated; for
+        points that nothing has come from since. To be called about once a second."""
+        now = self._clock.now()
+        for outlet in self._timed:
+            sample = outlet.reporter.on_timer(now)
+            if sample is not None:
+                # A repeated one was produced once more; a held one was counted as thinned when it came.
+                self._book("produced", 1)
+                if not self._publish(outlet, sample):
+                    self._book("thinned", 1)
+
+    def _publish(self, outlet: _Outlet, sample: Sample) -> bool:
+        if self._is_bare and sample.quality is not Quality.GOOD:
+            return False
+        value = sample.value if self._is_bare else self._described(sample, outlet.unit)
+        self._publisher.publish(Message(outlet.topic, qos=1, time=sample.time, source=self._source, value=value))
+        return True
 
     def _described(self, sample: Sample, unit: str | None) -> dict[str, Any]:
         value: dict[str, Any] = {"v": sample.value, "q": str(sample.quality), "t": self._time(sample.time)}

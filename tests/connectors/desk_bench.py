@@ -11,6 +11,7 @@ from connectors.fakes import passes, run
 from gateway.broker.broker import Broker
 from gateway.broker.port import Done, Subscriber
 from gateway.clock import FixedClock
+from gateway.connectors.base import Sample
 from gateway.connectors.commands import Desk
 from gateway.connectors.points import PointSettings, WriteLimits
 from gateway.message import Message, Value
@@ -19,6 +20,10 @@ POINTS = {
     "t": PointSettings(name="t", write=WriteLimits(min=0, max=90)),
     "free": PointSettings(name="free", write=WriteLimits()),
     "fixed": PointSettings(name="fixed"),
+    "slow": PointSettings(name="slow", write=WriteLimits(every=10.0)),
+    "locked": PointSettings(name="locked", write=WriteLimits(when=("door == closed", "pump/speed < 10"))),
+    "armed": PointSettings(name="armed", write=WriteLimits(max=100, arm=10.0)),
+    "near": PointSettings(name="near", write=WriteLimits(tolerance=0.5)),
 }
 
 
@@ -29,13 +34,13 @@ class DictLedger:
         self.entries: dict[str, dict[str, Any]] = {}
         self.error: Exception | None = None
 
-    async def begin(self, device: str, id: str, point: str) -> dict[str, Any] | None:
+    async def begin(self, device: str, id: str, point: str, value: Value, by: str) -> dict[str, Any] | None:
         await asyncio.sleep(0)
         if self.error:
             raise self.error
         known = self.entries.get(id)
         if known is None:
-            self.entries[id] = {"status": "open", "point": point}
+            self.entries[id] = {"status": "open", "point": point, "asked": value, "by": by}
         return dict(known) if known else None
 
     async def finish(self, device: str, id: str, status: str, result: dict[str, Any]) -> None:
@@ -72,6 +77,7 @@ class Bench:
         self.results = Results()
         self.written: list[tuple[str, Value]] = []
         self.settled: list[BaseException | None] = []
+        self.known: dict[tuple[str, str], Sample] = {}
         self.desk = Desk(
             "boiler",
             "plant/boiler",
@@ -83,16 +89,19 @@ class Bench:
             time_limit=0.05,
             capacity=3,
             make_id=lambda: "made",
+            look=lambda device, point: self.known.get((device, point)),
         )
-        self.broker.subscribe("plant/boiler/+/set", self.desk)
+        for pattern in self.desk.filters:
+            self.broker.subscribe(pattern, self.desk)
+        self.broker.subscribe("plant/boiler/+/arm/result", self.results)
         self.broker.subscribe("plant/boiler/+/set/result", self.results)
 
     async def write(self, point: str, value: Value) -> Value:
         self.written.append((point, value))
         return value
 
-    def send(self, point: str, value: Any, **fields: Any) -> None:
-        message = Message(f"plant/boiler/{point}/set", qos=1, value=value, **fields)
+    def send(self, point: str, value: Any, verb: str = "set", **fields: Any) -> None:
+        message = Message(f"plant/boiler/{point}/{verb}", qos=1, value=value, **fields)
         self.broker.publish(message, self.settled.append)
 
     @asynccontextmanager

@@ -40,7 +40,7 @@ def test_nothing_is_too_small_to_be_a_value(value: Value) -> None:
 @pytest.mark.parametrize(
     ("point", "value", "words"),
     [
-        ("nope", 1, 'no point "nope"; it has fixed, free, t'),
+        ("nope", 1, 'no point "nope"; it has armed, fixed, free, locked, near, slow, t'),
         ("fixed", 1, "read-only"),
         ("t", 91, "at most 90"),
         ("t", -0.1, "at least 0"),

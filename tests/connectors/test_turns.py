@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 
 from connectors.fakes import passes, run
-from gateway.connectors.turns import Turns, Urgency
+from gateway.connectors.turns import PATIENCE, Turns, Urgency
 
 
 class Bench:
@@ -39,6 +39,43 @@ def test_units_take_turns_and_writes_go_first() -> None:
         return bench.order
 
     assert run(main()) == ["first", "w1", "a1", "b1", "c1", "a2", "b2", "a3"]
+
+
+def test_probes_come_before_fast_polls_and_those_before_slow_ones() -> None:
+    async def main() -> list[str]:
+        bench = Bench()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(bench.use("first"))
+            for who, urgency in (("slow", Urgency.SLOW), ("fast", Urgency.FAST), ("probe", Urgency.PROBE)):
+                group.create_task(bench.use(who, urgency))
+            group.create_task(bench.use("write", Urgency.WRITE))
+            await passes()
+            bench.gate.set()
+        return bench.order
+
+    assert run(main()) == ["first", "write", "probe", "fast", "slow"]
+
+
+def test_slow_polls_have_their_turn_on_a_bus_that_is_too_slow_for_the_fast_ones() -> None:
+    async def main() -> list[str]:
+        bench = Bench()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(bench.use("first"))
+            for number in range(40):
+                group.create_task(bench.use(f"fast{number}"))
+                if number < 3:
+                    group.create_task(bench.use(f"slow{number}", Urgency.SLOW))
+            await passes()
+            bench.gate.set()
+        return bench.order
+
+    order = run(main())
+    slow = [place for place, who in enumerate(order) if who.startswith("slow")]
+    assert [after - before for before, after in zip([0, *slow], slow, strict=False)] == [PATIENCE + 1] * 3
+
+
+def test_a_period_says_how_urgent_a_poll_is() -> None:
+    assert (Urgency.of(1.0), Urgency.of(9.9), Urgency.of(10.0)) == (Urgency.FAST, Urgency.FAST, Urgency.SLOW)
 
 
 def test_a_cancelled_waiter_loses_nobody_elses_turn() -> None:

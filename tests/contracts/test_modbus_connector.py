@@ -29,7 +29,7 @@ class ModbusRig(Rig):
         point = ModbusPoint(name=self.point, address="holding:0", type="int16", scale=0.1, write=WriteLimits())
         # Nobody listens on port 9 of this machine, and a constructor does not ask.
         url = f"tcp://127.0.0.1:{self._port or 9}"
-        config = ModbusDevice(url=url, poll=0.01, timeout=1.0, point=(point,))
+        config = ModbusDevice(url=url, poll=0.01, timeout=0.2, point=(point,))
         return ModbusConnector("dev", config, port, sleep=sleep)
 
     async def start(self) -> None:
@@ -37,6 +37,14 @@ class ModbusRig(Rig):
 
     async def stop(self) -> None:
         await self._simulator.stop()
+
+    async def mute(self, is_mute: bool) -> bool:
+        self._simulator.unit(1).is_mute = is_mute
+        return True
+
+    async def freeze(self, is_frozen: bool) -> bool:
+        self._simulator.unit(1).frozen = {0} if is_frozen else set()
+        return True
 
     @property
     def connections(self) -> int:

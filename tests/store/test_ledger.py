@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from gateway.clock import FixedClock
+from gateway.errors import Refused
 from gateway.store.boots import EARLIEST, Boots, begin_boot
 from gateway.store.ledger import Ledger
 from store.bench import Bench, run
@@ -108,3 +111,51 @@ def test_ages_come_from_the_clock_that_does_not_step_or_from_a_wall_clock_that_w
     clock.step(-1e9)
     assert boots.age(1, 50) is None
     assert boots.age(4, 30) == 70
+
+
+def test_the_journal_says_when_what_by_whom_and_what_became_of_it(bench: Bench) -> None:
+    async def body() -> None:
+        async with bench.database() as database:
+            ledger = Ledger(database, bench.clock)
+            began = bench.clock.time()
+            await ledger.begin("boiler", "1", "setpoint", 70.5, "client:hmi")
+            await ledger.finish("boiler", "1", "done", {"value": 70.5})
+            bench.clock.advance(5)
+            await ledger.begin("pump", "2", "run", False, "uplink:cloud")
+            await ledger.finish("pump", "2", "rejected", {"reason": "interlock: door is open"})
+            await ledger.begin("boiler", "3", "setpoint", 0, "rule:night")
+            newest, second, oldest = await ledger.journal(None, 10)
+            assert newest == {
+                "time": began + 5, "device": "boiler", "point": "setpoint", "id": "3", "by": "rule:night",
+                "asked": 0, "status": "open",
+            }  # fmt: skip
+            assert second["reason"] == "interlock: door is open" and second["asked"] is False
+            assert (oldest["time"], oldest["value"]) == (began, 70.5)
+            assert [entry["id"] for entry in await ledger.journal("boiler", 10)] == ["3", "1"]
+            assert [entry["id"] for entry in await ledger.journal(None, 1)] == ["3"]
+
+    run(body)
+
+
+def test_what_the_journal_keeps_of_one_command_is_bounded(bench: Bench) -> None:
+    async def body() -> None:
+        async with bench.database() as database:
+            ledger = Ledger(database, bench.clock)
+            await ledger.begin("d", "1", "p", "x" * 100_000, "c" * 60_000)
+            (entry,) = await ledger.journal(None, 10)
+            assert len(entry["asked"]) <= 1024 and entry["asked"].endswith("xxx...")
+            assert len(entry["by"]) == 256
+
+    run(body)
+
+
+@pytest.mark.parametrize("limit", [0, -1, 10_001, "5", None])
+def test_the_control_socket_takes_no_other_limits(bench: Bench, limit: object) -> None:
+    async def body() -> None:
+        async with bench.database() as database:
+            ledger = Ledger(database, bench.clock)
+            with pytest.raises(Refused, match="limit must be between 1 and 10000"):
+                await ledger.commands()["journal"]({"limit": limit})
+            assert await ledger.commands()["journal"]({"limit": 5}) == []
+
+    run(body)

@@ -4,8 +4,8 @@ SELECT status, result FROM command WHERE device = :device AND id = :id;
 
 -- name: command_open
 -- A command that will now be carried out.
-INSERT INTO command (device, id, point, status, result, time, boot, up)
-VALUES (:device, :id, :point, 'open', '{}', :time, :boot, :up);
+INSERT INTO command (device, id, point, status, result, time, boot, up, asked, source)
+VALUES (:device, :id, :point, 'open', '{}', :time, :boot, :up, :asked, :source);
 
 -- name: command_finish
 -- Its outcome; only once.
@@ -26,3 +26,8 @@ SELECT n, time, boot, up FROM command WHERE n <= (SELECT min(n) FROM command) + 
 -- name: command_delete
 -- One that is too old.
 DELETE FROM command WHERE n = :n;
+
+-- name: command_journal
+-- The newest commands, of one device or of all.
+SELECT time, device, point, id, source, asked, status, result FROM command
+WHERE :device IS NULL OR device = :device ORDER BY n DESC LIMIT :limit;

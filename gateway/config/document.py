@@ -1,0 +1,49 @@
+"""One settings file as text and as tables; what is wrong with it as a file, in words for the person who wrote it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import tomli
+
+from gateway.config.keys import format_key
+from gateway.errors import ConfigError
+
+
+def read_text(path: Path) -> str:
+    """The text of a settings file. Raises ConfigError."""
+    try:
+        # Some editors put a byte order mark before UTF-8; TOML has no word for it. Its line end is "\n" only.
+        return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+    except FileNotFoundError:
+        raise ConfigError([f"{path}: no such file"]) from None
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError([f"{path.name}:{line}: is not text in UTF-8; save the file as UTF-8"]) from None
+
+
+def parse(name: str, text: str) -> dict[str, Any]:
+    """The tables of a TOML document; ``name`` is how errors call it. Raises ConfigError with line and column."""
+    try:
+        return tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
+        problem = f"not valid TOML: {_readable(error.msg)} (column {error.colno})"
+        raise ConfigError([f"{name}:{error.lineno}: {problem}"]) from None
+    except (RecursionError, ValueError) as error:
+        # Tables nested beyond reason, or a number of thousands of digits.
+        raise ConfigError([f"{name}: not valid TOML: {error}"]) from None
+
+
+def _readable(message: str) -> str:
+    """The parser's words, with keys as a person writes them and a hint where the words alone help nobody."""
+
+    def key(match: re.Match[str]) -> str:
+        return format_key(tuple(re.findall(r"'([^']*)'", match.group())))
+
+    message = re.sub(r"\((?:'[^']*',? ?)+\)", key, message)
+    message = message[:1].lower() + message[1:]
+    return message + "; text needs quotes" if message == "invalid value" else message
