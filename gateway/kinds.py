@@ -14,6 +14,7 @@ KINDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     # section: { kind: (settings class, class that runs it) }
     "listener": {
         "mqtt": ("gateway.config.listener:MqttListener", "gateway.listeners.mqtt:MqttListener"),
+        "opcua": ("gateway.config.opcua:OpcuaListener", "gateway.listeners.opcua:OpcuaListener"),
         "websocket": ("gateway.config.listener:WebSocketListener", "gateway.listeners.websocket:WebSocketListener"),
     },
     "device": {

@@ -26,6 +26,7 @@ from gateway.connectors.base import Connector, Sample
 from gateway.connectors.commands import Desk
 from gateway.connectors.port import DevicePort
 from gateway.errors import GatewayError
+from gateway.listeners.base import OnDevices, Plant
 from gateway.listeners.pool import Pool
 from gateway.login.desk import FrontDesk
 from gateway.metrics import Metrics
@@ -152,14 +153,9 @@ class Parts:
         self.sys_topics = SysTopics(self.server, self.broker.status, mqtt.sys.interval, version)
         self.queue_topics = QueueTopics(self.queues, self.queue_store, self.broker, clock, mqtt.sys.interval)
         self.rules = RuleEngine(self.broker, clock, self.metrics)
-        self.listeners = {
-            name: kinds.runner("listener", loaded.kinds[f"listener.{name}"])(
-                name, config, self.server, clock, self.pool
-            )
-            for name, config in settings.listener.items()
-        }
+        self.listeners = {name: self._listener(name, config, state) for name, config in settings.listener.items()}
         self.ledger = Ledger(self.database, clock)
-        self._shared: dict[str, Any] = {}
+        self._shared: dict[str, Any] = {"state folder": state}
         self.ports: dict[str, DevicePort] = {}
         self.devices: dict[str, Connector] = {}
         self.desks: dict[str, Desk] = {}
@@ -172,6 +168,11 @@ class Parts:
             if uplink.ledger is not None
         }
         self.ledgers = Ledgers(self.outbox, self.database, clock, self.name, terms)
+
+    def _listener(self, name: str, config: Any, state: Path) -> Any:
+        runner = kinds.runner("listener", self.loaded.kinds[f"listener.{name}"])
+        more = {"plant": Plant(state, self.settings.device)} if issubclass(runner, OnDevices) else {}
+        return runner(name, config, self.server, self.clock, self.pool, **more)
 
     def _build_device(self, name: str, config: Any) -> None:
         port = DevicePort(

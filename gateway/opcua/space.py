@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -21,6 +21,8 @@ from asyncua.server.standard_address_space import standard_address_space
 from gateway.opcua.stack import ua
 
 CURRENT_TIME: Final = ua.NodeId(ua.ObjectIds.Server_ServerStatus_CurrentTime)
+
+Guard = Callable[[bytes], str | None]
 
 _standard: dict[Any, Any] = {}
 
@@ -65,15 +67,48 @@ class _Internal(InternalServer):  # type: ignore[misc]
         self.aspace._nodes = Copies()
 
 
-async def make_server(users: Any, uri: str, url: str, port: tuple[str, int]) -> Any:
+class _Untrusted(ua.uaerrors.BadRequestTooLarge):  # type: ignore[misc]
+    """Refuses a secure channel. Of all errors, only this one's base is answered by asyncua before it hangs up."""
+
+    code = ua.StatusCodes.BadSecurityChecksFailed
+
+
+class _Guarded:
+    """A security policy that looks at the client's certificate before it is used."""
+
+    def __init__(self, factory: Any, guard: Guard) -> None:
+        self._factory = factory
+        self._guard = guard
+
+    def matches(self, uri: Any, mode: Any = None) -> bool:
+        return bool(self._factory.matches(uri, mode))
+
+    def create(self, certificate: Any) -> Any:
+        if self._factory.mode != ua.MessageSecurityMode.None_ and self._guard(certificate or b""):
+            raise _Untrusted
+        return self._factory.create(certificate)
+
+
+class _Server(Server):  # type: ignore[misc]
+    guard: Guard | None = None
+
+    async def _setup_server_nodes(self) -> None:
+        await super()._setup_server_nodes()
+        if self.guard is not None:
+            self._policies = [_Guarded(one, self.guard) for one in self._policies]
+
+
+async def make_server(users: Any, uri: str, url: str, port: tuple[str, int], *, guard: Guard | None = None) -> Any:
     """A server that is not started yet.
 
     users  asyncua's UserManager
     uri    our application URI
     url    what clients are told to connect to
     port   host and port to bind
+    guard  says why a client's certificate (DER) is not accepted, or None
     """
-    server = Server(iserver=_Internal(user_manager=users))
+    server = _Server(iserver=_Internal(user_manager=users))
+    server.guard = guard
     server.disable_clock()
     server.iserver.allow_remote_admin = False
     await server.init()
@@ -93,7 +128,7 @@ def _now(node: Any, attribute: Any) -> Any:
 
 
 async def stop_server(server: Any) -> None:
-    """Stop a server for good. asyncua's own ``stop`` leaves the sessions of cut connections, and their tasks, behind."""
+    """Stop a server for good. asyncua alone leaves the sessions of cut connections behind, and their tasks."""
     await server.stop()
     for session in list(server.iserver._external_sessions.values()):
         await session.close_session(True)
