@@ -35,6 +35,7 @@ COMMANDS: Final = (
     "sub",
     "user",
     "access",
+    "opcua",
     "demo",
 )
 """One file each in ``cli/``; only the one that is asked for is imported."""

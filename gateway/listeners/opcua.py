@@ -256,7 +256,7 @@ class _Results(Subscriber):
         return False
 
 
-class _Users(UserManager):  # type: ignore[misc]
+class _Users(UserManager):
     """Who may log in. (asyncua's own manager makes anybody an administrator who says that he is "admin".)"""
 
     def __init__(self, settings: Settings) -> None:
@@ -272,7 +272,7 @@ class _Users(UserManager):  # type: ignore[misc]
         return User(role=UserRole.User, name=str(username)) if wanted is not None and is_right else None
 
 
-class _Attributes(AttributeService):  # type: ignore[misc]
+class _Attributes(AttributeService):
     """Writes of clients go to ``write``; those of the server itself are asyncua's."""
 
     def __init__(self, space: Any, write: Callable[[Any, Any], Any]) -> None:

@@ -29,7 +29,7 @@ _standard: dict[Any, Any] = {}
 
 def _make_standard() -> None:
     space = AddressSpace()
-    standard_address_space.fill_address_space(NodeManagementService(space))
+    standard_address_space.fill_address_space(NodeManagementService(space))  # type: ignore[no-untyped-call]
     _standard.update(space._nodes)
 
 
@@ -60,7 +60,7 @@ class Copies(dict[Any, Any]):
         return [(key, self[key]) for key in self]
 
 
-class _Internal(InternalServer):  # type: ignore[misc]
+class _Internal(InternalServer):
     async def load_standard_address_space(self, shelf_file: Any = None) -> None:
         if not _standard:
             await asyncio.to_thread(_make_standard)
@@ -89,13 +89,14 @@ class _Guarded:
         return self._factory.create(certificate)
 
 
-class _Server(Server):  # type: ignore[misc]
+class _Server(Server):
     guard: Guard | None = None
 
     async def _setup_server_nodes(self) -> None:
         await super()._setup_server_nodes()
         if self.guard is not None:
-            self._policies = [_Guarded(one, self.guard) for one in self._policies]
+            guarded: list[Any] = [_Guarded(one, self.guard) for one in self._policies]
+            self._policies = guarded
 
 
 async def make_server(users: Any, uri: str, url: str, port: tuple[str, int], *, guard: Guard | None = None) -> Any:

@@ -73,6 +73,11 @@ class OpcuaPoint(PointSettings):
     )
 
     @property
+    def takes_lists(self) -> bool:
+        """Arrays, and the arguments of methods, are written as lists."""
+        return True
+
+    @property
     def address(self) -> Address | None:
         """``node`` taken apart."""
         return parse_node(self.node) if self.node is not None else None

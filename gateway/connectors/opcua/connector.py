@@ -157,8 +157,8 @@ class OpcuaConnector(Connector):
                     await self._sleep(life.wait(self._clock.now()))
                     await life.step(self._clock.now())
         except BaseExceptionGroup as errors:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            this = asyncio.current_task()
+            if this is not None and this.cancelling():
                 # A group that fails while it is cancelled tells of its failure alone.
                 raise asyncio.CancelledError from None
             retries, others = errors.split(Retry)

@@ -77,7 +77,7 @@ class _Client(asyncio.Protocol):
         except OSError:
             self.cut()
             return
-        self._back = cast(asyncio.Transport, transport)
+        self._back = transport
         self._back.write(self._waiting)
         self._waiting = b""
 

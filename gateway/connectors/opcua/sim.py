@@ -42,7 +42,7 @@ SECURE: Final = (
 )
 
 
-class _Users(UserManager):  # type: ignore[misc]
+class _Users(UserManager):
     """Anonymous, the users of the settings, and any certificate."""
 
     def __init__(self, users: Mapping[str, str]) -> None:
