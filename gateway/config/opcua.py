@@ -72,7 +72,11 @@ class OpcuaListener:
         check=policies,
         example='["Basic256Sha256"]',
     )
-    anonymous: bool = setting(False, text="Whether clients may read without logging in.")
+    anonymous: bool = setting(
+        False,
+        text="Whether clients may read without logging in. Where there is no user, those whose certificate is trusted "
+        "may.",
+    )
     user: tuple[OpcuaUser, ...] = setting((), text="")
     max_nodes: int = setting(
         5000, text="Points shown at most; those beyond it are counted and not shown.", check=between(1, 100_000)
@@ -94,9 +98,14 @@ class OpcuaListener:
         """Whether nothing leaves this machine in the clear, and no user of the gateway logs in here."""
         return self.address.is_loopback or "none" not in self.security
 
+    @property
+    def lets_anonymous_in(self) -> bool:
+        """Whether clients may read without logging in."""
+        return self.anonymous or not self.user
+
     def problems(self) -> Iterator[tuple[str, str]]:
-        if not self.anonymous and not self.user:
-            yield "anonymous", "nobody could log in; set anonymous = true, or add a user"
+        if not self.anonymous and not self.user and "none" in self.security:
+            yield "anonymous", 'must be true for security "none" without a user: anybody could read'
         if self.user and self.security == ("none",):
             yield "security", "must not be none alone: passwords would be sent in the clear"
         seen: set[str] = set()

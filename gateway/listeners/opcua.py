@@ -148,7 +148,7 @@ class OpcuaListener(OnDevices, Subscriber):
             await server.load_certificate(own.certificate)
             await server.load_private_key(own.key, format="pem")
         server.set_security_policy([kind for policy in settings.security for kind in _TYPES[policy]])
-        tokens = [ua.AnonymousIdentityToken] if settings.anonymous else []
+        tokens = [ua.AnonymousIdentityToken] if settings.lets_anonymous_in else []
         server.set_identity_tokens([*tokens, *([ua.UserNameIdentityToken] if settings.user else [])])
         server.limits = TransportLimits(CHUNK, CHUNK, LARGEST_MESSAGE // CHUNK + 1, LARGEST_MESSAGE)
         internal = server.iserver
@@ -260,7 +260,7 @@ class _Users(UserManager):
     """Who may log in. (asyncua's own manager makes anybody an administrator who says that he is "admin".)"""
 
     def __init__(self, settings: Settings) -> None:
-        self._anonymous = settings.anonymous
+        self._anonymous = settings.lets_anonymous_in
         self._passwords = {user.name: str(user.password) for user in settings.user}
 
     def get_user(self, iserver: Any, username: Any = None, password: Any = None, certificate: Any = None) -> Any:

@@ -24,8 +24,9 @@ NODE_FORM: Final = (
     "i= number, s= text, g= GUID, b= base64"
 )
 PATH_FORM: Final = (
-    'must be names from the root folder, such as "Objects/2:Boiler/2:Temp", each with its namespace (an index, or a '
-    'name of "namespaces") before a colon; "/" and "&" in a name are written "&/" and "&&"'
+    'must be a node id such as "ns=2;s=Temp" or "nsu=http://vendor.example/plc;s=Temp", or names from the root folder, '
+    'such as "Objects/2:Boiler/2:Temp", each with its namespace (an index, or a name of "namespaces") before a colon; '
+    '"/" and "&" in a name are written "&/" and "&&"'
 )
 
 LONGEST: Final = 4096
@@ -34,6 +35,8 @@ LONGEST: Final = 4096
 MOST_STEPS: Final = 32
 
 _NODE: Final = re.compile(r"(?:ns=(?P<index>[0-9]{1,5});|nsu=(?P<uri>[^;]+);)?(?P<type>[isgb])=(?P<id>.+)", re.DOTALL)
+
+_STARTS_A_NODE: Final = re.compile("(ns=|nsu=|[isgb]=)")
 
 LAST_INDEX: Final = 65_535
 LAST_NUMBER: Final = 0xFFFF_FFFF
@@ -53,6 +56,11 @@ class Step(NamedTuple):
 
     namespace: int | str
     name: str
+
+
+def parse_place(text: str) -> Address | tuple[Step, ...]:
+    """The node id or the browse path that the text is. Raises ValueError with what it must be."""
+    return parse_node(text) if _STARTS_A_NODE.match(text.strip()) else parse_path(text)
 
 
 def parse_node(text: str) -> Address:

@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from gateway.config.declare import Duration, File, Secret, between, not_empty, setting
-from gateway.connectors.opcua.address import Address, Step, names_used, parse_node, parse_path
+from gateway.connectors.opcua.address import Address, Step, names_used, parse_place
 from gateway.connectors.points import DeviceSettings, PointSettings
 
 DEFAULT_PORT: Final = 4840
@@ -57,19 +57,12 @@ def parsed_by(parse: Callable[[str], object]) -> Callable[[str], str | None]:
 class OpcuaPoint(PointSettings):
     """One node of an OPC-UA server: a variable, or a method, which is called by writing its arguments."""
 
-    node: str | None = setting(
-        None,
-        text="The node's id. nsu= names the namespace by its URI and holds after a restart of the server that numbers "
-        "them anew; ns= is the number of today.",
-        check=parsed_by(parse_node),
+    node: str = setting(
+        text="The node: its id, where nsu= names the namespace by its URI and holds after a restart of the server that "
+        "numbers them anew, ns= is the number of today; or its browse path from the root folder, each name with the "
+        "number, or the name, of its namespace before a colon: Objects/plc:Boiler/plc:Temp.",
+        check=parsed_by(parse_place),
         example='"nsu=http://vendor.example/plc;s=Temp"',
-    )
-    path: str | None = setting(
-        None,
-        text="Browse path from the root folder, instead of node: each name with the index, or the name, of its "
-        "namespace before a colon.",
-        check=parsed_by(parse_path),
-        example='"Objects/plc:Boiler/plc:Temp"',
     )
 
     @property
@@ -78,18 +71,15 @@ class OpcuaPoint(PointSettings):
         return True
 
     @property
-    def address(self) -> Address | None:
+    def place(self) -> Address | tuple[Step, ...]:
         """``node`` taken apart."""
-        return parse_node(self.node) if self.node is not None else None
+        return parse_place(self.node)
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """``path`` taken apart; empty without one."""
-        return parse_path(self.path) if self.path is not None else ()
-
-    def problems(self) -> Iterator[tuple[str, str]]:
-        if (self.node is None) == (self.path is None):
-            yield "node", "set either node or path" + ("" if self.node is None else ", not both")
+        """The steps of a browse path; empty for a node id."""
+        place = self.place
+        return () if isinstance(place, Address) else place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +144,7 @@ class OpcuaDevice(DeviceSettings):
     user_key: File | None = setting(None, text="Private key of user_certificate.", example='"operator.key"')
     namespaces: dict[str, str] = setting(
         factory=dict,
-        text="Names for namespace URIs, used in the paths of points.",
+        text="Names for namespace URIs, used in the browse paths of points.",
         example='{ plc = "http://vendor.example/plc" }',
     )
     point: tuple[OpcuaPoint, ...] = setting(text="", check=not_empty)
@@ -173,7 +163,7 @@ class OpcuaDevice(DeviceSettings):
         for index, point in enumerate(self.point):
             for name in sorted(names_used(point.steps) - set(self.namespaces)):
                 yield (
-                    f"point[{index}].path",
+                    f"point[{index}].node",
                     f'"{name}" is none of namespaces: add namespaces = {{ {name} = "http://..." }}',
                 )
         yield from self._problems_of_logins()

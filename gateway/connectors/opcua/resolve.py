@@ -94,9 +94,8 @@ class Resolver:
 
     def _known(self, point: OpcuaPoint) -> Any:
         try:
-            if point.address is not None:
-                return self.node_id(point.address)
-            return self.browse_path(point.steps)
+            place = point.place
+            return self.node_id(place) if isinstance(place, Address) else self.browse_path(place)
         except LookupError as error:
             return Missing(error.args[0])
 

@@ -17,7 +17,7 @@ from asyncua.crypto.permission_rules import User, UserRole
 from asyncua.server.user_managers import UserManager
 
 from gateway.clock import Clock
-from gateway.connectors.opcua.address import Step
+from gateway.connectors.opcua.address import Address, Step
 from gateway.connectors.opcua.config import OpcuaDevice, OpcuaPoint
 from gateway.connectors.opcua.front import Front
 from gateway.connectors.points import Point
@@ -135,11 +135,12 @@ class Station:
             name = ua.QualifiedName(step.name, await self._number(server, device, step.namespace))
             parent = await _child(parent, name)
         number = await self._number(server, device, steps[-1].namespace)
-        if point.address is not None:
-            number = await self._number(server, device, point.address.namespace)
-            node_id = ua.NodeId(point.address.identifier, number)
+        place = point.place
+        if isinstance(place, Address):
+            number = await self._number(server, device, place.namespace)
+            node_id = ua.NodeId(place.identifier, number)
         else:
-            node_id = ua.NodeId(point.path, number)
+            node_id = ua.NodeId(point.node, number)
         if node_id in server.iserver.aspace:
             return server.get_node(node_id)
         added = await parent.add_variable(node_id, ua.QualifiedName(steps[-1].name, number), 0.0)
@@ -251,9 +252,8 @@ def _first(point: OpcuaPoint) -> Any:
 
 
 def _index(point: OpcuaPoint) -> int:
-    used = [step.namespace for step in point.steps]
-    if point.address is not None:
-        used.append(point.address.namespace)
+    place = point.place
+    used = [place.namespace] if isinstance(place, Address) else [step.namespace for step in place]
     return max((one for one in used if isinstance(one, int)), default=0)
 
 
