@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway import __version__, kinds
-from gateway.clock import Clock
+from gateway.clock import Clock, iso_time
 from gateway.config.find import credentials_folder
 from gateway.config.load import Loaded, read
 from gateway.config.settings import Settings
 from gateway.control import ControlServer
 from gateway.errors import ConfigError, GatewayError
+from gateway.message import Message
 from gateway.mqtt.session_desk import SessionDesk
 from gateway.parts import Parts
 from gateway.store.boots import begin_boot
@@ -44,6 +45,9 @@ DESK_PATIENCE: Final = 3.0
 
 UPLINK_PATIENCE: Final = 1.0
 """Seconds that a stop waits for the answers of the clouds: what has none is sent again."""
+
+STATE_TOPICS: Final = {"device": "$SYS/gateway/devices/{}/state", "uplink": "$SYS/gateway/uplinks/{}/state"}
+"""Where it is said, retained, that a part has come up or gone down; for rules and for who watches."""
 
 DELAYED_PATIENCE: Final = 0.5
 """Seconds for the last commit but one."""
@@ -138,6 +142,8 @@ class App:
             self.parts.timekeeper.begin(boots, self.parts.outbox)
             await self.parts.open_queues(boots)
             self.parts.queues.alarm = loop.call_later
+            await self.parts.recall_rules()
+            self.parts.rules.alarm = loop.call_later
             self.parts.load_rules()
             self.parts.build_uplinks()
             await self.parts.open_accounts()
@@ -185,10 +191,12 @@ class App:
             fronts.append(self._keep(group, "control", "socket", control.run))
             ticking = group.create_task(self._tick())
             await self._say_ready()
+            self.parts.rules.start()
             await self._stop.wait()
             self._notifier.stopping()
             log.info("stopping")
             ticking.cancel()
+            self.parts.rules.stop()
             self.parts.delayed.close()
             self.parts.server.shutdown()
             await _end(fronts)
@@ -198,6 +206,7 @@ class App:
             self.parts.accounts.count()
             self.parts.accounts.keep()
             await _end(inner)
+            self.parts.remember_rules(is_last=True)
             await self._finish_delayed()
 
     def _offset(self, uplink: str) -> float:
@@ -220,7 +229,7 @@ class App:
             random=self.parts.random,
             metrics=self.parts.metrics,
             now=self.clock.now,
-            on_change=self._say_status,
+            on_change=lambda: self._say_state(kind, name),
             offset=offset,
         )
         self._supervised.setdefault(kind, {})[name] = supervised
@@ -258,6 +267,8 @@ class App:
             self.parts.accounts.tick()
             self.parts.reports.tick()
             self.parts.ledgers.tick()
+            self.parts.rules.tick()
+            self.parts.remember_rules()
             self.parts.database.look_after()
             self.parts.alarms.update(self.parts.database.health.alarms() | self.parts.timekeeper.alarms())
             interval = self._notifier.watchdog_interval
@@ -282,9 +293,16 @@ class App:
         self._notifier.ready(self._summary())
         log.info("ready", extra={"gateway": self.name, "version": __version__, "boot": self.boot})
 
-    def _say_status(self) -> None:
+    def _say_state(self, kind: str, name: str) -> None:
+        """A part has come up or gone down: for systemd, and for rules and clients below $SYS/gateway."""
         self._changed.set()
         self._notifier.status(self._summary())
+        if kind in STATE_TOPICS:
+            one = self._supervised[kind][name]
+            value = {"state": str(one.health), "error": one.last_error, "since": iso_time(self.clock.time())}
+            topic = STATE_TOPICS[kind].format(name)
+            message = Message(topic, None, retain=True, time=self.clock.time(), source="gateway", value=value)
+            self.parts.broker.publish(message)
 
     def _summary(self) -> str:
         parts = [

@@ -15,6 +15,7 @@ from gateway.config.load import Loaded
 from gateway.config.settings import Settings
 from gateway.errors import ConfigError
 from gateway.login.desk import Prepared
+from gateway.rules.cases import failed_cases
 from gateway.rules.load import load
 
 
@@ -34,6 +35,9 @@ def cross_check(loaded: Loaded[Settings], runner_of: Callable[[str, str], Any] =
         section, _, name = entry.partition(".")
         try:
             runner = runner_of(section, kind)
+        except kinds.PluginError as error:
+            found.append((f"{entry}.kind", str(error)))
+            continue
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] == "gateway":
                 raise
@@ -49,7 +53,7 @@ def cross_check(loaded: Loaded[Settings], runner_of: Callable[[str, str], Any] =
     except ConfigError as error:
         problems += error.problems
     try:
-        load(rule_files(loaded.value.rules, loaded.source))
+        problems += failed_cases(load(rule_files(loaded.value.rules, loaded.source)))
     except ConfigError as error:
         problems += error.problems
     return problems

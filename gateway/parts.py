@@ -25,7 +25,7 @@ from gateway.config.store import Store
 from gateway.connectors.base import Connector, Sample
 from gateway.connectors.commands import Desk
 from gateway.connectors.port import DevicePort
-from gateway.errors import GatewayError
+from gateway.errors import ConfigError, GatewayError
 from gateway.listeners.base import OnDevices, Plant
 from gateway.listeners.pool import Pool
 from gateway.login.desk import FrontDesk
@@ -37,6 +37,7 @@ from gateway.mqtt.restore import restore
 from gateway.mqtt.server import MqttServer
 from gateway.mqtt.sys_topics import SysTopics
 from gateway.outbound import LEDGER_TOPIC
+from gateway.rules.cases import failed_cases
 from gateway.rules.engine import RuleEngine
 from gateway.rules.load import load as load_rules
 from gateway.store.archive import UplinkArchive
@@ -58,6 +59,7 @@ from gateway.store.queues import QueueStore
 from gateway.store.retained import RetainedStore
 from gateway.store.rooms import ROOMS, Room, share_out
 from gateway.store.routes import routes_of
+from gateway.store.rule_state import RuleStateStore
 from gateway.store.sessions import Sessions
 from gateway.store.timekeeper import Timekeeper
 from gateway.store.usage import UsageStore, Used
@@ -153,6 +155,7 @@ class Parts:
         self.sys_topics = SysTopics(self.server, self.broker.status, mqtt.sys.interval, version)
         self.queue_topics = QueueTopics(self.queues, self.queue_store, self.broker, clock, mqtt.sys.interval)
         self.rules = RuleEngine(self.broker, clock, self.metrics)
+        self.rule_state = RuleStateStore(self.database)
         self.listeners = {name: self._listener(name, config, state) for name, config in settings.listener.items()}
         self.ledger = Ledger(self.database, clock)
         self._shared: dict[str, Any] = {"state folder": state}
@@ -299,9 +302,22 @@ class Parts:
         self.read_clocks()
         restore(self.server, self.sessions, stored)
 
+    async def recall_rules(self) -> None:
+        """Take up what rules have kept; before they are loaded."""
+        self.rules.remembering.load(await self.rule_state.load())
+
+    def remember_rules(self, is_last: bool = False) -> None:
+        """Let the store have what rules keep, as it is now."""
+        self.rule_state.keep(self.rules.remembering.changes(self.clock.now(), is_last))
+
     def load_rules(self) -> None:
-        """Read the rule files and swap the whole set. Raises ConfigError; the set that runs then stays."""
-        self.rules.swap(load_rules(rule_files(self.settings.rules, self.loaded.source)).actions)
+        """Read the rule files, run their cases and swap the whole set. Raises ConfigError; the set that runs then
+        stays."""
+        rules = load_rules(rule_files(self.settings.rules, self.loaded.source))
+        failures = failed_cases(rules)
+        if failures:
+            raise ConfigError(failures)
+        self.rules.swap(rules.actions, rules.models)
 
     def read_clocks(self) -> tuple[float, float]:
         """Bring the MQTT server's clock up to date: (monotonic, wall)."""

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             print(*error.problems, sep="\n", file=sys.stderr)
         return os.EX_CONFIG
-    results = run_cases(rules.cases, rules.actions)
+    results = run_cases(rules)
     ok = all(result.passed for result in results)
     if args.json:
         print(json.dumps({"ok": ok, "problems": [], "cases": [result._asdict() for result in results]}))

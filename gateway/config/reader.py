@@ -23,6 +23,7 @@ from gateway.config.render import range_text
 from gateway.config.shape import Key, Kinds, element, is_section, keys, members
 from gateway.config.source import Source
 from gateway.config.types import SCALARS, WrongValue, expected, literal, read_literal, show, suggest, wrong_type
+from gateway.errors import GatewayError
 
 BAD: Final = object()
 """Stands for a value that has a problem; never reaches a section object."""
@@ -143,15 +144,21 @@ class Reader:
                 return BAD
             data = whole.data
             self.origins.update(whole.origins)
-        names = self._kinds.names(section)
         at = (*path, "kind")
         if "kind" not in data:
-            return self._bad(at, f"required key is missing; known kinds: {', '.join(names)}")
+            return self._bad(at, f"required key is missing; known kinds: {', '.join(self._kinds.names(section))}")
         kind = data["kind"]
         if not isinstance(kind, str):
             return self.value(str, kind, at)
-        shape = self._kinds.declaration(section, kind)
+        try:
+            shape = self._kinds.declaration(section, kind)
+            _ = shape and keys(shape)
+        except GatewayError as error:
+            return self._bad(at, str(error))
+        except TypeError as error:
+            return self._bad(at, f"kind {literal(kind)} cannot be used: its settings are not declared well: {error}")
         if shape is None:
+            names = self._kinds.names(section)
             suggestion = suggest(kind, names)
             known = f"{' K' if suggestion else '; k'}nown kinds: {', '.join(names)}"
             return self._bad(at, f"unknown kind {literal(kind)}{suggestion}{known}")

@@ -65,7 +65,7 @@ def _section(shape: type[Any], kinds: Kinds, defs: dict[str, JsonSchema]) -> Jso
 
 def _property(key: Key, kinds: Kinds, defs: dict[str, JsonSchema]) -> JsonSchema:
     if key.declared.kind is not None:
-        schema = _kinds(key.declared.kind, kinds, defs)
+        schema = _kinds(key.declared.kind, key.declared.profiles, kinds, defs)
     else:
         schema = _value(key.type, key.declared.check, kinds, defs)
     if key.declared.text:
@@ -75,8 +75,8 @@ def _property(key: Key, kinds: Kinds, defs: dict[str, JsonSchema]) -> JsonSchema
     return schema
 
 
-def _kinds(section: str, kinds: Kinds, defs: dict[str, JsonSchema]) -> JsonSchema:
-    """A table of named entries, each of the shape that its ``kind`` says."""
+def _kinds(section: str, has_profiles: bool, kinds: Kinds, defs: dict[str, JsonSchema]) -> JsonSchema:
+    """A table of named entries, each of the shape that its ``kind`` says, or the profile that it names."""
     names = kinds.names(section)
     for name in names:
         shape = kinds.declaration(section, name)
@@ -84,7 +84,8 @@ def _kinds(section: str, kinds: Kinds, defs: dict[str, JsonSchema]) -> JsonSchem
             entry = _section(shape, kinds, defs)
             entry["properties"] = {"kind": {"const": name}, **entry["properties"]}
             entry["required"] = ["kind", *entry.get("required", [])]
-            defs[f"{section}.{name}"] = entry
+            has_one = has_profiles and "profile" in entry["properties"]
+            defs[f"{section}.{name}"] = _beside_profile(entry) if has_one else entry
     choices = [
         {
             "if": {"properties": {"kind": {"const": name}}, "required": ["kind"]},
@@ -92,8 +93,18 @@ def _kinds(section: str, kinds: Kinds, defs: dict[str, JsonSchema]) -> JsonSchem
         }
         for name in names
     ]
-    entry = {"type": "object", "required": ["kind"], "properties": {"kind": {"enum": list(names)}}, "allOf": choices}
+    known = {"anyOf": [{"required": ["kind"]}, {"required": ["profile"]}]} if has_profiles else {"required": ["kind"]}
+    entry = {"type": "object", **known, "properties": {"kind": {"enum": list(names)}}, "allOf": choices}
     return {"type": "object", "propertyNames": _NAMES, "additionalProperties": entry}
+
+
+def _beside_profile(entry: JsonSchema) -> JsonSchema:
+    """What a profile may have given need not stand in the entry, nor in those of its points that it has given."""
+    required = [key for key in entry.pop("required") if key != "kind"]
+    points = entry["properties"].get("point", {}).get("items", {})
+    if "required" in points:
+        points["required"] = ["name"]
+    return {**entry, "anyOf": [{"required": ["profile"]}, {"required": required}]} if required else entry
 
 
 def _value(kind: Any, check: Any, kinds: Kinds, defs: dict[str, JsonSchema]) -> JsonSchema:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from gateway.config.declare import Duration, between, setting
-from gateway.connectors.base import Sample
+from gateway.connectors.base import Quality, Sample
 from gateway.connectors.deadband import is_number
 from gateway.connectors.interlock import Interlock, parse_interlock
 from gateway.errors import Rejected
@@ -166,6 +166,10 @@ class Guard:
         """The point is written now."""
         if self._rules[point].every is not None:
             self._written[point] = now
+
+    def is_near(self, point: str, wanted: Value, seen: Sample) -> bool:
+        """Whether a good reading is within the tolerance of what was asked for; False where there is none."""
+        return seen.quality is Quality.GOOD and self._rules[point].is_near(wanted, seen.value) is True
 
     def compare(self, point: str, wanted: Value, back: Value) -> str | None:
         """Why what was read back is not what was asked for; None when it is, or when that is for the kind to say."""

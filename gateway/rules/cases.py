@@ -1,5 +1,7 @@
 """Runs ``[[case]]`` tables: messages in at virtual times, the messages that must come of them, a diff if not.
 
+Time goes from one thing to the next, so hours of a case take milliseconds.
+
 A case runs the real engine over a broker of thirty lines that keeps the order of the real one: a message reaches
 all actions before what they published in answer is routed. Time stands where the case puts it; nothing waits.
 """
@@ -10,6 +12,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from gateway.broker.port import Done, Subscriber
@@ -17,14 +20,14 @@ from gateway.clock import FixedClock
 from gateway.message import Message, dump_json
 from gateway.rules.action import Case, Expected, Given
 from gateway.rules.engine import RuleEngine
-from gateway.rules.load import LoadedAction
+from gateway.rules.load import LoadedAction, LoadedModel, RuleSet
 from gateway.topic import matches
-
-START: Final = 1_767_225_600.0
-"""Every case begins at 2026-01-01T00:00:00Z."""
 
 MAX_PUBLISHED: Final = 10_000
 """Messages of one case; actions that double with every hop stop here, not at the end of memory."""
+
+MAX_TURNS: Final = 100_000
+"""Things that happen by themselves between two messages of a case."""
 
 SHOWN: Final = 200
 """Characters of a content that a diff shows."""
@@ -39,15 +42,22 @@ class Result(NamedTuple):
     diff: str
 
 
-def run_case(file: str, case: Case, actions: Sequence[LoadedAction]) -> Result:
-    """Run one case against the actions of its file."""
+def run_case(file: str, case: Case, actions: Sequence[LoadedAction], models: Sequence[LoadedModel] = ()) -> Result:
+    """Run one case against the actions and models of its file."""
     broker = _CaseBroker()
-    clock = FixedClock(time=START, now=0.0)
+    begin = case.begins
+    clock = FixedClock(time=begin, now=0.0)
     engine = RuleEngine(broker, clock)
-    engine.swap(actions)
+    for name, value in case.kept.items():
+        engine.keeps.put(name, value)
+    engine.swap(actions, models)
+    engine.tick()
+    engine.start()
+    broker.settle()
     for given in sorted(case.given, key=lambda given: given.at):
-        clock.advance(START + given.at - clock.time())
+        _run_until(given.at, engine, broker, clock)
         broker.route(_message(given, clock.time()))
+    _run_until(max([given.at for given in case.given], default=0.0) + case.then, engine, broker, clock)
     lines = [line for pair in zip_longest(case.expect, broker.published) if (line := _compare(*pair))]
     lines += _errors(case, engine)
     if len(broker.published) >= MAX_PUBLISHED:
@@ -55,13 +65,50 @@ def run_case(file: str, case: Case, actions: Sequence[LoadedAction]) -> Result:
     return Result(file, case.name, not lines, "\n".join(lines))
 
 
-def run_cases(cases: Iterable[tuple[str, Sequence[Case]]], actions: Sequence[LoadedAction]) -> list[Result]:
-    """Run the cases of many files, each against the actions of its own file."""
+def _run_until(at: float, engine: RuleEngine, broker: _CaseBroker, clock: FixedClock) -> None:
+    """Let the time of the case go on to ``at`` seconds after its begin, from one thing that happens to the next."""
+    for _ in range(MAX_TURNS):
+        timer, time = engine.next_timer(), engine.next_time()
+        moments = [at, *([timer] if timer is not None else []), *([clock.now() + time - clock.time()] if time else [])]
+        moment = min(moments)
+        clock.advance(max(0.0, moment - clock.now()))
+        engine.on_timer(clock.now())
+        engine.tick()
+        broker.settle()
+        if moment >= at:
+            return
+
+
+def run_cases(rules: RuleSet) -> list[Result]:
+    """Run the cases of all files, each against what its own file has and what that calls."""
+    results = []
+    for file, cases in rules.cases:
+        actions = _of_file(file, rules.actions)
+        models = [loaded for loaded in rules.models if loaded.file == file]
+        results += [run_case(file, case, actions, models) for case in cases]
+    return results
+
+
+def failed_cases(rules: RuleSet) -> list[str]:
+    """The cases that fail, each with its file, its name and how: no set with one of these is activated."""
     return [
-        run_case(file, case, [loaded for loaded in actions if loaded.file == file])
-        for file, of_file in cases
-        for case in of_file
+        f"{Path(result.file).name}: the case {result.name!r} fails:\n{result.diff}"
+        for result in run_cases(rules)
+        if not result.passed
     ]
+
+
+def _of_file(file: str, actions: Sequence[LoadedAction]) -> list[LoadedAction]:
+    """The actions of a file, and those that they call, wherever they are."""
+    by_name = {loaded.action.name: loaded for loaded in actions}
+    found = {loaded.action.name: loaded for loaded in actions if loaded.file == file}
+    waiting = [callee for loaded in found.values() for callee, _ in loaded.program.calls]
+    while waiting:
+        callee = by_name.get(waiting.pop())
+        if callee is not None and callee.action.name not in found:
+            found[callee.action.name] = callee
+            waiting += [name for name, _ in callee.program.calls]
+    return list(found.values())
 
 
 class _CaseBroker:
@@ -71,8 +118,11 @@ class _CaseBroker:
         self.published: list[Message] = []
         self._waiting: deque[Message] = deque()
         self._subscriptions: list[tuple[str, Subscriber]] = []
+        self._retained: dict[str, Message] = {}
 
     def publish(self, message: Message, done: Done | None = None) -> int:
+        if message.retain:
+            self._retained[message.topic] = message
         if len(self.published) < MAX_PUBLISHED:
             self.published.append(message)
             self._waiting.append(message)
@@ -96,11 +146,17 @@ class _CaseBroker:
         return True
 
     def retained(self, pattern: str) -> Iterable[Message]:
-        return ()
+        return [message for topic, message in self._retained.items() if matches(pattern, topic)]
 
     def route(self, message: Message) -> None:
         """Deliver a message, and then all that follows from it."""
+        if message.retain:
+            self._retained[message.topic] = message
         self._waiting.append(message)
+        self.settle()
+
+    def settle(self) -> None:
+        """Deliver all that was published."""
         while self._waiting:
             message = self._waiting.popleft()
             # An action with several filters gets a message once, as from the real broker.

@@ -12,29 +12,34 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
 
 from gateway.message import Value
+from gateway.rules.cells import CellPlan
 from gateway.rules.frame import NAMES, Closure, Frame
-from gateway.rules.functions import FUNCTIONS, Function
+from gateway.rules.function import Function
+from gateway.rules.functions import FUNCTIONS
 from gateway.rules.language import RuleError, Source, parse
 from gateway.rules.library import walk
 from gateway.rules.operators import arithmetic, comparison, kind, negation
+from gateway.topic import name_problem
 
 
-def compile_expression(text: str, names: Collection[str] = ()) -> Closure:
+def compile_expression(text: str, names: Collection[str] = (), plan: CellPlan | None = None) -> Closure:
     """One expression to a closure. ``names``: what ``set`` has named before it. It may name ``v q t u`` anew, nothing
-    else that is built in (``action.py`` sees to that).
+    else that is built in (``action.py`` sees to that). ``plan``: gives functions a place to remember; without it there
+    is none.
 
     Raises RuleError that names the column.
     """
     source, tree = parse(text)
-    return _Compiler(source, names).compile(tree)
+    return _Compiler(source, names, plan).compile(tree)
 
 
 class _Compiler:
-    __slots__ = ("source", "names")
+    __slots__ = ("source", "names", "plan")
 
-    def __init__(self, source: Source, names: Collection[str]) -> None:
+    def __init__(self, source: Source, names: Collection[str], plan: CellPlan | None) -> None:
         self.source = source
         self.names = names
+        self.plan = plan
 
     def compile(self, node: ast.expr) -> Closure:
         return _BY_TYPE[type(node)](self, node)
@@ -144,6 +149,10 @@ class _Compiler:
             raise self.source.error(node, f"unknown function {node.func.id!r}{hint}")
         if not function.least <= len(node.args) <= function.most:
             raise self.source.error(node, f"write {function.usage}; here are {len(node.args)} arguments")
+        if function.cell is not None:
+            return self._remembering(function, node)
+        if function.name == "get" and self.plan is not None:
+            self._watch(node)
         arguments = [self.compile(argument) for argument in node.args]
         if function.prepare and function.prepare[0] < len(node.args):
             position, prepare = function.prepare
@@ -152,6 +161,40 @@ class _Compiler:
                 return _payload_part(prepared)
             arguments[position] = lambda frame: prepared
         return _call(function, arguments, self.source.place(node))
+
+    def _watch(self, node: ast.Call) -> None:
+        """The last message of a topic that is named here shall be known, also when nobody retains it."""
+        argument = node.args[0] if node.args else None
+        name = argument.value if isinstance(argument, ast.Constant) else None
+        if isinstance(name, str) and name_problem(name) is None and self.plan is not None:
+            self.plan.topics.add(name)
+
+    def _remembering(self, function: Function, node: ast.Call) -> Closure:
+        """A call that remembers: it has a cell in each instance of the action."""
+        assert function.cell is not None
+        if self.plan is None:
+            raise self.source.error(node, f"{function.name} remembers what came before; here is no place for that")
+        arguments = list(node.args)
+        prepared = []
+        if function.prepare:
+            position, prepare = function.prepare
+            prepared.append(self._prepared(function, arguments.pop(position), prepare))
+        make = function.cell(*prepared)
+        index = self.plan.add(make)
+        reads = [self.compile(argument) for argument in arguments]
+        place, name = self.source.place(node), function.name
+
+        def run(frame: Frame) -> Value:
+            cell = frame.cells[index]
+            if cell is None:
+                cell = frame.cells[index] = make(frame.world.room)
+            values = [read(frame) for read in reads]
+            try:
+                return cell.step(frame, *values)
+            except RuleError as error:
+                raise RuleError(f"{place}: {name}: {error}") from None
+
+        return run
 
     def _prepared(self, function: Function, node: ast.expr, prepare: Callable[[str], Any]) -> Any:
         if not isinstance(node, ast.Constant) or not isinstance(node.value, str):

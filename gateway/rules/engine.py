@@ -1,43 +1,73 @@
-"""Runs actions: each is a subscriber of the broker, and publishes what its steps make.
+"""The running set of actions: what they share, and how a new set takes the place of the old one.
 
-What follows from a message carries ``hops + 1`` and the source ``rule:<name>``. An action that fails is counted,
-says why in its status, and publishes nothing; the message goes its way all the same. The publisher of a message
-that is acknowledged waits for what the rules made of it as well: when the cloud has to know of an alarm, the
-reading that raised it is not acknowledged before the alarm is safe.
-
-The engine has no clock of its own and keeps no message.
+The engine is what an action sees of the world (``frame.World``): kept values, topics, other actions. It keeps one heap
+of timers; the shell calls ``on_timer`` when ``next_timer`` says so, and ``tick`` once a second for the wall clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from gateway.broker.port import Done, Gather, Publisher, Subscriber
-from gateway.clock import Clock, iso_time
-from gateway.message import HOP_LIMIT, Message
+from gateway.broker.port import Done, Publisher, Subscriber
+from gateway.clock import Clock
+from gateway.message import Message, Value
 from gateway.metrics import Metrics
+from gateway.rules.alarm_table import ROOT, AlarmTable, acknowledged
+from gateway.rules.cells import Room
+from gateway.rules.frame import Frame
+from gateway.rules.keeps import Keeps
 from gateway.rules.language import RuleError
-from gateway.rules.load import LoadedAction
-from gateway.rules.steps import Output
+from gateway.rules.load import LoadedAction, LoadedModel
+from gateway.rules.program import Cancelled, Cleared, Effect, Kept, Output, Planned, Raised
+from gateway.rules.remember import Remembering
+from gateway.rules.running import RunningAction
+from gateway.rules.running_model import RunningModel
+from gateway.rules.timers import Timers
+from gateway.topic import name_problem
+
+Alarm = Callable[[float, Callable[[], None]], Any]
+"""Calls back after so many seconds, as ``loop.call_later``."""
 
 
 class RuleEngine:
-    """The running actions. Starts empty; ``swap`` gives it its first set as well as every later one."""
+    """The running actions. Starts empty; ``swap`` gives it its first set as well as every later one.
 
-    __slots__ = ("publisher", "clock", "metrics", "_running")
+    alarm  set by the shell; without it ``on_timer`` has to be called
+    """
+
+    __slots__ = (
+        "publisher", "clock", "metrics", "room", "keeps", "timers", "alarms", "remembering", "alarm", "_running",
+        "_models", "_last_seen", "_acknowledgements", "_is_started", "_listens", "_armed_for",
+    )  # fmt: skip
 
     def __init__(self, publisher: Publisher, clock: Clock, metrics: Metrics | None = None) -> None:
         self.publisher = publisher
         self.clock = clock
         self.metrics = metrics or Metrics()
+        self.room = Room()
+        self.keeps = Keeps(self.metrics)
+        self.timers = Timers()
+        self.timers.on_earlier = self._arm
+        self.alarms = AlarmTable(self.keeps, self.metrics)
+        self.remembering = Remembering(self)
+        self.alarm: Alarm | None = None
         self._running: dict[str, RunningAction] = {}
+        self._models: dict[str, RunningModel] = {}
+        self._last_seen: dict[str, _LastSeen] = {}
+        self._acknowledgements = _Acknowledgements(self)
+        self._is_started = False
+        self._listens = False
+        self._armed_for: float | None = None
 
-    def swap(self, actions: Iterable[LoadedAction]) -> None:
+    # -- life ----------------------------------------------------------------------------------------------
+
+    def swap(self, actions: Iterable[LoadedAction], models: Iterable[LoadedModel] = ()) -> None:
         """Run this set from now on, and nothing else; an empty one detaches from the broker.
 
-        An action that is the same as before goes on undisturbed, with its counters.
+        What is the same as before goes on undisturbed, with its counters, its memory and its plans.
         """
+        self._swap_models({loaded.model.name: loaded for loaded in models if loaded.model.enabled})
         wanted = {loaded.action.name: loaded for loaded in actions if loaded.action.enabled}
         kept: dict[str, RunningAction] = {}
         for name, running in self._running.items():
@@ -45,108 +75,196 @@ class RuleEngine:
             if found is not None and found.action == running.loaded.action and found.file == running.loaded.file:
                 kept[name] = running
             else:
-                for trigger in running.loaded.program.triggers:
-                    self.publisher.unsubscribe(trigger, running)
+                running.detach()
         self._running = {}
+        fresh = []
         for name, loaded in wanted.items():
             if name in kept:
                 self._running[name] = kept[name]
                 continue
             self._running[name] = running = RunningAction(loaded, self)
-            for trigger in loaded.program.triggers:
-                self.publisher.subscribe(trigger, running)
+            running.attach()
+            fresh.append(running)
+        self.remembering.attach(fresh)
+        self._look_at(wanted.values())
+        if self._is_started:
+            for running in fresh:
+                running.begin()
 
-    def publish(self, output: Output, done: Done | None) -> None:
-        """Publish what a step has made."""
-        if isinstance(output, Message):
-            self.publisher.publish(output, done)
-        else:
-            self.publisher.publish_batch(output, done)
+    def _swap_models(self, wanted: dict[str, LoadedModel]) -> None:
+        before, self._models = self._models, {}
+        for name, running in before.items():
+            if wanted.get(name) == running.loaded:
+                self._models[name] = running
+            else:
+                running.detach()
+        for name in wanted.keys() - self._models.keys():
+            self._models[name] = running = RunningModel(wanted[name], self)
+            running.attach()
+
+    def start(self) -> None:
+        """The gateway is up: actions on ``start`` run, here and when they come later."""
+        self._is_started = True
+        for running in list(self._running.values()):
+            running.begin()
+
+    def stop(self) -> None:
+        """The gateway stops: actions on ``stop`` run, the others listen no more to the clock."""
+        for running in list(self._running.values()):
+            running.end()
+        self._is_started = False
+
+    def _look_at(self, actions: Collection[LoadedAction]) -> None:
+        """Know the last messages of the topics that ``get`` names, and who acknowledges alarms."""
+        wanted = {topic for loaded in actions for topic in loaded.program.topics}
+        for topic in self._last_seen.keys() - wanted:
+            self.publisher.unsubscribe(topic, self._last_seen.pop(topic))
+        for topic in wanted - self._last_seen.keys():
+            self._last_seen[topic] = seen = _LastSeen()
+            self.publisher.subscribe(topic, seen)
+        raises = len(self.alarms) > 0 or any(loaded.program.raises for loaded in actions)
+        if raises and not self._listens:
+            self.publisher.subscribe(f"{ROOT}/#", self._acknowledgements)
+        elif not raises and self._listens:
+            self.publisher.unsubscribe(f"{ROOT}/#", self._acknowledgements)
+        self._listens = raises
+
+    # -- time ----------------------------------------------------------------------------------------------
+
+    def next_timer(self) -> float | None:
+        """When ``on_timer`` has something to do, monotonic; None for never."""
+        return self.timers.next()
+
+    def next_time(self) -> float | None:
+        """When ``tick`` has something to do by the wall clock; None for never."""
+        times = [running.next_time for running in self._running.values()]
+        return min((time for time in times if time is not None), default=None)
+
+    def on_timer(self, now: float) -> None:
+        """Do what is due."""
+        self.timers.run(now)
+
+    def tick(self) -> None:
+        """Look at the wall clock, and at the timers if nobody wakes us for them."""
+        for running in list(self._running.values()):
+            running.tick()
+        if self.alarm is None:
+            self.on_timer(self.clock.now())
+
+    def _arm(self) -> None:
+        at = self.timers.next()
+        if self.alarm is None or at is None or (self._armed_for is not None and self._armed_for <= at):
+            return
+        self._armed_for = at
+        self.alarm(max(0.0, at - self.clock.now()), lambda: self._ring(at))
+
+    def _ring(self, at: float) -> None:
+        if self._armed_for != at:
+            return  # an earlier one was put in the meantime, and has rung
+        self._armed_for = None
+        self.timers.run(self.clock.now())
+        self._arm()
+
+    # -- the world that actions see ------------------------------------------------------------------------
+
+    def get(self, name: str) -> Value:
+        """What was kept under a name; else what is known of a topic of that name, of a point its value."""
+        if name in self.keeps:
+            return self.keeps.get(name)
+        seen = self._last_seen.get(name)
+        message = seen.message if seen is not None else None
+        if message is None and name_problem(name) is None:
+            message = next(iter(self.publisher.retained(name)), None)
+        if message is None:
+            return None
+        value = message.value
+        return value["v"] if isinstance(value, dict) and "v" in value else value
+
+    def call(self, frame: Frame, name: str, inputs: dict[str, Value], outputs: list[Output]) -> Value:
+        """Run another action inside this evaluation. Raises RuleError."""
+        running = self._running.get(name)
+        if running is None:
+            raise RuleError(f'the action "{name}" is not enabled')
+        program = running.program
+        inner = frame.called(name, {given: inputs.get(given) for given in program.inputs}, f"{frame.name}|{frame.key}")
+        if running.memory is not None:
+            inner.cells = running.memory.instance(inner.key).cells
+        running.seen += 1
+        result = program.call(inner, outputs)
+        running.fired += 1
+        frame.returned(inner)
+        return result
+
+    def settle(self, action: RunningAction, outputs: list[Output]) -> list[Output]:
+        """Do what is no message; what is left is to be published. Raises RuleError."""
+        left: list[Output] = []
+        for output in outputs:
+            if not isinstance(output, Effect):
+                left.append(output)
+            elif isinstance(output, Kept):
+                self.keeps.put(output.name, output.value, output.persist)
+            elif isinstance(output, Planned):
+                self._plan(action, output)
+            elif isinstance(output, Cancelled):
+                action.cancel(output.name)
+            elif isinstance(output, Raised):
+                told = self.alarms.raise_(output.name, output.text, output.severity, output.latch, self.clock.time())
+                left += [told] if told is not None else []
+            elif isinstance(output, Cleared):
+                told = self.alarms.clear(output.name, self.clock.time())
+                left += [told] if told is not None else []
+        return left
+
+    def _plan(self, action: RunningAction, planned: Planned) -> None:
+        action.plan(planned.name, planned.delay, lambda: action.run_planned(planned.steps, planned.frame))
+
+    def acknowledge(self, name: str, by: str) -> bool:
+        """Somebody has seen an alarm; False when there is none of that name to be acknowledged."""
+        told = self.alarms.acknowledge(name, by, self.clock.time())
+        if told is None:
+            return False
+        self.publisher.publish(told)
+        return True
+
+    def actions(self) -> Collection[RunningAction]:
+        """The actions that run."""
+        return self._running.values()
 
     def status(self) -> list[dict[str, Any]]:
-        """One plain table for each running action, in the order of the files."""
-        return [running.status() for running in self._running.values()]
+        """One plain table for each running action, in the order of the files, and then for each model."""
+        actions = [running.status() for running in self._running.values()]
+        return actions + [running.status() for running in self._models.values()]
 
 
-class RunningAction(Subscriber):
-    """One action at work.
+class _LastSeen(Subscriber):
+    """The last message of a topic."""
 
-    seen    messages that made it run
-    fired   times its condition was true
-    errors  times it failed
-    """
+    __slots__ = ("message",)
 
-    __slots__ = ("loaded", "seen", "fired", "errors", "last_error", "last_error_time", "_engine")
+    def __init__(self) -> None:
+        self.message: Message | None = None
 
-    def __init__(self, loaded: LoadedAction, engine: RuleEngine) -> None:
-        self.loaded = loaded
-        self.seen = 0
-        self.fired = 0
-        self.errors = 0
-        self.last_error = ""
-        self.last_error_time = 0.0
+    def deliver(self, message: Message, done: Done | None) -> bool:
+        self.message = message
+        return False
+
+    def keeps(self) -> bool:
+        return False
+
+
+class _Acknowledgements(Subscriber):
+    """Messages that acknowledge alarms."""
+
+    __slots__ = ("_engine",)
+
+    def __init__(self, engine: RuleEngine) -> None:
         self._engine = engine
 
     def deliver(self, message: Message, done: Done | None) -> bool:
-        """Evaluate, and publish the outcome; kept while an outcome with QoS 1 or 2 is not yet safe."""
-        engine = self._engine
-        clock = engine.clock
-        self.seen += 1
-        try:
-            outputs = self.loaded.program.run(message, clock.time(), clock.now())
-        except RuleError as error:
-            self._fail(str(error))
-            return False
-        if outputs is None:
-            return False
-        self.fired += 1
-        if not outputs:
-            return False
-        if message.hops >= HOP_LIMIT:
-            engine.metrics.drop("rule_hops", sum(map(_count, outputs)))
-            self._fail(
-                f"the message on {message.topic} has passed through {message.hops} rules already; is there a loop?"
-            )
-            return False
-        if done is None or not any(map(_is_awaited, outputs)):
-            for output in outputs:
-                engine.publish(output, None)
-            return False
-        gather = Gather(done)
-        for output in outputs:
-            if _is_awaited(output):
-                gather.expect()
-                engine.publish(output, gather)
-            else:
-                engine.publish(output, None)
-        gather.close()
-        return True
+        found = acknowledged(message)
+        if found is not None:
+            self._engine.acknowledge(*found)
+        return False
 
-    def status(self) -> dict[str, Any]:
-        """What a person wants to see."""
-        action = self.loaded.action
-        return {
-            "name": action.name,
-            "file": self.loaded.file,
-            "on": action.on.topic,
-            "seen": self.seen,
-            "fired": self.fired,
-            "errors": self.errors,
-            "last_error": self.last_error,
-            "last_error_time": iso_time(self.last_error_time) if self.errors else None,
-        }
-
-    def _fail(self, text: str) -> None:
-        self.errors += 1
-        self.last_error = text
-        self.last_error_time = self._engine.clock.time()
-        self._engine.metrics.count("rule_errors")
-
-
-def _count(output: Output) -> int:
-    return 1 if isinstance(output, Message) else len(output)
-
-
-def _is_awaited(output: Output) -> bool:
-    """Whether the cause is not acknowledged before this is safe."""
-    return output.qos > 0 if isinstance(output, Message) else any(message.qos for message in output)
+    def keeps(self) -> bool:
+        return False

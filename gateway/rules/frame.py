@@ -8,9 +8,10 @@ is charged to the steps; plain arithmetic is not, the length of the expression b
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from gateway.message import Message, Value
+from gateway.rules.cells import Cell, Room
 from gateway.rules.language import RuleError
 
 MAX_STEPS: Final = 10_000
@@ -26,6 +27,36 @@ Closure = Callable[["Frame"], Value]
 """A compiled expression. Raises RuleError, and nothing else, when there is no result."""
 
 
+class World(Protocol):
+    """What an expression can see beyond its message: what ``keep`` keeps, and what topics hold."""
+
+    @property
+    def room(self) -> Room:
+        """What all windows together may hold."""
+
+    def get(self, name: str) -> Value:
+        """What was kept under a name, else what is known of a topic of that name, else None."""
+
+    def call(self, frame: Frame, name: str, inputs: dict[str, Value], outputs: list[Any]) -> Value:
+        """Run another action inside this evaluation. Raises RuleError."""
+
+
+class _Nowhere:
+    """A world without anything in it."""
+
+    def __init__(self) -> None:
+        self.room = Room()
+
+    def get(self, name: str) -> Value:
+        return None
+
+    def call(self, frame: Frame, name: str, inputs: dict[str, Value], outputs: list[Any]) -> Value:
+        raise RuleError(f'there is no action "{name}"')
+
+
+NOWHERE: Final = _Nowhere()
+
+
 class Frame:
     """One evaluation.
 
@@ -34,17 +65,76 @@ class Frame:
     time     wall clock, seconds since 1970
     now      monotonic clock, seconds
     names    values given by ``set``
+    cells    what its functions remember, see ``cells.py``
+    key      which instance of the action this is
+    is_wake  nothing new has come: time has passed that ``wake`` has asked for
+    wake_at  when to evaluate again without a message; None for never
+    was      the value or the quality before, for triggers that compare
+    kept     what this evaluation has kept so far
+    world    see World
+    depth    calls of actions inside each other
     """
 
-    __slots__ = ("message", "name", "time", "now", "names", "_steps")
+    __slots__ = (
+        "message", "name", "time", "now", "names", "cells", "key", "is_wake", "wake_at", "was", "kept", "world",
+        "depth", "_steps",
+    )  # fmt: skip
 
-    def __init__(self, message: Message, name: str = "", time: float = 0.0, now: float = 0.0) -> None:
+    def __init__(
+        self, message: Message, name: str = "", time: float = 0.0, now: float = 0.0, world: World = NOWHERE
+    ) -> None:
         self.message = message
         self.name = name
         self.time = time
         self.now = now
+        self.world = world
         self.names: dict[str, Value] = {}
+        self.cells: list[Cell | None] = []
+        self.key = ""
+        self.is_wake = False
+        self.wake_at: float | None = None
+        self.was: Value = None
+        self.kept: dict[str, Value] | None = None
+        self.depth = 0
         self._steps = MAX_STEPS
+
+    def wake(self, at: float) -> None:
+        """Evaluate again at this time (monotonic) if nothing comes before."""
+        if self.wake_at is None or at < self.wake_at:
+            self.wake_at = at
+
+    def get(self, name: str) -> Value:
+        """What is kept under a name or at a topic; what this evaluation has kept itself counts already."""
+        if self.kept is not None and name in self.kept:
+            return self.kept[name]
+        return self.world.get(name)
+
+    def called(self, name: str, names: dict[str, Value], key: str) -> Frame:
+        """A frame for an action that this one calls; it spends of the same budget when ``returned``."""
+        inner = Frame(self.message, name, self.time, self.now, self.world)
+        inner.names = names
+        inner.key = key
+        inner.is_wake = self.is_wake
+        inner.kept = self.kept
+        inner.depth = self.depth + 1
+        inner._steps = self._steps
+        return inner
+
+    def returned(self, inner: Frame) -> None:
+        """The called action has ended."""
+        self._steps = inner._steps
+        self.kept = inner.kept
+        if inner.wake_at is not None:
+            self.wake(inner.wake_at)
+
+    def later(self, time: float, now: float) -> Frame:
+        """The same with the names as they are, for steps that run later."""
+        made = Frame(self.message, self.name, time, now, self.world)
+        made.names = dict(self.names)
+        made.cells = self.cells
+        made.key = self.key
+        made.was = self.was
+        return made
 
     def charge(self, steps: int) -> None:
         """Pay for work that grows with the data. Raises RuleError when the budget is used up."""
@@ -141,6 +231,9 @@ NAMES: Final[dict[str, Name]] = {
         Name("qos", "0, 1 or 2, as published", "1", _field("qos")),
         Name("retain", "whether it was published to be kept", "False", _field("retain")),
         Name("source", "who published it: `client:<id>`, `device:<name>`, ...", '"device:boiler"', _field("source")),
+        Name(
+            "was", "with `change` the value before, with `quality` the quality before", "70.9", lambda frame: frame.was
+        ),
         Name("name", "name of this action", '"high_temperature"', lambda frame: frame.name),
         Name("true", "the same as True", "True", lambda frame: True),
         Name("false", "the same as False", "False", lambda frame: False),

@@ -2,49 +2,19 @@
 
 A function takes values that are there and returns a value, or raises RuleError with a text that says what it
 needed. Given a missing value (None) it is not called at all and the result is None, unless ``takes_none``.
-No function keeps state, reads a clock or touches the world; ``now`` gets the time of the evaluation.
+None of those here keeps state, reads a clock or touches the world; ``now`` gets the time of the evaluation. Those that
+remember what came before are in ``memory_functions.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Final
 
-from gateway.message import Value
 from gateway.rules import library
+from gateway.rules.function import Function
+from gateway.rules.memory_functions import MEMORY_FUNCTIONS
 from gateway.rules.operators import holds
 from gateway.rules.pattern import Pattern
-
-
-class Function(NamedTuple):
-    """One function.
-
-    usage       as it is written, optional arguments in square brackets
-    text        one line for the manual
-    example     an expression, and what it gives; a test runs it
-    call        gets the values of the arguments; with ``needs_frame`` the frame before them
-    least, most number of arguments
-    prepare     (position, maker): this argument is a constant text, made into something else when the rule is loaded
-    takes_none  called also when an argument is missing
-    builds      the result is a new list or table, to be charged
-    """
-
-    usage: str
-    text: str
-    example: str
-    result: Value
-    call: Callable[..., Value]
-    least: int
-    most: int
-    prepare: tuple[int, Callable[[str], Any]] | None = None
-    takes_none: bool = False
-    needs_frame: bool = False
-    builds: bool = False
-
-    @property
-    def name(self) -> str:
-        return self.usage.partition("(")[0]
-
 
 _PATH = (1, library.make_path)
 
@@ -201,5 +171,16 @@ FUNCTIONS: Final[dict[str, Function]] = {
             0,
             needs_frame=True,
         ),
+        Function(
+            "get(name)",
+            "what `keep` has kept under a name, else what is retained at a topic of that name",
+            'get("plant/boiler/limit")',
+            85,
+            library.get,
+            1,
+            1,
+            needs_frame=True,
+        ),
+        *MEMORY_FUNCTIONS,
     )
 }

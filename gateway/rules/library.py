@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final
 
 from gateway.clock import iso_time
@@ -151,6 +152,19 @@ def to_bool(value: Value) -> bool:
         raise RuleError(f"{_shown(value)} is neither true nor false") from None
 
 
+def to_timestamp(value: Value) -> str:
+    """A time as RFC 3339 text, from such text or from seconds since 1970."""
+    if type(value) in NUMBERS:
+        return iso(value)
+    try:
+        moment = datetime.fromisoformat(_text(value))
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise RuleError(f"{_shown(value)} is no time with its offset from UTC")
+    return iso(moment.timestamp())
+
+
 def to_text(frame: Frame, value: Value) -> str:
     frame.charge_value(value)
     return text_of(value)
@@ -247,3 +261,10 @@ def iso(seconds: Value) -> str:
     if not 0 <= _number(seconds) < 253_402_300_800:
         raise RuleError(f"{_shown(seconds)} is no time from 1970 to 9999, in seconds")
     return iso_time(seconds)
+
+
+# The world
+
+
+def get(frame: Frame, name: Value) -> Value:
+    return frame.get(_text(name))

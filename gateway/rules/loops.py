@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from gateway.rules.steps import Program
+from gateway.rules.program import Program
 
 
 def find_loops(programs: Sequence[Program]) -> list[list[Program]]:

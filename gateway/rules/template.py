@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 from gateway.message import Value
+from gateway.rules.cells import CellPlan
 from gateway.rules.compile import compile_expression
 from gateway.rules.frame import MAX_TEXT, Closure, Frame
 from gateway.rules.language import RuleError
@@ -81,17 +82,18 @@ def _expression_of(hole: str) -> str:
     return f"topic[{number}]" if word == "topic" and dot and number.isdecimal() else hole
 
 
-def _compile_hole(hole: Hole, names: Collection[str]) -> Closure:
+def _compile_hole(hole: Hole, names: Collection[str], plan: CellPlan | None) -> Closure:
     try:
-        return compile_expression(hole.text, names)
+        return compile_expression(hole.text, names, plan)
     except RuleError as error:
         raise RuleError(f"in {{{hole.text}}}: {error}") from None
 
 
-def compile_text(template: str, names: Collection[str] = ()) -> Closure:
+def compile_text(template: str, names: Collection[str] = (), plan: CellPlan | None = None) -> Closure:
     """A template to a closure that gives the text. Raises RuleError."""
     parts = [
-        _compile_hole(part, names) if isinstance(part, Hole) else _always(part) for part in split_template(template)
+        _compile_hole(part, names, plan) if isinstance(part, Hole) else _always(part)
+        for part in split_template(template)
     ]
 
     def run(frame: Frame) -> str:
@@ -119,7 +121,7 @@ class TopicTemplate:
 
     __slots__ = ("text", "filter", "_parts", "_fixed")
 
-    def __init__(self, template: str, names: Collection[str] = ()) -> None:
+    def __init__(self, template: str, names: Collection[str] = (), plan: CellPlan | None = None) -> None:
         """Raises RuleError when no topic can come of it."""
         self.text = template
         parts = split_template(template)
@@ -132,7 +134,8 @@ class TopicTemplate:
             raise RuleError(f"must be a topic, but it {problem}")
         self._fixed = parts[0] if len(parts) == 1 and isinstance(parts[0], str) else None
         self._parts = [
-            _level_of(part, _compile_hole(part, names)) if isinstance(part, Hole) else _always(part) for part in parts
+            _level_of(part, _compile_hole(part, names, plan)) if isinstance(part, Hole) else _always(part)
+            for part in parts
         ]
 
     def __call__(self, frame: Frame) -> str:
@@ -187,24 +190,24 @@ def _always(text: str) -> Closure:
     return lambda frame: text
 
 
-def compile_value(tree: Any, names: Collection[str] = ()) -> Closure:
+def compile_value(tree: Any, names: Collection[str] = (), plan: CellPlan | None = None) -> Closure:
     """A TOML value whose texts are expressions: ``{ line = "topic[2]", limit = 80 }``. Raises RuleError."""
     if isinstance(tree, str):
-        return compile_expression(tree, names)
+        return compile_expression(tree, names, plan)
     if isinstance(tree, Mapping):
-        entries = [(str(key), _below(str(key), value, names)) for key, value in tree.items()]
+        entries = [(str(key), _below(str(key), value, names, plan)) for key, value in tree.items()]
         return lambda frame: {key: read(frame) for key, read in entries}
     if isinstance(tree, (list, tuple)):
-        items = [_below(f"[{index}]", value, names) for index, value in enumerate(tree)]
+        items = [_below(f"[{index}]", value, names, plan) for index, value in enumerate(tree)]
         return lambda frame: [read(frame) for read in items]
     if tree is None or isinstance(tree, (bool, int, float)):
         return _constant(tree)
     raise RuleError(f"expected an expression in quotes, a number, true or false, not a {type(tree).__name__}")
 
 
-def _below(key: str, tree: Any, names: Collection[str]) -> Closure:
+def _below(key: str, tree: Any, names: Collection[str], plan: CellPlan | None) -> Closure:
     try:
-        return compile_value(tree, names)
+        return compile_value(tree, names, plan)
     except RuleError as error:
         raise RuleError(f"{key}: {error}") from None
 

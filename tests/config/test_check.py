@@ -66,6 +66,15 @@ def test_the_rules_are_checked_too(capsys: Capture, tmp_path: Path) -> None:
     assert capsys.readouterr().err.startswith("a.toml:2: unknown: unknown key; known keys: ")
 
 
+def test_the_cases_of_the_rules_are_run(capsys: Capture, tmp_path: Path) -> None:
+    path = tmp_path / "gateway.toml"
+    path.write_text("")
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "a.toml").write_text('[[case]]\nname = "c"\nexpect = [{ topic = "out" }]\n')
+    assert main(["check", "--config", str(path)]) == 78
+    assert capsys.readouterr().err == "a.toml: the case 'c' fails:\n  - missing:       out\n"
+
+
 def test_the_environment_names_the_file(capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GATEWAY_CONFIG", str(tmp_path / "gone.toml"))
     assert main(["check"]) == 78

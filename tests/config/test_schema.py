@@ -42,7 +42,7 @@ def test_scalars(schema: dict[str, Any]) -> None:
 
 def test_an_entry_takes_the_shape_of_its_kind(schema: dict[str, Any]) -> None:
     entry = schema["properties"]["device"]["additionalProperties"]
-    assert entry["required"] == ["kind"]
+    assert entry["anyOf"] == [{"required": ["kind"]}, {"required": ["profile"]}]
     assert entry["properties"]["kind"] == {"enum": ["bus", "sim"]}
     assert [choice["if"]["properties"]["kind"]["const"] for choice in entry["allOf"]] == ["bus", "sim"]
     assert [choice["then"]["$ref"] for choice in entry["allOf"]] == ["#/$defs/device.bus", "#/$defs/device.sim"]
@@ -60,6 +60,15 @@ def test_an_entry_takes_the_shape_of_its_kind(schema: dict[str, Any]) -> None:
         "description": "Words for people.",
         "default": [],
     }
+
+
+def test_what_a_profile_gives_need_not_stand_beside_it() -> None:
+    schema = json_schema(Settings, real_kinds)
+    modbus = schema["$defs"]["device.modbus"]
+    assert modbus["anyOf"] == [{"required": ["profile"]}, {"required": ["url", "point"]}] and "required" not in modbus
+    assert modbus["properties"]["point"]["items"]["required"] == ["name"]
+    listener = schema["properties"]["listener"]["additionalProperties"]
+    assert listener["required"] == ["kind"] and "anyOf" not in listener
 
 
 def test_the_schema_of_the_real_kinds_is_json_and_every_reference_leads_somewhere() -> None:

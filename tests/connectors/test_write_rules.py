@@ -283,6 +283,38 @@ def test_what_is_read_back_is_compared_with_what_was_asked_for(back: float, stat
     assert status == "done" or "the device keeps 20.6, which is more than 0.5 away" in answer["reason"]
 
 
+@pytest.mark.parametrize(
+    ("known", "read", "status"),
+    [
+        (None, sample(20.4), "done"),
+        (sample(20.4), sample(20.4), "done"),
+        (None, sample(20.6), "failed"),
+        (None, sample(20.4, Quality.UNCERTAIN, "flat"), "failed"),
+        (sample(20.4), None, "failed"),
+    ],
+)
+def test_a_kind_that_compares_exactly_is_overruled_by_what_was_read_since(
+    known: Sample | None, read: Sample | None, status: str
+) -> None:
+    async def write(point: str, value: Value) -> Value:
+        if read is not None:
+            bench.known["boiler", "near"] = read
+        raise Retry("written, but the device keeps something else")
+
+    bench = Bench(write)
+    if known is not None:
+        bench.known["boiler", "near"] = known
+
+    async def main() -> None:
+        async with bench.working():
+            bench.send("near", {"id": "a", "value": 20})
+
+    run(main())
+    (answer,) = bench.answers()
+    assert answer["status"] == status
+    assert answer.get("value") == (20.4 if status == "done" else None)
+
+
 def test_the_journal_is_told_who_asked_and_for_what() -> None:
     bench = Bench()
 

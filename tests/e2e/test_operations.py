@@ -78,6 +78,15 @@ def test_sighup_takes_new_rules_and_keeps_the_old_when_they_are_broken(start_gat
     gateway.signal(signal.SIGHUP)
     wait_until(lambda: "rules.toml:3" in gateway.log_text(), 5, "the broken line is named in the log")
     assert answer_of_the_rule(port, collector) == b"two"
+
+    case = '[[case]]\nname = "says one"\ngiven = [{{ topic = "in/x", payload = "" }}]\nexpect = [{{ topic = "{}" }}]\n'
+    rules.write_text(RULE.format(text="three") + case.format("nowhere"))
+    gateway.signal(signal.SIGHUP)
+    wait_until(lambda: "the case 'says one' fails" in gateway.log_text(), 5, "the case that fails is named in the log")
+    assert answer_of_the_rule(port, collector) == b"two"
+    rules.write_text(RULE.format(text="three") + case.format("out"))
+    gateway.signal(signal.SIGHUP)
+    wait_until(lambda: answer_of_the_rule(port, collector) == b"three", 5, "the rule runs whose case passes")
     assert gateway.runs
     collector.close()
 

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.broker.port import Done, Subscriber
 from gateway.message import Message
+from gateway.rules.cases import run_cases
 from gateway.rules.load import RuleSet, load
 
 LoadRules = Callable[..., RuleSet]
@@ -71,3 +72,16 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
+
+
+@pytest.fixture
+def passes(rules: LoadRules) -> Callable[[str], None]:
+    """Run the cases of a rule file; all must pass."""
+
+    def run(text: str) -> None:
+        found = rules(text)
+        results = run_cases(found)
+        assert results, "there is no case"
+        assert [(result.name, result.diff) for result in results if not result.passed] == []
+
+    return run

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.rules.cases import MAX_PUBLISHED, run_cases
+from gateway.rules.cases import MAX_PUBLISHED, failed_cases, run_cases
 from gateway.rules.load import load, shipped_rules
 
 DOUBLE = """
@@ -41,7 +41,7 @@ topic = "text/b"
 
 
 def outcome(rules: Any, text: str) -> Any:
-    (result,) = run_cases((loaded := rules(DOUBLE + text)).cases, loaded.actions)
+    (result,) = run_cases(rules(DOUBLE + text))
     return result
 
 
@@ -101,20 +101,20 @@ def test_nothing_expected(rules: Any) -> None:
 def test_a_case_sees_the_actions_of_its_own_file_only(rules: Any) -> None:
     other = "[[action]]\nname='other'\non.topic='in/+'\ndo=[{publish={topic='x'}}]"
     loaded = rules(DOUBLE + GOOD, other)
-    assert [result.passed for result in run_cases(loaded.cases, loaded.actions)] == [True]
+    assert [result.passed for result in run_cases(loaded)] == [True]
 
 
 def test_actions_that_multiply_are_stopped(rules: Any) -> None:
     steps = ", ".join(["{publish={topic='x'}}"] * 8)
     action = f"[[action]]\nname='a'\non.topic='x'\nloop=true\ndo=[{steps}]\n"
     loaded = rules(action + "[[case]]\nname='c'\ngiven=[{topic='x'}]\nexpect=[]")
-    (result,) = run_cases(loaded.cases, loaded.actions)
+    (result,) = run_cases(loaded)
     assert f"stopped after {MAX_PUBLISHED} messages" in result.diff
 
 
 def test_shipped_cases_pass() -> None:
     loaded = load(sorted(shipped_rules().glob("*.toml")))
-    results = run_cases(loaded.cases, loaded.actions)
+    results = run_cases(loaded)
     assert [result.diff for result in results if not result.passed] == []
     tested = {file for file, cases in loaded.cases if cases}
     assert tested == {action.file for action in loaded.actions}
@@ -137,5 +137,11 @@ expect = [{ topic = "bill", value = 1 }, { topic = "parcel", value = 2 }, { topi
 
 
 def test_a_case_sees_the_messages_of_a_batch(rules: Any) -> None:
-    (result,) = run_cases((loaded := rules(BATCH)).cases, loaded.actions)
+    (result,) = run_cases(rules(BATCH))
     assert (result.passed, result.diff) == (True, "")
+
+
+def test_a_case_that_fails_is_told_with_its_file(rules: Any) -> None:
+    found = failed_cases(rules(DOUBLE + 'given = [{ topic = "in/a", value = 2 }]\nexpect = []\n'))
+    assert len(found) == 1
+    assert found[0].startswith("rule0.toml: the case 'c' fails:\n  + ")

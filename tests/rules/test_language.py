@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.message import Message
+from gateway.message import Message, Value
+from gateway.rules.cells import CellPlan, Instance, Room
 from gateway.rules.compile import compile_expression
 from gateway.rules.frame import NAMES, Frame
 from gateway.rules.functions import FUNCTIONS
@@ -19,9 +20,37 @@ POINT = {"v": 71.3, "q": "good", "t": "2026-11-21T05:29:06.123Z", "u": "Cel", "l
 
 def evaluate(text: str, value: Any = POINT, topic: str = "plant/boiler/temperature", **names: Any) -> Any:
     message = Message(topic, json.dumps(value).encode(), qos=1, time=TIME, source="device:boiler")
-    frame = Frame(message, "high_temperature", TIME, 5.0)
+    frame = Frame(message, "high_temperature", TIME, 5.0, WORLD)
     frame.names.update(names)
     return compile_expression(text, names)(frame)
+
+
+class World:
+    """One value is kept."""
+
+    room = Room()
+
+    def get(self, name: str) -> Value:
+        return {"plant/boiler/limit": 85}.get(name)
+
+    def call(self, frame: Frame, name: str, inputs: dict[str, Value], outputs: list[Any]) -> Value:
+        raise AssertionError("nothing is called here")
+
+
+WORLD = World()
+
+
+def evaluate_series(text: str) -> Any:
+    """The result for the last of three values: 20, 22 after ten seconds, 27 after ten more."""
+    plan = CellPlan()
+    run = compile_expression(text, (), plan)
+    instance = Instance("", len(plan.makers))
+    result = None
+    for index, value in enumerate((20, 22, 27)):
+        frame = Frame(Message("plant/boiler/temperature", str(value).encode()), "", TIME, 100.0 + 10 * index, WORLD)
+        frame.cells = instance.cells
+        result = run(frame)
+    return result
 
 
 @pytest.mark.parametrize(
@@ -63,7 +92,7 @@ def test_expression(text: str, result: Any) -> None:
 
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=lambda function: function.name)
 def test_examples_of_the_manual(function: Any) -> None:
-    result = evaluate(function.example)
+    result = evaluate_series(function.example) if function.cell else evaluate(function.example)
     assert result == function.result
     assert type(result) is type(function.result)
 

@@ -25,8 +25,8 @@ def test_example(rules: Any) -> None:
     text, batch = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     assert len(rules(batch).actions) == 1
     loaded = rules(text)
-    results = run_cases(loaded.cases, loaded.actions)
+    results = run_cases(loaded)
     assert [result.passed for result in results] == [True, True]
     changed = rules(text.replace("85", "95"))
-    failed = run_cases(changed.cases, changed.actions)[0]
+    failed = run_cases(changed)[0]
     assert f"FAIL boiler.toml: {failed.name}\n{failed.diff}\n" in PAGE
