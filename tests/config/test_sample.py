@@ -37,8 +37,9 @@ def test_every_option_behind_a_comment_mark_is_right(tmp_path: Path) -> None:
     wrong = [
         (path, text)
         for path, text in reader.problems
-        # The sample shows options side by side that exclude each other, and files that are not there.
+        # The sample shows options side by side that exclude each other, files that are not there, and one profile.
         if not text.startswith((*missing, "has no effect", "a rule needs either allow or deny"))
+        and "as in its profile" not in text
     ]
     assert wrong == []
 
