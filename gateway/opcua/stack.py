@@ -33,4 +33,5 @@ def status_name(code: int) -> str:
     if meaning == 0:
         return "Good"
     name, _ = status_codes.get_name_and_doc(meaning)
-    return str(name) if name.startswith(("Good", "Uncertain", "Bad")) else f"status 0x{code:08X}"
+    is_known = name in ("Good", "Uncertain", "Bad") and meaning & 0x3FFF0000 == 0
+    return str(name) if is_known or name not in ("Good", "Uncertain", "Bad") else f"{name} 0x{code:08X}"

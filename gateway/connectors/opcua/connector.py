@@ -12,6 +12,7 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
+from zlib import crc32
 
 from gateway.connectors.base import Connector, Port, Quality, Sample
 from gateway.connectors.opcua import coerce
@@ -28,6 +29,14 @@ from gateway.opcua import identity, trust
 from gateway.opcua.stack import status_name, ua
 
 log = logging.getLogger("gateway")
+
+FIRST_DELAY: Final = 0.5
+LONGEST_DELAY: Final = 10.0
+"""Seconds between two tries to connect. A server that is back must be subscribed to within 15 s, however long it was
+away; one connection in ten seconds is no burden for it."""
+
+STEADY: Final = 2.0
+"""Seconds that a connection must have stood for the delays to begin anew: one that falls at once is a failure too."""
 
 NEVER_WORKS: Final = frozenset(
     {
@@ -81,7 +90,8 @@ class OpcuaConnector(Connector):
         self._life: Life | None = None
         self._types = Types()
         self._heard = self._clock.now()
-        self._values = self._connects = 0
+        self._values = self._connects = self._failures = 0
+        self._up_at: float | None = None
         self._last_error = ""
 
     # -- one life ------------------------------------------------------------------------------------------
@@ -99,17 +109,27 @@ class OpcuaConnector(Connector):
                 raise Retry(f"the server refuses to be looked into ({error})") from None
             self._heard = self._clock.now()
             self._connects += 1
+            self._up_at = self._heard
             self._life = life
             up()
             await self._work(life)
         except Retry as error:
             self._last_error = str(error)
             self._lost(str(error))
-            raise
+            raise error if error.after is not None else Retry(str(error), self._delay()) from None
         finally:
             self._life = None
             if session is not None:
                 await session.close()
+
+    def _delay(self) -> float:
+        """Seconds until the next try: 0.5 doubling to ten, each device with its own share of the upper half."""
+        if self._up_at is not None and self._clock.now() - self._up_at >= STEADY:
+            self._failures = 0
+        self._up_at = None
+        delay = min(FIRST_DELAY * 2**self._failures, LONGEST_DELAY)
+        self._failures = min(self._failures + 1, 10)
+        return delay * (0.5 + 0.5 * (crc32(self._name.encode()) / 2**32))
 
     async def _connect(self) -> Session:
         config = self._config
