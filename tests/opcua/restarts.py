@@ -43,37 +43,60 @@ class Round(NamedTuple):
 
 
 class Server:
-    """The server as a process."""
+    """The server as a process, and the one that will follow it."""
 
     def __init__(self, port: int) -> None:
         self.port = port
         self._process: asyncio.subprocess.Process | None = None
+        self._next: asyncio.subprocess.Process | None = None
 
-    async def start(self) -> None:
+    async def _spawn(self) -> asyncio.subprocess.Process:
         root = Path(__file__).parents[2]
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "opcua.server", str(self.port), str(POINTS), cwd=root / "tests",
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "opcua.server", str(self.port), str(POINTS), "standby", cwd=root / "tests",
             env={"PYTHONPATH": f"{root}:{root / 'tests'}", "PATH": "/usr/bin:/bin"},
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        await self._line()
 
-    async def _line(self) -> str:
-        assert self._process is not None and self._process.stdout is not None
-        async with asyncio.timeout(60):
-            return (await self._process.stdout.readline()).decode().strip()
+    async def prepare(self) -> None:
+        """Wait until the next one could listen."""
+        if self._next is None:
+            self._next = await self._spawn()
+            assert await _line(self._next) == "ready"
+
+    async def start(self) -> None:
+        """Listen."""
+        await self.prepare()
+        self._process, self._next = self._next, None
+        await self.ask()
 
     async def ask(self) -> str:
+        """What it counts; "up" the first time."""
         assert self._process is not None and self._process.stdin is not None
         self._process.stdin.write(b"?\n")
-        return await self._line()
+        return await _line(self._process)
 
     async def kill(self) -> None:
-        if self._process is not None:
-            with suppress(ProcessLookupError):
-                self._process.kill()
-            await self._process.wait()
-            self._process = None
+        """End it, without a word to its clients."""
+        self._process = await _kill(self._process)
+
+    async def close(self) -> None:
+        """End both."""
+        await self.kill()
+        self._next = await _kill(self._next)
+
+
+async def _line(process: asyncio.subprocess.Process) -> str:
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        return (await process.stdout.readline()).decode().strip()
+
+
+async def _kill(process: asyncio.subprocess.Process | None) -> None:
+    if process is not None:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
 
 
 def resident_mb() -> float:
@@ -123,6 +146,7 @@ async def rounds(count: int, chance: random.Random, say: Any = None) -> list[Rou
         for number in range(count + 1):
             if number:
                 await asyncio.sleep(chance.uniform(0.0, 2.0))
+                await server.prepare()
                 await server.kill()
                 client.port.last.clear()
                 await asyncio.sleep(chance.choice([0.0, 0.2, 1.0, 3.0]))
@@ -140,7 +164,7 @@ async def rounds(count: int, chance: random.Random, say: Any = None) -> list[Rou
                     say(f"{number:4}  back after {seconds:5.2f} s  {found[-1].server}  {found[-1].resident:.1f} MB")
     finally:
         await client.stop()
-        await server.kill()
+        await server.close()
     return found
 
 

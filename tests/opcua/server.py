@@ -1,4 +1,5 @@
-"""An asyncua server as a process, for tests that kill it: ``server.py PORT COUNT``. Says "up PORT" when it listens.
+"""An asyncua server as a process, for tests that kill it: ``server.py PORT COUNT [standby]``. Says
+"up PORT" when it listens; with "standby" it says "ready" and listens after a line on its standard input.
 
 It counts: a line on its standard input is answered with "sessions N subscriptions N items N", as the server sees them.
 COUNT nodes ``ns=2;s=N0`` ... change once a second, all of them.
@@ -17,7 +18,7 @@ from gateway.opcua.space import make_server
 from gateway.opcua.stack import ua
 
 
-async def main(port: int, count: int) -> None:
+async def main(port: int, count: int, is_standby: bool) -> None:
     server = await make_server(PermissiveUserManager(), "urn:test", f"opc.tcp://127.0.0.1:{port}/", ("127.0.0.1", port))
     server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
     index = await server.register_namespace("urn:plant")
@@ -26,6 +27,10 @@ async def main(port: int, count: int) -> None:
         (await folder.add_variable(ua.NodeId(f"N{n}", index), ua.QualifiedName(f"N{n}", index), 0.0)).nodeid
         for n in range(count)
     ]
+    if is_standby:
+        # Its 6000 nodes take seconds to make: it is made while the one before it still runs.
+        print("ready", flush=True)  # noqa: T201
+        await asyncio.to_thread(sys.stdin.readline)
     await server.start()
     print(f"up {server.bserver.port}", flush=True)  # noqa: T201
     asyncio.get_running_loop().add_reader(sys.stdin, say, server)
@@ -50,4 +55,4 @@ def say(server: Any) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]), "standby" in sys.argv))

@@ -89,6 +89,7 @@ class OpcuaConnector(Connector):
         self._identity: identity.Identity | None = None
         self._life: Life | None = None
         self._types = Types()
+        self._methods: set[str] = set()
         self._heard = self._clock.now()
         self._values = self._connects = self._failures = 0
         self._up_at: float | None = None
@@ -110,6 +111,7 @@ class OpcuaConnector(Connector):
             self._heard = self._clock.now()
             self._connects += 1
             self._up_at = self._heard
+            self._methods = {name for name, target in life.targets.items() if target.owner is not None}
             self._life = life
             up()
             await self._work(life)
@@ -223,7 +225,13 @@ class OpcuaConnector(Connector):
         """The server is away: what it reported is stale once it has been away as long as that."""
         time, now = self._clock.time(), self._clock.now()
         away = now - self._heard
-        self._emit([known.point.missed(reason, time, now) for known in self._points.values() if away >= known.patience])
+        self._emit(
+            [
+                known.point.missed(reason, time, now)
+                for name, known in self._points.items()
+                if away >= known.patience and name not in self._methods
+            ]
+        )
 
     def _emit(self, samples: list[Sample | None]) -> None:
         news = [sample for sample in samples if sample is not None]
