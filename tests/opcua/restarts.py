@@ -78,12 +78,14 @@ class Server:
 
     async def kill(self) -> None:
         """End it, without a word to its clients."""
-        self._process = await _kill(self._process)
+        await _kill(self._process)
+        self._process = None
 
     async def close(self) -> None:
         """End both."""
         await self.kill()
-        self._next = await _kill(self._next)
+        await _kill(self._next)
+        self._next = None
 
 
 async def _line(process: asyncio.subprocess.Process) -> str:

@@ -54,7 +54,7 @@ async def said(process: Any, word: str) -> str:
     """Its next line that begins with a word."""
     async with asyncio.timeout(60):
         while True:
-            line = (await process.stdout.readline()).decode()
+            line: str = (await process.stdout.readline()).decode()
             assert line, "the server ended"
             if line.startswith(word):
                 return line.strip()

@@ -100,7 +100,7 @@ class OpcuaConnector(Connector):
     async def run(self, up: Callable[[], None]) -> None:
         session: Session | None = None
         try:
-            session = await self._connect()
+            session = await self.connect()
             polls = {name: known.point.poll for name, known in self._points.items()}
             life = Life(self._name, self._config, polls, session, self._clock, self)
             self._types = life.types
@@ -133,7 +133,8 @@ class OpcuaConnector(Connector):
         self._failures = min(self._failures + 1, 10)
         return delay * (0.5 + 0.5 * (crc32(self._name.encode()) / 2**32))
 
-    async def _connect(self) -> Session:
+    async def connect(self) -> Session:
+        """An open session, of a server whose certificate is trusted. Raises Retry. Whoever gets it must close it."""
         config = self._config
         try:
             if config.security == "none":
