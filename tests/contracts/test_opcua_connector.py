@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import tracemalloc
 from typing import Literal
 
-from connectors.fakes import FakePort
+import pytest
+
+from connectors.fakes import FakePort, run
 from contracts.connector import ConnectorContract, Rig, Sleep
 from gateway.clock import Clock
 from gateway.connectors.base import Connector
@@ -77,6 +81,27 @@ class OpcuaRig(Rig):
 class TestSubscribed(ConnectorContract):
     def rig(self) -> Rig:
         return OpcuaRig("subscribe")
+
+    @pytest.mark.slow
+    def test_memory_is_flat_over_ten_thousand_polls(self) -> None:
+        """Nothing is polled here: flat over reports. (Ten thousand polls: below; a hundred restarts: opcua.restarts.)"""
+
+        async def main() -> None:
+            async with self.started() as (rig, port):
+                port.keep = 0
+                async with self.running(rig.make(port)):
+                    sizes: list[int] = []
+                    tracemalloc.start()
+                    try:
+                        for mark in (100, 400):
+                            await self._until(lambda mark=mark: port.emitted >= mark, 60)  # type: ignore[misc]
+                            gc.collect()
+                            sizes.append(tracemalloc.get_traced_memory()[0])
+                    finally:
+                        tracemalloc.stop()
+                    assert sizes[1] - sizes[0] < self.growth, sizes
+
+        run(main())
 
 
 class TestPolled(ConnectorContract):

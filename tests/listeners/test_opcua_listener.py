@@ -268,6 +268,7 @@ def test_wrong_users_are_refused(tmp_path: Path) -> None:
     run(main())
 
 
+@pytest.mark.slow
 def test_a_client_certificate_must_be_trusted(tmp_path: Path) -> None:
     certificate, key = make("client", 1_800_000_000.0, "urn:client")
 

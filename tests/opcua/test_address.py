@@ -66,7 +66,7 @@ def test_what_is_no_path(text: str) -> None:
         parse_path(text)
 
 
-@given(st.lists(st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=8), min_size=1, max_size=5))
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8), min_size=1, max_size=5))
 def test_any_name_can_be_written(names: list[str]) -> None:
     text = "/".join("7:" + name.replace("&", "&&").replace("/", "&/") for name in names)
     if text == text.strip():

@@ -13,7 +13,7 @@ import pytest
 
 from connectors.fakes import FakePort, run
 from gateway.clock import Clock
-from gateway.config.declare import Secret
+from gateway.config.declare import File, Secret
 from gateway.connectors.base import Quality
 from gateway.connectors.opcua.config import OpcuaDevice, OpcuaPoint
 from gateway.connectors.opcua.connector import OpcuaConnector
@@ -22,6 +22,7 @@ from gateway.connectors.opcua.sim import Station, simulate
 from gateway.connectors.opcua.subscriptions import LAST_NUMBER, Subscription
 from gateway.connectors.points import WriteLimits
 from gateway.errors import Rejected, Retry
+from gateway.opcua.identity import make
 from gateway.opcua.stack import ua
 from gateway.opcua.trust import TrustList
 from opcua.elsewhere import Elsewhere
@@ -128,6 +129,7 @@ def test_a_point_that_is_not_there_is_bad_and_the_others_are_good() -> None:
     run(main())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["subscribe", "poll"])
 def test_a_mute_server_is_given_up_and_found_again(mode: str) -> None:
     """The watchdog of a subscription, and the limit of a read."""
@@ -144,6 +146,7 @@ def test_a_mute_server_is_given_up_and_found_again(mode: str) -> None:
     run(main())
 
 
+@pytest.mark.slow
 def test_garbage_and_cut_lines_are_a_new_connection() -> None:
     async def main() -> None:
         async with world() as made:
@@ -160,6 +163,7 @@ def test_garbage_and_cut_lines_are_a_new_connection() -> None:
     run(main())
 
 
+@pytest.mark.slow
 def test_a_reboot_loses_what_was_written_and_values_are_read_once() -> None:
     async def main() -> None:
         async with world() as made:
@@ -188,6 +192,7 @@ def test_a_bad_status_is_never_a_value() -> None:
     run(main())
 
 
+@pytest.mark.slow
 def test_a_server_that_refuses_subscriptions_is_polled() -> None:
     async def main() -> None:
         async with world() as made:
@@ -230,6 +235,7 @@ def test_what_a_write_is_refused_for() -> None:
     run(main())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"])
 def test_a_secure_connection_after_the_certificate_was_trusted(tmp_path: Path, policy: str) -> None:
     async def main() -> None:
@@ -248,6 +254,7 @@ def test_a_secure_connection_after_the_certificate_was_trusted(tmp_path: Path, p
     run(main())
 
 
+@pytest.mark.slow
 def test_a_wrong_password_is_said(tmp_path: Path) -> None:
     async def main() -> None:
         async with world(user="me", password=Secret("right"), plain_password=True) as made:
@@ -263,6 +270,75 @@ def test_a_wrong_password_is_said(tmp_path: Path) -> None:
     run(main())
 
 
+def test_a_password_does_not_go_out_in_the_clear_unless_it_is_said() -> None:
+    async def main() -> None:
+        async with world() as made:
+            await made.port.until(lambda: len(made.port.last) == 3)
+            url = f"opc.tcp://127.0.0.1:{made.station.port}"
+            with pytest.raises(Retry, match="wants the password unencrypted"):
+                await OpcuaConnector("two", config(url, user="me", password=Secret("p")), FakePort()).run(lambda: None)
+            said = config(url, user="me", password=Secret("p"), plain_password=True)
+            with pytest.raises(Retry, match="refuses the user or the password"):
+                await OpcuaConnector("two", said, FakePort()).run(lambda: None)
+
+    run(main())
+
+
+@pytest.mark.slow
+def test_our_own_certificate_and_that_of_a_user(tmp_path: Path) -> None:
+    async def main() -> None:
+        files = {}
+        operator = b""
+        for name, uri in (("application", "urn:mine"), ("operator", "urn:operator")):
+            certificate, key = make(name, 1_800_000_000.0, uri)
+            operator = certificate
+            for kind, content in (("certificate", certificate), ("key", key)):
+                path = tmp_path / f"{name}.{kind}"
+                path.write_bytes(content)
+                files[f"{name}.{kind}"] = File(str(path))
+        more = {
+            "security": "Basic256Sha256",
+            "certificate": files["application.certificate"],
+            "key": files["application.key"],
+            "user_certificate": files["operator.certificate"],
+            "user_key": files["operator.key"],
+        }
+        async with world(tmp_path, **more) as made:
+            seen: list[Any] = []
+
+            def look() -> None:
+                users = made.station.server.iserver.user_manager
+                real = users.get_user
+
+                def get_user(server: Any, **told: Any) -> Any:
+                    seen.append(told["certificate"])
+                    return real(server, **told)
+
+                users.get_user = get_user
+
+            made.there.loop.call_soon_threadsafe(look)
+            await made.happened(lambda: bool(made.events))
+            trusting = TrustList(tmp_path)
+            trusting.trust(trusting.entries()[0].thumbprint)
+            await made.port.until(lambda: len(made.port.last) == 3)
+            assert not (tmp_path / "opcua" / "own").exists()
+            assert operator in seen
+
+    run(main())
+
+
+def test_max_items_and_time_are_used() -> None:
+    async def main() -> None:
+        async with world(max_items=3, time="gateway") as made:
+            made.put("a", [1.0, 2.0, 3.0, 4.0])
+            await made.port.quality("a", Quality.BAD)
+            assert "max_items" in made.port.last["a"].reason
+            made.put("a", [1.0, 2.0, 3.0])
+            await made.port.value("a", [1.0, 2.0, 3.0])
+
+    run(main())
+
+
 def test_a_policy_that_is_not_there_is_said(tmp_path: Path) -> None:
     async def main() -> None:
         async with world() as made:
@@ -274,6 +350,7 @@ def test_a_policy_that_is_not_there_is_said(tmp_path: Path) -> None:
     run(main())
 
 
+@pytest.mark.slow
 def test_nothing_of_asyncua_reaches_the_log(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with world(timeout=0.3) as made:

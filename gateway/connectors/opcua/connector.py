@@ -129,7 +129,7 @@ class OpcuaConnector(Connector):
         if self._up_at is not None and self._clock.now() - self._up_at >= STEADY:
             self._failures = 0
         self._up_at = None
-        delay = min(FIRST_DELAY * 2**self._failures, LONGEST_DELAY)
+        delay: float = min(FIRST_DELAY * 2**self._failures, LONGEST_DELAY)
         self._failures = min(self._failures + 1, 10)
         return delay * (0.5 + 0.5 * (crc32(self._name.encode()) / 2**32))
 
