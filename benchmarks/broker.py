@@ -6,6 +6,7 @@ lost, doubled or disordered message fails a cell whatever it costs. Only ratios 
 
     make bench                              under two minutes
     PYTHONPATH=tests python -m benchmarks.broker --full
+    PYTHONPATH=tests python -m benchmarks.broker --amqtt
     PYTHONPATH=tests python -m benchmarks.broker --only "at a time" --tree before=../before --json
 """
 
@@ -23,23 +24,28 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from benchmarks.footprint import resident_mb
-from benchmarks.subjects import COMPILED, ROOT, GatewaySubject, MosquittoSubject, Subject
-from benchmarks.targets import GROUPS, MEMORY, Cell, Group
+from benchmarks.subjects import AMQTT, COMPILED, ROOT, AmqttSubject, GatewaySubject, MosquittoSubject, Subject
+from benchmarks.targets import GROUPS, MEMORY, PLAIN, Cell, Group
 
 SOURCES: Final = ROOT / "benchmarks" / "load"
 LOAD: Final = ROOT / "build" / "load"
 RUN_LIMIT: Final = 120.0
 """Seconds after which a load is given up; each bounds itself long before."""
 
+SAVED: Final = "saved each second"
+"""mosquitto that keeps what a client that is away is to have, in the durable cells only. It is no reference: its
+answers do not wait for what it writes."""
+
 Result = dict[str, Any]
 
 
 class Plan(NamedTuple):
-    """How much is measured: seconds of a run, rounds, and whether all cells."""
+    """How much is measured: seconds of a run, rounds, whether all cells, and whether amqtt too."""
 
     seconds: float
     rounds: int
     full: bool
+    amqtt: bool = False
 
 
 def build_load() -> None:
@@ -58,6 +64,7 @@ def load(subject: Subject, options: str, seconds: float) -> Result:
     command += ["--seconds", f"{seconds:g}"]
     if "--rate" not in options and "--count" not in options and not options.startswith(("storm", "idle", "filters")):
         command += ["--count", "20000000"]
+    before = subject.written()
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_LIMIT)
     except subprocess.TimeoutExpired:
@@ -65,6 +72,9 @@ def load(subject: Subject, options: str, seconds: float) -> Result:
     if not done.stdout:
         return {"failed": done.stderr.strip().removeprefix("load: ")}
     result: Result = json.loads(done.stdout)
+    after = subject.written()
+    if before is not None and after is not None and result.get("published"):
+        result["written_each"] = (after - before) / result["published"]
     return result
 
 
@@ -112,6 +122,9 @@ def measure_cell(cell: Cell, subjects: list[Subject], plan: Plan) -> dict[str, R
     rounds: dict[str, list[Result]] = {subject.name: [] for subject in subjects}
     for _ in range(plan.rounds):
         for subject in subjects:
+            if isinstance(subject, AmqttSubject) and "--version 5" in options:
+                rounds[subject.name].append({"failed": "speaks no MQTT 5"})
+                continue
             rounds[subject.name].append(load(subject, options, seconds + 1 if "--rate" in options else seconds))
     return {name: median(results) for name, results in rounds.items()}
 
@@ -120,8 +133,13 @@ def measure_group(group: Group, trees: dict[str, Path], folder: Path, plan: Plan
     """A row for each cell of the group."""
     folder = folder / group.title.replace(" ", "-").replace(",", "").replace(":", "")
     gateways = [GatewaySubject(name, folder / name, tree, group.durable) for name, tree in trees.items()]
+    others: list[Subject] = []
+    if group.durable:
+        others.append(MosquittoSubject(SAVED, folder / "saved", nodelay=False, saved=1))
+    if plan.amqtt:
+        others.append(AmqttSubject("amqtt", folder / "amqtt"))
     rows: list[Result] = []
-    with running([*mosquittos(folder), *gateways]) as subjects:
+    with running([*mosquittos(folder), *gateways, *others]) as subjects:
         for subject in subjects:
             load(subject, "pairs --qos 1 --count 20000", 0.3)  # warm: caches, specialised code
         for cell in group.cells:
@@ -152,6 +170,9 @@ def judged(group: Group, cell: Cell, results: dict[str, Result], gateways: list[
             "faults": faults(own),
             "verdict": verdict(cpu, group, faults(own), own["delivered_per_second"] / fastest),
         }
+    plain, amqtt = results.get("plain", {}), results.get("amqtt", {})
+    if "cpu_us" in plain and "cpu_us" in amqtt:
+        row["of_amqtt"] = plain["cpu_us"] / amqtt["cpu_us"]
     return row
 
 
@@ -178,12 +199,22 @@ def print_row(row: Result) -> None:
         print(
             f"    {name:28} {own['cpu_us']:7.2f} us {latencies(own)}  CPU {ratio['cpu']:5.2f}x"
             f"  throughput {ratio['throughput']:6.2f}x  {ratio['verdict']}"
-            + (f" ({ratio['faults']})" if ratio["faults"] else ""),
+            + (f" ({ratio['faults']})" if ratio["faults"] else "")
+            + (f"  written {own['written_each']:.0f} B a message" if SAVED in row["results"] else ""),
             flush=True,
         )
     for name, own in row["results"].items():
-        if name.startswith("mosquitto") and faults(own):
-            print(f"    {name:28} {faults(own)}")
+        if name in row["ratios"] or not (faults(own) or name in (SAVED, "amqtt")):
+            continue
+        text = faults(own)
+        if "cpu_us" in own:
+            text = f"{own['cpu_us']:7.2f} us {latencies(own)}  {own['delivered_per_second']:.0f} messages/s  {text}"
+        if name == SAVED and "written_each" in own:
+            text += f"  written {own['written_each']:.0f} B a message"
+        print(f"    {name:28} {text}")
+    if "of_amqtt" in row:
+        ratio = row["of_amqtt"]
+        print(f"    plain is {ratio:.2f}x amqtt, must <= {PLAIN:g}x: {'kept' if ratio <= PLAIN else 'MISSED'}")
 
 
 def latencies(result: Result) -> str:
@@ -236,6 +267,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, help="of each cell (1; full: 3)")
     parser.add_argument("--only", default="", help="groups whose title holds this text; 'memory' for that alone")
     parser.add_argument("--tree", action="append", default=[], metavar="NAME=DIR", help="another gateway to run too")
+    parser.add_argument("--amqtt", action="store_true", help="beside amqtt too, from build/amqtt or PATH")
     parser.add_argument("--json", action="store_true", help="print everything as JSON at the end")
     options = parser.parse_args()
     if MosquittoSubject.program() is None:
@@ -243,7 +275,14 @@ def main() -> int:
         return 2
     build_load()
     full: bool = options.full
-    plan = Plan(options.seconds or (2.0 if full else 0.5), options.rounds or (3 if full else 1), full)
+    with_amqtt: bool = options.amqtt and AmqttSubject.program() is not None
+    if options.amqtt and not with_amqtt:
+        print(
+            f"without amqtt, which is not installed: python -m venv {AMQTT.relative_to(ROOT)} && "
+            f"{AMQTT.relative_to(ROOT)}/bin/pip install amqtt",
+            file=sys.stderr,
+        )
+    plan = Plan(options.seconds or (2.0 if full else 0.5), options.rounds or (3 if full else 1), full, with_amqtt)
     trees = {"plain": ROOT} | ({"compiled": COMPILED} if COMPILED.exists() else {})
     trees |= {name: Path(path).resolve() for name, _, path in (tree.partition("=") for tree in options.tree)}
     rows: list[Result] = []
@@ -270,7 +309,10 @@ def summary(rows: list[Result], judge: str) -> int:
     cpu = [ratio["cpu"] for ratio in ratios if "cpu" in ratio]
     if cpu:
         print(f"geometric mean of CPU ratios: {statistics.geometric_mean(cpu):.3f}")
-    return 0 if kept == len(rows) else 1
+    beside = [row["of_amqtt"] for row in rows if "of_amqtt" in row]
+    if beside:
+        print(f"plain beside amqtt: {min(beside):.2f} to {max(beside):.2f}x, must <= {PLAIN:g}x")
+    return 0 if kept == len(rows) and all(ratio <= PLAIN for ratio in beside) else 1
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ cloud is away, so that nothing but the store is measured.
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -17,9 +19,13 @@ from typing import Final
 
 from e2e.rig.notify import NotifySocket
 from e2e.rig.waiting import free_port, wait_until
+from gateway.mqtt.encode import encode
+from gateway.mqtt.packets import Connect, Disconnect, Filter, Subscribe
 
 ROOT: Final = Path(__file__).parents[1]
 COMPILED: Final = ROOT / "build" / "compiled"
+AMQTT: Final = ROOT / "build" / "amqtt"
+"""A virtual environment for amqtt, which is no dependency of anything here."""
 START_SECONDS: Final = 15.0
 STOP_SECONDS: Final = 10.0
 CLIENTS: Final = 12_000
@@ -64,6 +70,14 @@ class Subject:
                 command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
+    def written(self) -> int | None:
+        """Bytes that it has given to the file system so far (proc(5), io); None where that is not told."""
+        try:
+            lines = Path(f"/proc/{self.pid}/io").read_text().splitlines()
+        except OSError:
+            return None
+        return next(int(line.split()[1]) for line in lines if line.startswith("write_bytes"))
+
     def _ended(self) -> bool:
         return self._process is None or self._process.poll() is not None
 
@@ -72,12 +86,22 @@ class Subject:
 
 
 class MosquittoSubject(Subject):
-    """mosquitto without bounds that would drop messages, so that it delivers all of them like the others."""
+    """mosquitto without bounds that would drop messages, so that it delivers all of them like the others.
 
-    def __init__(self, name: str, folder: Path, nodelay: bool) -> None:
+    ``saved``: seconds between two times that it writes what it has to its file. A client that is away then wants
+    everything that the load publishes, as the cloud does that the gateway's outbox waits for; and like that it loses
+    what is younger when the power goes, although it was acknowledged. None: it keeps nothing.
+    """
+
+    def __init__(self, name: str, folder: Path, nodelay: bool, saved: int | None = None) -> None:
         super().__init__(name, folder)
+        self._saved = saved
+        kept = "false"
+        if saved is not None:
+            # Started by root it would become a user who may not write here.
+            kept = f"true\npersistence_location {folder}/\nautosave_interval {saved}\nuser {getpass.getuser()}"
         (folder / "mosquitto.conf").write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\nlog_type error\n"
+            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence {kept}\nlog_type error\n"
             f"max_queued_messages 0\nset_tcp_nodelay {str(nodelay).lower()}\n"
         )
 
@@ -92,6 +116,36 @@ class MosquittoSubject(Subject):
         begin = time.monotonic()
         self._launch([program, "-c", str(self.folder / "mosquitto.conf")], self.folder, dict(os.environ))
         wait_until(lambda: self._ended() or _listens(self.port), START_SECONDS, "mosquitto listens")
+        assert not self._ended(), self._log()
+        self.seconds_to_ready = time.monotonic() - begin
+        if self._saved is not None:
+            _absent_client(self.port, "load/#")
+
+
+class AmqttSubject(Subject):
+    """amqtt, the broker in plain Python, without its plug-ins for logging and statistics."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        super().__init__(name, folder)
+        (folder / "amqtt.yaml").write_text(
+            f"listeners:\n  default:\n    type: tcp\n    bind: 127.0.0.1:{self.port}\n"
+            "plugins:\n  amqtt.plugins.authentication.AnonymousAuthPlugin:\n    allow_anonymous: true\n"
+        )
+
+    @staticmethod
+    def program() -> str | None:
+        """Where it is installed."""
+        own = AMQTT / "bin" / "amqtt"
+        return str(own) if own.exists() else shutil.which("amqtt")
+
+    def start(self) -> None:
+        program = self.program()
+        assert program is not None, "amqtt is not installed"
+        begin = time.monotonic()
+        environment = {**os.environ}
+        environment.pop("PYTHONPATH", None)
+        self._launch([program, "-c", str(self.folder / "amqtt.yaml")], self.folder, environment)
+        wait_until(lambda: self._ended() or _listens(self.port), START_SECONDS, "amqtt listens")
         assert not self._ended(), self._log()
         self.seconds_to_ready = time.monotonic() - begin
 
@@ -124,6 +178,18 @@ class GatewaySubject(Subject):
             self.seconds_to_ready = notify.lines[0][0] - begin
         finally:
             notify.close()
+
+
+def _absent_client(port: int, pattern: str) -> None:
+    """A session of QoS 1 that outlives its client."""
+    with socket.create_connection(("127.0.0.1", port), timeout=START_SECONDS) as client:
+        client.sendall(encode(Connect("absent", 4, False, 0), 4) + encode(Subscribe(1, (Filter(pattern, 1),)), 4))
+        answers = b""
+        while len(answers) < 9:  # CONNACK and SUBACK
+            more = client.recv(9)
+            assert more, "mosquitto has closed the connection"
+            answers += more
+        client.sendall(encode(Disconnect(), 4))
 
 
 def _listens(port: int) -> bool:

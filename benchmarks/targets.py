@@ -104,6 +104,9 @@ GROUPS: Final = (
     ),
 )
 
+PLAIN: Final = 0.5
+"""Most that the gateway in plain Python may cost of amqtt, which is in plain Python too, in any cell."""
+
 MEMORY: Final = (
     ("idle daemon", "MB", 45.0),
     ("idle connection", "KiB", 4.0),

@@ -1,6 +1,6 @@
 """What the disk is made to write for each byte of payload, at the rate of a small plant.
 
-    python -m benchmarks.wear [--seconds 60] [--rate 100] [--folder DIR]
+    PYTHONPATH=tests python -m benchmarks.wear [--seconds 60] [--rate 100] [--folder DIR]
 
 ``asked`` is what this process has given to the kernel to write, ``device`` what the block device under the folder has
 written meanwhile (``/proc/diskstats``): the file system's journal is in it, and whatever others write to that device.
@@ -12,6 +12,10 @@ So give it one that nobody else uses, such as a file system in a file:
     uplink up    the cloud acknowledges within 20 ms
     uplink away  everything has to wait on the disk
     asked for    as the first, and every publisher waits for its answer (QoS 1)
+
+Beside it mosquitto, where it is installed: the same messages, QoS 1, for a client that is away, and all that it keeps
+written to its file each second (its default is each half hour; what is younger is lost with the power). It writes
+everything anew each time, so what it writes grows with what waits. ``asked`` is there what reaches the file system.
 """
 
 from __future__ import annotations
@@ -26,10 +30,13 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from benchmarks.store import disk_bytes
+from benchmarks.subjects import MosquittoSubject
 from gateway.broker.port import Done
 from gateway.clock import Clock
 from gateway.message import Message
 from gateway.metrics import Metrics
+from gateway.mqtt.encode import encode
+from gateway.mqtt.packets import Connect, Publish
 from gateway.outbound import LAST, TELEMETRY
 from gateway.store.boots import begin_boot
 from gateway.store.db import Database
@@ -89,14 +96,19 @@ async def cloud(outbox: Outbox) -> None:
         await there.wait()
 
 
+def reading(number: int, rate: int) -> bytes:
+    """A point as a device publishes it."""
+    value, second = 50 + number * 7919 % 1000 / 50, number / rate % 60
+    return b'{"v":%.2f,"q":"good","t":"2027-01-15T08:00:%06.3fZ","u":"Cel"}' % (value, second)
+
+
 async def feed(outbox: Outbox, rate: int, seconds: float, done: Done | None) -> int:
     """Points as a device publishes them; their bytes."""
     lanes = [outbox.merge((), f"plant/line/{n}") for n in range(POINTS)]
     start = time.monotonic()
     total = 0
     for number in range(int(rate * seconds)):
-        value, second = 50 + number * 7919 % 1000 / 50, number / rate % 60
-        payload = b'{"v":%.2f,"q":"good","t":"2027-01-15T08:00:%06.3fZ","u":"Cel"}' % (value, second)
+        payload = reading(number, rate)
         total += len(payload)
         point = number % POINTS
         message = Message(f"plant/line/{point}", payload, 1, time=time.time(), source="device:plant")
@@ -130,6 +142,44 @@ async def measure(cell: Cell, folder: Path, rate: int, seconds: float) -> tuple[
     return (after.asked - before.asked) / payload, device
 
 
+async def publish(port: int, rate: int, seconds: float) -> int:
+    """The same points from a client, QoS 1; their bytes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(encode(Connect("plant", 4, True, 0), 4))
+    await reader.readexactly(4)
+    answers = asyncio.create_task(reader.readexactly(4 * int(rate * seconds)))
+    start = time.monotonic()
+    total = 0
+    for number in range(int(rate * seconds)):
+        payload = reading(number, rate)
+        total += len(payload)
+        packet = Publish(f"load/line/{number % POINTS}", payload, 1, packet_id=number % 65_535 + 1)
+        writer.write(encode(packet, 4))
+        await asyncio.sleep(max(0.0, start + number / rate - time.monotonic()))
+    await asyncio.wait_for(answers, 10)
+    writer.close()
+    return total
+
+
+async def measure_mosquitto(folder: Path, rate: int, seconds: float) -> tuple[float | None, float | None]:
+    """As ``measure``, of mosquitto; None where the system does not tell."""
+    subject = MosquittoSubject("mosquitto", folder / "mosquitto", nodelay=False, saved=1)
+    try:
+        await asyncio.to_thread(subject.start)
+        await publish(subject.port, rate, SETTLING)
+        before = subject.written(), written(folder).device
+        payload = await publish(subject.port, rate, seconds)
+        after = subject.written(), written(folder).device
+    finally:
+        await asyncio.to_thread(subject.stop)
+    asked, device = (None if a is None or b is None else (a - b) / payload for a, b in zip(after, before, strict=True))
+    return asked, device
+
+
+def show(number: float | None) -> str:
+    return "     ?" if number is None else f"{number:6.2f}"
+
+
 async def run(options: argparse.Namespace) -> int:
     """1 when a target is missed."""
     missed = 0
@@ -140,8 +190,12 @@ async def run(options: argparse.Namespace) -> int:
             kept = most is None or (device if device is not None else asked) <= most
             missed += not kept
             verdict = "" if most is None else f"   must <= {most:g}: {'kept' if kept else 'MISSED'}"
-            shown = "     ?" if device is None else f"{device:6.2f}"
-            print(f"{cell.name:<24} asked {asked:6.2f}   device {shown} x payload{verdict}", flush=True)
+            print(f"{cell.name:<24} asked {asked:6.2f}   device {show(device)} x payload{verdict}", flush=True)
+        if MosquittoSubject.program() is None:
+            print("mosquitto is not installed: nothing to compare with")
+        else:
+            theirs = await measure_mosquitto(Path(name), options.rate, options.seconds)
+            print(f"{'mosquitto, receiver away':<24} asked {show(theirs[0])}   device {show(theirs[1])} x payload")
     return 1 if missed else 0
 
 

@@ -36,6 +36,10 @@ class Clock:
         """Monotonic clock: seconds from an arbitrary start. Never steps. For waiting only."""
         return _monotonic()
 
+    def time_at(self, now: float) -> float:
+        """Wall clock of the moment at which ``now`` was just read: one reading of the machine for both."""
+        return self.time()
+
     def surely(self, now: float) -> float:
         """The latest wall clock time that may be believed where something is due by how long the gateway was off; here
         there is no bound."""
@@ -64,6 +68,9 @@ class SteadyClock(Clock):
 
     def now(self) -> float:
         return self._machine.now()
+
+    def time_at(self, now: float) -> float:
+        return now + self.offset
 
     def surely(self, now: float) -> float:
         return now + self.least

@@ -44,7 +44,7 @@ class Pool:
 
     __slots__ = (
         "_aside", "_clock", "_dirty", "_ending", "_epoll", "_flush_due", "_inner", "_is_inside", "_loop", "_lost",
-        "_next_look", "_streams", "_turn", "moderator", "received", "stirred",
+        "_next_look", "_now", "_streams", "_turn", "moderator", "received", "stirred",
     )  # fmt: skip
 
     def __init__(self, turn: Turn, clock: Clock, gather: float = 0.0) -> None:
@@ -60,6 +60,8 @@ class Pool:
         self._is_inside = False
         self._flush_due = False
         self._next_look = 0.0
+        self._now = 0.0
+        """When the last look found out, or the wait began; monotonic. The clock is read once for each wake-up."""
         self._inner = -1
         """The descriptor of asyncio's own set while that stands in ours."""
         self._loop: Any = None
@@ -133,14 +135,15 @@ class Pool:
         """Serve sockets until asyncio's own set has something (True), or until ``timeout`` seconds are over or a
         callback was scheduled (False). For ``EventLoop``."""
         self.stirred = False
+        self._now = self._clock.now()
+        end = -1.0 if timeout is None else self._now + timeout
         self._settle()
-        end = -1.0 if timeout is None else self._clock.now() + timeout
         while True:
             left = -1.0
             if self.stirred:
                 left = 0.0
             elif end >= 0:
-                left = max(0.0, end - self._clock.now())
+                left = max(0.0, end - self._now)
             pause = self._next_look - self._clock.now() if self._next_look else 0.0
             if pause > 0:
                 # Let more gather; what is asyncio's does not wait for it.
@@ -150,7 +153,8 @@ class Pool:
                     return False
             if self._look(left):
                 return True
-            if self.stirred or (end >= 0 and self._clock.now() >= end):
+            # A timer is late by the turn before at most.
+            if self.stirred or (end >= 0 and self._now >= end):
                 return False
 
     def _on_ready(self) -> None:
@@ -168,11 +172,11 @@ class Pool:
     def _look(self, timeout: float) -> bool:
         """One turn; negative: wait as long as it takes. Whether asyncio's own set has something."""
         found: list[tuple[int, int]] = self._epoll.poll(timeout, AT_A_TIME)
+        now = self._now = self._clock.now()
         if not found:
             return False
-        now = self._clock.now()
         self._turn.now = now
-        self._turn.time = self._clock.time()
+        self._turn.time = self._clock.time_at(now)
         self._is_inside = True
         is_inner = False
         newcomers = 0

@@ -82,7 +82,8 @@ def run_acked(connection: Connection, decoder: Decoder) -> bool:
         if route.receivers:
             message = Message(route.topic, payload, 1, False, turn.time, None, source)
             message.frame_key = key
-            message.frame = (data[at:body], data[body + 2 : stop])
+            # Without properties what follows the packet id is the payload: it is not copied twice.
+            message.frame = (data[at:body], data[body + 2 : stop] if is_v5 else payload)
             for receiver in route.receivers:
                 receiver.take(Item(message, 1, False, (), None, turn.now))
         answers.append(data[body : body + 2])

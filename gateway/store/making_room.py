@@ -11,6 +11,7 @@ transaction thins once and looks at a bounded number of segments: the rest follo
 from __future__ import annotations
 
 import sqlite3
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
@@ -265,7 +266,7 @@ class RoomMaker:
         if columns is None:
             _count_damaged(segment, room, ways, lost)
             return
-        _count_rows(columns, range(len(columns.seqs)), room, reason, ways, lost)
+        count_rows(columns, range(len(columns.seqs)), room, reason, ways, lost)
 
     def _drop_damaged(self, connection: sqlite3.Connection, ways: Ways, floor: int, lost: Lost) -> None:
         for key in [key for key in self.damaged if last_of(key) < floor]:
@@ -346,25 +347,38 @@ def _whole_spans(segments: list[Segment], grade: int, span: float) -> list[Segme
     return chosen[:whole] or chosen
 
 
-def _count_rows(columns: Columns, indexes: Sequence[int], room: int, reason: str, ways: Ways, lost: Lost) -> None:
-    """Count those of the rows that an uplink needs and does not have."""
+def count_rows(columns: Columns, indexes: Sequence[int], room: int, reason: str, ways: Ways, lost: Lost) -> None:
+    """Count those of the rows that an uplink needs and does not have; ``indexes`` in order."""
+    if not indexes:
+        return
+    seqs, times, heads = columns.seqs, columns.times, columns.heads
+    # By who was to get them, and row by row only where an uplink has some of them: a rush drops tens of thousands a
+    # second, nearly always of one kind.
+    by_row = ways.splits(room, seqs[indexes[0]] - 1, seqs[indexes[-1]])
+    kinds: dict[tuple[tuple[str, ...], int], list[float]] = {}
     for index in indexes:
-        seq, time = columns.seqs[index], columns.times[index]
-        losers = ways.losers(columns.heads[index][4], room, seq)
+        key = heads[index][4], seqs[index] if by_row else 0
+        found = kinds.get(key)
+        if found is None:
+            kinds[key] = [times[index]]
+        else:
+            found.append(times[index])
+    for (names, seq), theirs in kinds.items():
+        losers = ways.losers(names, room, seq or seqs[indexes[0]])
         for name in losers:
-            lost.drops.add(name, reason, Drop(1, time, time))
+            lost.drops.add(name, reason, Drop(len(theirs), min(theirs), max(theirs)))
         if losers:
-            lost.reasons[reason] = lost.reasons.get(reason, 0) + 1
+            lost.reasons[reason] = lost.reasons.get(reason, 0) + len(theirs)
 
 
 def _count_lost_of(parts: list[tuple[Columns, int]], indexes: list[int], room: int, ways: Ways, lost: Lost) -> None:
     """Rows that could not be thinned, by their number over all parts."""
-    wanted = set(indexes)
-    base = 0
+    base = start = 0
     for columns, _ in parts:
         size = len(columns.seqs)
-        _count_rows(columns, [i for i in range(size) if base + i in wanted], room, FULL, ways, lost)
-        base += size
+        end = bisect_left(indexes, base + size, start)
+        count_rows(columns, [index - base for index in indexes[start:end]], room, FULL, ways, lost)
+        base, start = base + size, end
 
 
 def _count_damaged(segment: Segment, room: int, ways: Ways, lost: Lost) -> None:

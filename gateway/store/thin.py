@@ -22,6 +22,11 @@ SPANS: Final = (0.0, 60.0, 900.0)
 
 _POINT: Final = frozenset(("v", "q", "t", "u", "min", "max", "n"))
 _MARKS: Final = frozenset(("thinned", "count", "min", "max"))
+_STARTS: Final = frozenset(bytes((byte,)) for byte in b"{-0123456789")
+"""First bytes of a JSON object or number."""
+_BEFORE: Final = frozenset(bytes((byte,)) for byte in b" \t\r\n\xef")
+"""First bytes of the white space (RFC 8259 section 2), or of the mark, that may come before."""
+_decode: Final = json.JSONDecoder().raw_decode
 
 
 class Sample(NamedTuple):
@@ -70,11 +75,13 @@ def thin(parts: Iterable[tuple[Columns, int]], span: float) -> Thinned:
     groups: dict[tuple[HeadKey, int, Any, Any], _Group] = {}
     lost: list[int] = []
     base = merged = 0
+    nothing: tuple[float | None, Properties] = (None, ())
     for columns, after in parts:
+        extras = columns.extras
         for index, seq in enumerate(columns.seqs):
             if seq <= after:
                 continue
-            expires, props = columns.extras.get(index, (None, ()))
+            expires, props = extras.get(index, nothing) if extras else nothing
             sample = read(columns.payloads[index], props)
             if sample is None:
                 lost.append(base + index)
@@ -91,8 +98,10 @@ def thin(parts: Iterable[tuple[Columns, int]], span: float) -> Thinned:
             group.count += sample.n
             group.members += 1
             group.sum += sample.mean * sample.n
-            group.low = min(group.low, sample.low)
-            group.high = max(group.high, sample.high)
+            if sample.low < group.low:
+                group.low = sample.low
+            if sample.high > group.high:
+                group.high = sample.high
             group.seq, group.time, group.point, group.props, group.expires = seq, time, point, props, expires
         base += len(columns.seqs)
     shares: dict[tuple[str, ...], int] = {}
@@ -133,11 +142,21 @@ def _payload(group: _Group, mean: float) -> bytes:
 
 def read(payload: bytes, props: Properties) -> Sample | None:
     """What a row says; None when it cannot be thinned."""
-    point: dict[str, Any] | None = None
+    first = payload[:1]
     try:
-        value = json.loads(payload)
+        if first in _STARTS:
+            text = payload.decode()
+            value, end = _decode(text)
+            if end != len(text):
+                value = json.loads(payload)
+        elif first in _BEFORE:
+            value = json.loads(payload)
+        else:
+            # Told by one byte, for a tenth of what an exception costs.
+            return None
     except (ValueError, RecursionError):
         return None
+    point: dict[str, Any] | None = None
     if isinstance(value, dict):
         point, value = value, value.get("v")
         if not point.keys() <= _POINT:
@@ -153,6 +172,8 @@ def read(payload: bytes, props: Properties) -> Sample | None:
     if mean - mean != 0:  # an infinity or no number: JSON of ours never says it
         return None
     low, high, count = mean, mean, 1
+    if not props:
+        return Sample(count, low, mean, high, point)
     marks = {pair[0]: pair[1] for identifier, pair in props if identifier == USER_PROPERTY and pair[0] in _MARKS}
     if "thinned" in marks:
         try:

@@ -48,6 +48,11 @@ class Ways:
         common = in_common(self.positions.values())
         return NOTHING if common is None else common.acked[room]
 
+    def splits(self, room: int, after: int, upto: int) -> bool:
+        """Whether some uplink has a part of these rows: then ``losers`` is to be asked for each of them."""
+        acked = [position.acked[room] for position in self.positions.values()]
+        return any(has.touches(after, upto) and not has.covers(after, upto) for has in acked)
+
     def losers(self, names: tuple[str, ...], room: int, seq: int) -> list[str]:
         """Who needs a row and does not have it; ``names``: who was to get it when it was stored."""
         known = self.positions

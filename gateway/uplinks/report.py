@@ -73,7 +73,10 @@ class Reports:
             self._due = now + self._interval
             self._measure(now)
         for name in self._uplinks:
-            report, said = self.of(name), self._said.get(name)
+            said = self._said.get(name)
+            if not is_due and said is not None and said["state"] == self._lamp_now(name):
+                continue
+            report = self.of(name)
             if said is None or report["state"] != said["state"] or (is_due and report != said):
                 self._said[name] = report
                 self._publish(name, report)
@@ -103,6 +106,13 @@ class Reports:
             "budget": budget,
             "last_error": own["last_error"],
         }
+
+    def _lamp_now(self, name: str) -> str:
+        """The state alone, for every second in between: what waits is counted only where it matters."""
+        own = self._uplinks[name].status()
+        if own["state"] != "up":
+            return "red"
+        return _lamp(own, self._waiting(name), self._budget(name))
 
     def _one(self, request: Mapping[str, Any]) -> dict[str, Any]:
         name = request.get("uplink")

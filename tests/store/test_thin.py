@@ -125,3 +125,26 @@ def test_count_minimum_mean_and_maximum_are_kept_through_both_grades(
             assert len(spans) == len(set(spans))
     if minutes.columns is not None:
         assert minutes.merged == len(readable) - len(minutes.columns.seqs)
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=20),
+        st.text(alphabet=' \t\n-+0123456789.eE{}[]"vquNaInfity:,', max_size=20).map(str.encode),
+        st.floats().map(lambda number: b" " + json.dumps(number).encode()),
+        st.floats(allow_nan=False).map(lambda number: point(number) + b"\n"),
+    )
+)
+def test_what_is_told_by_the_first_byte_is_what_the_parser_says(payload: bytes) -> None:
+    try:
+        value = json.loads(payload.decode())
+    except ValueError:
+        value = None
+    if isinstance(value, dict):
+        is_point = value.keys() <= {"v", "q", "t", "u", "min", "max", "n"}
+        is_point &= all(isinstance(value.get(name), (str, type(None))) for name in ("q", "u"))
+        value = value.get("v") if is_point else None
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and value - value == 0
+    found = read(payload, ())
+    assert (found is not None) == is_number
+    assert found is None or found.mean == value
