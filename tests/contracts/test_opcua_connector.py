@@ -84,7 +84,7 @@ class TestSubscribed(ConnectorContract):
 
     @pytest.mark.slow
     def test_memory_is_flat_over_ten_thousand_polls(self) -> None:
-        """Nothing is polled here: flat over reports. (Ten thousand polls: below; a hundred restarts: opcua.restarts.)"""
+        """Nothing is polled here: flat over reports."""
 
         async def main() -> None:
             async with self.started() as (rig, port):
