@@ -17,6 +17,7 @@ from gateway.connectors.opcua.config import OpcuaDevice, OpcuaPoint
 from gateway.connectors.opcua.connector import OpcuaConnector
 from gateway.connectors.opcua.sim import Station
 from gateway.connectors.points import WriteLimits
+from gateway.opcua.stack import ua
 from opcua.elsewhere import Elsewhere
 
 
@@ -72,6 +73,25 @@ class OpcuaRig(Rig):
         self._ticking.cancel()
         assert self._station is not None
         await self._station.stop()
+
+    async def mute(self, is_mute: bool) -> bool:
+        await self._elsewhere.do(self._mute(is_mute))
+        return True
+
+    async def _mute(self, is_mute: bool) -> None:
+        assert self._station is not None
+        self._station.front.is_mute = is_mute
+
+    async def freeze(self, is_frozen: bool) -> bool:
+        await self._elsewhere.do(self._freeze(is_frozen))
+        return True
+
+    async def _freeze(self, is_frozen: bool) -> None:
+        """A node that takes a write and keeps its value, as when the controller's program writes it."""
+        assert self._station is not None
+        node = self._station.server.iserver.aspace[ua.NodeId("SetPoint", 2)]
+        held = node.attributes[ua.AttributeIds.Value]
+        held.value_setter = (lambda node, attribute, value: None) if is_frozen else None
 
     @property
     def connections(self) -> int:

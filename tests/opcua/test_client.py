@@ -17,9 +17,7 @@ from gateway.config.declare import File, Secret
 from gateway.connectors.base import Quality
 from gateway.connectors.opcua.config import OpcuaDevice, OpcuaPoint
 from gateway.connectors.opcua.connector import OpcuaConnector
-from gateway.connectors.opcua.limits import DEFAULT, MOST, limits_from
 from gateway.connectors.opcua.sim import Station, simulate
-from gateway.connectors.opcua.subscriptions import LAST_NUMBER, Subscription
 from gateway.connectors.points import WriteLimits
 from gateway.errors import Rejected, Retry
 from gateway.opcua.identity import make
@@ -379,25 +377,3 @@ def test_the_simulation_speaks_in_the_unit_of_the_points() -> None:
         await plant.stop()
 
     run(main())
-
-
-# -- pure ----------------------------------------------------------------------------------------------------
-
-
-def test_limits() -> None:
-    found = limits_from({"read": 7, "write": 0, "browse": None, "items": 10**9})
-    assert found == (7, DEFAULT, DEFAULT, DEFAULT, MOST)
-
-
-def test_gaps_in_the_sequence() -> None:
-    one = Subscription(1, 1.0, 0.0)
-    assert not one.is_gap(1, False)  # alive, nothing sent yet
-    assert not one.is_gap(1, True)
-    assert not one.is_gap(2, False)
-    assert not one.is_gap(2, True)
-    assert one.is_gap(4, True)
-    assert not one.is_gap(5, True)
-    assert one.is_gap(7, False)
-    assert not one.is_gap(7, True)
-    one.number = LAST_NUMBER
-    assert not one.is_gap(1, True)
