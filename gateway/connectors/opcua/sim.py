@@ -182,7 +182,7 @@ class Station:
 
     # -- faults --------------------------------------------------------------------------------------------
 
-    def fault(self, kind: str, amount: float) -> None:
+    def fault(self, kind: str, amount: float = 0.0) -> None:
         """See ``simulation.FAULTS``. ``exception`` gives every value the status ``amount``, else BadDeviceFailure."""
         self.front.is_mute = kind == "mute"
         self.front.delay = amount if kind == "late" else 0.0
