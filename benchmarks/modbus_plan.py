@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from gateway.connectors.modbus.client import Client, connect
 from gateway.connectors.modbus.codec import make_codec
-from gateway.connectors.modbus.config import Endpoint
+from gateway.connectors.modbus.endpoint import Endpoint
 from gateway.connectors.modbus.planner import Item, Request, plan
 from gateway.connectors.modbus.sim import Simulator
 

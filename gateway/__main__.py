@@ -16,6 +16,7 @@ EX_CONFIG: Final = 78
 
 COMMANDS: Final = (
     "run",
+    "reload",
     "check",
     "schema",
     "test",
@@ -36,6 +37,8 @@ COMMANDS: Final = (
     "user",
     "access",
     "opcua",
+    "device",
+    "sim",
     "demo",
 )
 """One file each in ``cli/``; only the one that is asked for is imported."""

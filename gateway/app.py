@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,11 +20,14 @@ from gateway.clock import Clock, iso_time
 from gateway.config.find import credentials_folder
 from gateway.config.load import Loaded, read
 from gateway.config.settings import Settings
+from gateway.connectors.device_desk import DeviceDesk
 from gateway.control import ControlServer
-from gateway.errors import ConfigError, GatewayError
+from gateway.crew import Crew
+from gateway.errors import GatewayError
 from gateway.message import Message
 from gateway.mqtt.session_desk import SessionDesk
 from gateway.parts import Parts
+from gateway.reload import Reloader, commands
 from gateway.store.boots import begin_boot
 from gateway.store.dead_desk import DeadDesk
 from gateway.store.outbox_desk import OutboxDesk
@@ -73,7 +76,8 @@ class App:
         self._changed = asyncio.Event()
         self._fatal: GatewayError | None = None
         self._started = clock.now()
-        self._supervised: dict[str, dict[str, Supervised]] = {}
+        self.crew = Crew(self.parts.random, self.parts.metrics, self.clock.now, self._say_state)
+        self.reloader = Reloader(self.parts, self.crew, loaded, self.clock)
         self._watchdog = Watchdog(clock, self.parts.database, self.parts.uplinks)
 
     # -- life ----------------------------------------------------------------------------------------------
@@ -83,20 +87,9 @@ class App:
         self._stop.set()
 
     def reload(self) -> None:
-        """SIGHUP: take rules, users, access and certificates as they are now; where one has a mistake, it is logged
-        and what ran before goes on."""
-        try:
-            self.parts.load_rules()
-        except ConfigError as error:
-            _log_problems("rules not reloaded", error)
-        else:
-            log.info("rules reloaded", extra={"actions": len(self.parts.rules.status())})
-        try:
-            self.reload_access()
-        except ConfigError as error:
-            _log_problems("access not reloaded", error)
-        for listener in self.parts.listeners.values():
-            listener.reload()
+        """SIGHUP: take the settings, rules, users and certificates as they are now; where one has a mistake, it is
+        logged and what ran before goes on."""
+        self.reloader.soon()
 
     def reload_access(self) -> dict[str, int]:
         """Take the users file and the section ``[access]`` as they are now, and act on the clients that are in.
@@ -104,7 +97,7 @@ class App:
         Raises ConfigError when anything in them is wrong; nothing is changed then.
         """
         credentials = credentials_folder(os.environ)
-        loaded = read(self.loaded.source.path, Settings, kinds, credentials=credentials)
+        loaded = read(self.reloader.loaded.source.path, Settings, kinds, credentials=credentials)
         found = self.parts.front_desk.reload(loaded)
         self.parts.read_clocks()
         self.parts.server.enforcer.recheck()
@@ -144,7 +137,7 @@ class App:
             self.parts.queues.alarm = loop.call_later
             await self.parts.recall_rules()
             self.parts.rules.alarm = loop.call_later
-            self.parts.load_rules()
+            self.reloader.adopt(self.parts.load_rules())
             self.parts.build_uplinks()
             await self.parts.open_accounts()
             await self.parts.recall(boots)
@@ -165,11 +158,12 @@ class App:
 
     async def _live(self) -> None:
         parts = self.parts
-        commands = {
+        known = {
             "status": lambda request: self.status(),
             "access": self._access_status,
             "store-acknowledge": self._acknowledge_store,
             "reload-access": lambda request: self.reload_access(),
+            **commands(self.reloader),
             **SessionDesk(self.parts.server).commands(),
             **parts.delayed_commands.commands(),
             **parts.ledger.commands(),
@@ -177,18 +171,22 @@ class App:
             **DeadDesk(parts.dead, parts.outbox, self.clock, parts.forwards).commands(),
             **ResendDesk(parts.uplinks).commands(),
             **parts.reports.commands(),
+            **DeviceDesk(lambda: self.reloader.loaded, parts.ports, self._devices, parts.broker, self.clock).commands(),
             **parts.queue_commands.commands(),
         }
-        control = ControlServer(self.state, commands, {"trace": self.parts.server.tracer.begin})
+        control = ControlServer(self.state, known, {"trace": self.parts.server.tracer.begin})
         async with asyncio.TaskGroup() as group:
-            inner = [self._keep(group, "desk", name, _life(desk.run)) for name, desk in parts.desks.items()]
-            outer = [self._keep(group, "device", name, device.run) for name, device in parts.devices.items()]
-            outer += [
-                self._keep(group, "uplink", name, uplink.run, self._offset(name))
-                for name, uplink in parts.uplinks.items()
-            ]
-            fronts = [self._keep(group, "listener", name, listener.run) for name, listener in parts.listeners.items()]
-            fronts.append(self._keep(group, "control", "socket", control.run))
+            crew = self.crew
+            crew.open(group)
+            for name, desk in parts.desks.items():
+                crew.start("desk", name, _life(desk.run))
+            for name in parts.devices:
+                crew.start("device", name, parts.life_of(name))
+            for name, uplink in parts.uplinks.items():
+                crew.start("uplink", name, uplink.run, self._offset(name))
+            for name, listener in parts.listeners.items():
+                crew.start("listener", name, listener.run)
+            crew.start("control", "socket", control.run)
             ticking = group.create_task(self._tick())
             await self._say_ready()
             self.parts.rules.start()
@@ -196,16 +194,17 @@ class App:
             self._notifier.stopping()
             log.info("stopping")
             ticking.cancel()
+            self.reloader.close()
             self.parts.rules.stop()
             self.parts.delayed.close()
             self.parts.server.shutdown()
-            await _end(fronts)
+            await crew.end("listener", "control")
             await self._finish_commands()
             await self._finish_uplinks()
-            await _end(outer)
+            await crew.end("device", "uplink")
             self.parts.accounts.count()
             self.parts.accounts.keep()
-            await _end(inner)
+            await crew.end("desk")
             self.parts.remember_rules(is_last=True)
             await self._finish_delayed()
 
@@ -213,27 +212,6 @@ class App:
         """Seconds that this gateway lets pass before it comes back to a broker that a whole fleet has lost."""
         spread: float = self.loaded.value.uplink[uplink].reconnect_spread
         return spread * share_of(self.name)
-
-    def _keep(
-        self,
-        group: asyncio.TaskGroup,
-        kind: str,
-        name: str,
-        run: Callable[[Callable[[], None]], Awaitable[None]],
-        offset: float = 0.0,
-    ) -> asyncio.Task[None]:
-        supervised = Supervised(
-            kind,
-            name,
-            run,
-            random=self.parts.random,
-            metrics=self.parts.metrics,
-            now=self.clock.now,
-            on_change=lambda: self._say_state(kind, name),
-            offset=offset,
-        )
-        self._supervised.setdefault(kind, {})[name] = supervised
-        return group.create_task(supervised.supervise(), name=f"{kind}:{name}")
 
     async def _finish_commands(self) -> None:
         """Let the commands that have begun come to their end; those that wait are given back."""
@@ -268,6 +246,7 @@ class App:
             self.parts.reports.tick()
             self.parts.ledgers.tick()
             self.parts.rules.tick()
+            self.reloader.look()
             self.parts.remember_rules()
             self.parts.database.look_after()
             self.parts.alarms.update(self.parts.database.health.alarms() | self.parts.timekeeper.alarms())
@@ -284,33 +263,24 @@ class App:
     # -- what it says of itself ----------------------------------------------------------------------------
 
     async def _say_ready(self) -> None:
-        listeners = self._supervised.get("listener", {}).values()
+        listeners = self.crew.of("listener").values()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(READY_PATIENCE):
                 while any(one.health is Health.STARTING for one in listeners):
                     self._changed.clear()
                     await self._changed.wait()
-        self._notifier.ready(self._summary())
+        self._notifier.ready(self.crew.summary())
         log.info("ready", extra={"gateway": self.name, "version": __version__, "boot": self.boot})
 
-    def _say_state(self, kind: str, name: str) -> None:
+    def _say_state(self, kind: str, one: Supervised) -> None:
         """A part has come up or gone down: for systemd, and for rules and clients below $SYS/gateway."""
         self._changed.set()
-        self._notifier.status(self._summary())
+        self._notifier.status(self.crew.summary())
         if kind in STATE_TOPICS:
-            one = self._supervised[kind][name]
             value = {"state": str(one.health), "error": one.last_error, "since": iso_time(self.clock.time())}
-            topic = STATE_TOPICS[kind].format(name)
+            topic = STATE_TOPICS[kind].format(one.name)
             message = Message(topic, None, retain=True, time=self.clock.time(), source="gateway", value=value)
             self.parts.broker.publish(message)
-
-    def _summary(self) -> str:
-        parts = [
-            f"{sum(one.health is Health.UP for one in tasks.values())}/{len(tasks)} {kind}s up"
-            for kind, tasks in self._supervised.items()
-            if kind in ("listener", "device", "uplink")
-        ]
-        return ", ".join(parts) or "no listener, device or uplink configured"
 
     async def status(self) -> dict[str, Any]:
         """Everything that a person or a program wants to know at a glance; plain JSON types."""
@@ -324,19 +294,17 @@ class App:
                 "time": self.clock.time(),
             },
             "clock": self.parts.timekeeper.status(),
-            "listeners": self._status_of("listener", self.parts.listeners.items()),
+            "listeners": self.crew.status_of("listener", self.parts.listeners.items()),
             "mqtt": {**self.parts.server.status(), **self.parts.broker.status()},
-            "devices": {
-                name: {**entry, "commands": self.parts.desks[name].status()}
-                for name, entry in self._status_of("device", self.parts.devices.items()).items()
-            },
+            "settings": {"unconfirmed": self.reloader.is_unconfirmed},
+            "devices": self._devices(),
             "rules": self.parts.rules.status(),
             "delayed": self.parts.delayed.status(),
             "dedup": dedup.status() if dedup is not None else None,
             "queues": await self.parts.queue_commands.statuses(),
             "outbox": {**self.parts.outbox.status(), "books": await self.parts.outbox.tallies()},
             "wear": self._wear(),
-            "uplinks": self._status_of("uplink", self.parts.uplinks.items()),
+            "uplinks": self.crew.status_of("uplink", self.parts.uplinks.items()),
             "store": self.parts.database.status(),
             "alarms": self.parts.alarms.status(),
             "drops": dict(self.parts.metrics.drops),
@@ -344,30 +312,17 @@ class App:
             "traffic": self.parts.metrics.traffic.status(),
         }
 
+    def _devices(self) -> dict[str, dict[str, Any]]:
+        return {
+            name: {**entry, "points": self.parts.ports[name].status(), "commands": self.parts.desks[name].status()}
+            for name, entry in self.crew.status_of("device", self.parts.devices.items()).items()
+        }
+
     def _wear(self) -> dict[str, Any] | None:
         settings, written = self.loaded.value.store, self.parts.database.checkpoints.written
         if not written.known:
             return None
         return wear(written.total, self.clock.now() - self._started, settings.card_bytes, settings.card_cycles)
-
-    def _status_of(self, kind: str, parts: Iterable[tuple[str, Any]]) -> dict[str, dict[str, Any]]:
-        tasks = self._supervised.get(kind, {})
-        return {
-            name: _joined(part.status(), tasks[name].status())
-            if name in tasks
-            else {**part.status(), "state": "starting"}
-            for name, part in parts
-        }
-
-
-def _joined(own: dict[str, Any], supervised: dict[str, Any]) -> dict[str, Any]:
-    """What a part says of itself goes before what its supervisor says of it."""
-    return {**supervised, **own, "last_error": own.get("last_error") or supervised["last_error"]}
-
-
-def _log_problems(event: str, error: ConfigError) -> None:
-    for problem in error.problems:
-        log.error(event, extra={"problem": problem})
 
 
 def _life(run: Callable[[], Awaitable[None]]) -> Callable[[Callable[[], None]], Awaitable[None]]:
@@ -378,9 +333,3 @@ def _life(run: Callable[[], Awaitable[None]]) -> Callable[[Callable[[], None]], 
         await run()
 
     return live
-
-
-async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

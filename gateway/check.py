@@ -6,8 +6,9 @@ what is wrong). It does no I/O beyond reading files that the settings name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 from gateway import kinds
 from gateway.config.find import rule_files
@@ -42,7 +43,9 @@ def cross_check(loaded: Loaded[Settings], runner_of: Callable[[str, str], Any] =
             if error.name is None or error.name.partition(".")[0] == "gateway":
                 raise
             # A kind may need a package that the gateway itself can do without.
-            found.append((f"{entry}.kind", f'kind "{kind}" needs the Python package "{error.name}"; install it'))
+            package, extra = error.name.partition(".")[0], kinds.EXTRAS.get(kind)
+            how = f"install it: pip install 'edge-gateway[{extra}]'" if extra else "install it"
+            found.append((f"{entry}.kind", f'kind "{kind}" needs the Python package "{package}"; {how}'))
             continue
         if isinstance(runner, Checker):
             config = getattr(loaded.value, section)[name]
@@ -57,6 +60,37 @@ def cross_check(loaded: Loaded[Settings], runner_of: Callable[[str, str], Any] =
     except ConfigError as error:
         problems += error.problems
     return problems
+
+
+def bus_loads(loaded: Loaded[Settings]) -> tuple[list[str], list[tuple[str, str]]]:
+    """How much of the time of each bus the settings ask for, a line each; and pairs of (key, text) for those that will
+    not keep their polls. A kind tells by a module ``load`` beside its settings."""
+    by_kind: dict[str, dict[str, Any]] = {}
+    for name, device in loaded.value.device.items():
+        by_kind.setdefault(loaded.kinds[f"device.{name}"], {})[name] = device
+    lines: list[str] = []
+    warnings: list[tuple[str, str]] = []
+    for kind, devices in by_kind.items():
+        module = kinds.beside("device", kind, "load")
+        if module is not None:
+            lines += [str(load) for load in module.bus_loads(devices)]
+            warnings += [(f"device.{name}.poll", text) for name, text in module.problems(devices)]
+    return lines, warnings
+
+
+def unsteady_ports(loaded: Loaded[Settings]) -> list[tuple[str, str]]:
+    """Serial ports by a number that changes with the order of plugging in: pairs of (key, text)."""
+    return [
+        (
+            f"device.{name}.url",
+            f"{found[1]} may be another adapter after the next start; use its name in /dev/serial/by-id/",
+        )
+        for name, device in loaded.value.device.items()
+        if (found := _NUMBERED.match(str(getattr(device, "url", ""))))
+    ]
+
+
+_NUMBERED: Final = re.compile(r"serial:(/dev/tty(?:USB|ACM)[0-9]+)")
 
 
 def summary(loaded: Loaded[Settings]) -> dict[str, int]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Iterable, Mapping
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.errors import GatewayError
@@ -22,16 +23,27 @@ if TYPE_CHECKING:
 KINDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     # section: { kind: (settings class, class that runs it) }
     "listener": {
+        "modbus": (
+            "gateway.connectors.modbus.server_config:ModbusListener",
+            "gateway.connectors.modbus.server:ModbusServer",
+        ),
         "mqtt": ("gateway.config.listener:MqttListener", "gateway.listeners.mqtt:MqttListener"),
         "opcua": ("gateway.config.opcua:OpcuaListener", "gateway.listeners.opcua:OpcuaListener"),
         "websocket": ("gateway.config.listener:WebSocketListener", "gateway.listeners.websocket:WebSocketListener"),
+        "coap": ("gateway.config.coap_listener:CoapListener", "gateway.listeners.coap.listener:CoapListener"),
     },
     "device": {
+        "bacnet": (
+            "gateway.connectors.bacnet.config:BacnetDevice",
+            "gateway.connectors.bacnet.connector:BacnetConnector",
+        ),
         "modbus": (
             "gateway.connectors.modbus.config:ModbusDevice",
             "gateway.connectors.modbus.connector:ModbusConnector",
         ),
         "opcua": ("gateway.connectors.opcua.config:OpcuaDevice", "gateway.connectors.opcua.connector:OpcuaConnector"),
+        "s7": ("gateway.connectors.s7.config:S7Device", "gateway.connectors.s7.connector:S7Connector"),
+        "coap": ("gateway.connectors.coap.config:CoapDevice", "gateway.connectors.coap.connector:CoapConnector"),
     },
     "uplink": {
         "mqtt": ("gateway.uplinks.mqtt.config:MqttUplink", "gateway.uplinks.mqtt.uplink:MqttUplinkRunner"),
@@ -41,6 +53,9 @@ KINDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         ),
     },
 }
+
+EXTRAS: Final = {"bacnet": "bacnet", "s7": "s7"}
+"""Kinds that need a package which the gateway can do without, and the extra that brings it."""
 
 
 PLUGINS: Final = {"device": "gateway.devices"}
@@ -75,6 +90,21 @@ def runner(section: str, kind: str) -> Any:
     if entry is None:
         raise KeyError(kind)
     return _loaded(entry, 1)
+
+
+def beside(section: str, kind: str, module: str) -> ModuleType | None:
+    """The module of this name in the package of a kind's settings (``sim``, ``doctor``), imported on demand; None when
+    there is none. Raises KeyError for an unknown kind, PluginError, ModuleNotFoundError for a missing package."""
+    shape = declaration(section, kind)
+    if shape is None:
+        raise KeyError(kind)
+    path = f"{shape.__module__.rpartition('.')[0]}.{module}"
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name != path:
+            raise
+        return None
 
 
 def _entries(section: str) -> Iterable[EntryPoint]:

@@ -130,6 +130,9 @@ class Timing(Protocol):
     def date(self, row: Row) -> Row:
         """The row with its time and expiry as they are known by now; ask just before it is sent."""
 
+    def date_all(self, rows: list[Row]) -> list[Row]:
+        """The same for rows in the order of their numbers, at less than one by one costs."""
+
     def unset(self) -> str | None:
         """What the clock of this machine says, when no certificate can be valid by it; None when it may be right."""
 
@@ -148,6 +151,9 @@ class RightTime:
 
     def date(self, row: Row) -> Row:
         return row
+
+    def date_all(self, rows: list[Row]) -> list[Row]:
+        return rows
 
     def unset(self) -> str | None:
         return None

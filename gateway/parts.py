@@ -6,13 +6,14 @@ Nothing here runs and nothing is opened; ``app.py`` gives the parts their life. 
 from __future__ import annotations
 
 import random
-import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gateway import __version__, kinds
 from gateway.alarms import Alarms
+from gateway.bounds import limits_of, make_client_id, rooms_of
 from gateway.broker.broker import Broker
 from gateway.broker.delayed import DelayedDesk
 from gateway.broker.queue_desk import QueueDesk
@@ -21,7 +22,6 @@ from gateway.clock import Clock
 from gateway.config.find import rule_files
 from gateway.config.load import Loaded
 from gateway.config.settings import Forward, Settings
-from gateway.config.store import Store
 from gateway.connectors.base import Connector, Sample
 from gateway.connectors.commands import Desk
 from gateway.connectors.port import DevicePort
@@ -32,13 +32,13 @@ from gateway.login.desk import FrontDesk
 from gateway.metrics import Metrics
 from gateway.mqtt.dedup import Dedup, KnownId
 from gateway.mqtt.extras import Extras
-from gateway.mqtt.limits import Limits
 from gateway.mqtt.restore import restore
 from gateway.mqtt.server import MqttServer
 from gateway.mqtt.sys_topics import SysTopics
 from gateway.outbound import LEDGER_TOPIC
 from gateway.rules.cases import failed_cases
 from gateway.rules.engine import RuleEngine
+from gateway.rules.load import RuleSet
 from gateway.rules.load import load as load_rules
 from gateway.store.archive import UplinkArchive
 from gateway.store.boots import EARLIEST, Boots
@@ -57,7 +57,6 @@ from gateway.store.queue_commands import QueueCommands
 from gateway.store.queue_topics import QueueTopics
 from gateway.store.queues import QueueStore
 from gateway.store.retained import RetainedStore
-from gateway.store.rooms import ROOMS, Room, share_out
 from gateway.store.routes import routes_of
 from gateway.store.rule_state import RuleStateStore
 from gateway.store.sessions import Sessions
@@ -112,7 +111,7 @@ class Parts:
             self.database,
             clock,
             tuple(settings.uplink),
-            _rooms(settings.store),
+            rooms_of(settings.store),
             self.metrics,
             linger=settings.store.linger,
             ring_bytes=settings.store.ring_bytes,
@@ -128,9 +127,9 @@ class Parts:
         self.server = MqttServer(
             self.broker,
             self.front_desk.access,
-            _limits(settings),
+            limits_of(settings),
             self.metrics,
-            _make_client_id,
+            make_client_id,
             Extras.of(settings.mqtt),
             self.sessions,
         )
@@ -156,15 +155,19 @@ class Parts:
         self.queue_topics = QueueTopics(self.queues, self.queue_store, self.broker, clock, mqtt.sys.interval)
         self.rules = RuleEngine(self.broker, clock, self.metrics)
         self.rule_state = RuleStateStore(self.database)
-        self.listeners = {name: self._listener(name, config, state) for name, config in settings.listener.items()}
+        self._state = state
+        self.listeners: dict[str, Any] = {}
+        for name in settings.listener:
+            self.build_listener(name)
         self.ledger = Ledger(self.database, clock)
         self._shared: dict[str, Any] = {"state folder": state}
         self.ports: dict[str, DevicePort] = {}
         self.devices: dict[str, Connector] = {}
         self.desks: dict[str, Desk] = {}
-        for name, device in settings.device.items():
-            self._build_device(name, device)
+        for name in settings.device:
+            self.build_device(name)
         self.uplinks: dict[str, Any] = {}
+        self._routed: set[str] = set()
         terms = {
             name: LedgerTerms(LEDGER_TOPIC, uplink.ledger.every)
             for name, uplink in settings.uplink.items()
@@ -172,12 +175,20 @@ class Parts:
         }
         self.ledgers = Ledgers(self.outbox, self.database, clock, self.name, terms)
 
-    def _listener(self, name: str, config: Any, state: Path) -> Any:
-        runner = kinds.runner("listener", self.loaded.kinds[f"listener.{name}"])
-        more = {"plant": Plant(state, self.settings.device)} if issubclass(runner, OnDevices) else {}
-        return runner(name, config, self.server, self.clock, self.pool, **more)
+    def take(self, loaded: Loaded[Settings]) -> None:
+        """Build from these settings from now on."""
+        self.loaded = loaded
+        self.settings = loaded.value
 
-    def _build_device(self, name: str, config: Any) -> None:
+    def build_listener(self, name: str) -> None:
+        """One listener as the settings have it."""
+        runner = kinds.runner("listener", self.loaded.kinds[f"listener.{name}"])
+        more = {"plant": Plant(self._state, self.settings.device)} if issubclass(runner, OnDevices) else {}
+        self.listeners[name] = runner(name, self.settings.listener[name], self.server, self.clock, self.pool, **more)
+
+    def build_device(self, name: str) -> None:
+        """One device as the settings have it, with its desk; in place of the one of that name."""
+        config: Any = self.settings.device[name]
         port = DevicePort(
             name,
             config,
@@ -199,15 +210,38 @@ class Parts:
             publisher=self.broker,
             ledger=self.ledger,
             clock=self.clock,
+            ready=connector.ready,
             look=self._last_sample,
         )
         for pattern in desk.filters:
             self.broker.subscribe(pattern, desk)
 
+    def detach_desk(self, name: str) -> None:
+        """No more commands for this device, as it is now."""
+        desk = self.desks[name]
+        for pattern in desk.filters:
+            self.broker.unsubscribe(pattern, desk)
+
+    def remove_device(self, name: str) -> None:
+        """Forget a device whose tasks have ended."""
+        self.detach_desk(name)
+        for known in (self.desks, self.devices, self.ports):
+            known.pop(name, None)
+
+    def forget_unshared(self) -> None:
+        """Forget what devices shared that are not there any more: a line may come back with another speed."""
+        used = {key for port in self.ports.values() for key in port.keys}
+        for key in self._shared.keys() - used:
+            del self._shared[key]
+
     def _last_sample(self, device: str, point: str) -> Sample | None:
         """What is known of a point, for the interlocks of others."""
         port = self.ports.get(device)
-        return None if port is None else port.last.get(point)
+        return None if port is None else port.known(point)
+
+    def life_of(self, device: str) -> Callable[[Callable[[], None]], Awaitable[None]]:
+        """What keeps a device alive runs this."""
+        return partial(self.ports[device].life, self.devices[device].run)
 
     def tick_devices(self) -> None:
         """Publish what the intervals of points have held back, or want repeated."""
@@ -271,23 +305,40 @@ class Parts:
 
     def build_uplinks(self) -> None:
         """The uplinks, once the outbox knows where each of them is."""
+        for name in self.settings.uplink:
+            self._build_uplink(name)
+        self.route_uplinks()
+
+    def _build_uplink(self, name: str) -> None:
         site = Site(self.settings.device, Counters(self.database).next)
-        for name, config in self.settings.uplink.items():
-            runner = kinds.runner("uplink", self.loaded.kinds[f"uplink.{name}"])
-            self.uplinks[name] = runner(
-                name,
-                config,
-                self.outbox.reader(name),
-                self.broker,
-                self.clock,
-                self.metrics,
-                self.name,
-                self.random,
-                timing=self.timekeeper,
-                **({"site": site} if issubclass(runner, OnSite) else self._of_a_bridge(name)),
-            )
-        for pattern, routes in routes_of(self.forwards).items():
-            self.broker.subscribe(pattern, self.outbox, routes)
+        runner = kinds.runner("uplink", self.loaded.kinds[f"uplink.{name}"])
+        self.uplinks[name] = runner(
+            name,
+            self.settings.uplink[name],
+            self.outbox.reader(name),
+            self.broker,
+            self.clock,
+            self.metrics,
+            self.name,
+            self.random,
+            timing=self.timekeeper,
+            **({"site": site} if issubclass(runner, OnSite) else self._of_a_bridge(name)),
+        )
+
+    def rebuild_uplink(self, name: str) -> None:
+        """One uplink as the settings have it now, in place of the one of that name, whose task has ended."""
+        self.accounts.count()
+        self._build_uplink(name)
+        self.accounts.renewed(name)
+
+    def route_uplinks(self) -> None:
+        """Let the outbox hear what the uplinks forward, and nothing else."""
+        routes = routes_of({name: entries for name, entries in self.forwards.items() if name in self.uplinks})
+        for pattern in self._routed - routes.keys():
+            self.broker.unsubscribe(pattern, self.outbox)
+        for pattern, route in routes.items():
+            self.broker.subscribe(pattern, self.outbox, route)
+        self._routed = set(routes)
 
     def _of_a_bridge(self, name: str) -> dict[str, Any]:
         """What an uplink needs that passes rows on as they are."""
@@ -310,7 +361,7 @@ class Parts:
         """Let the store have what rules keep, as it is now."""
         self.rule_state.keep(self.rules.remembering.changes(self.clock.now(), is_last))
 
-    def load_rules(self) -> None:
+    def load_rules(self) -> RuleSet:
         """Read the rule files, run their cases and swap the whole set. Raises ConfigError; the set that runs then
         stays."""
         rules = load_rules(rule_files(self.settings.rules, self.loaded.source))
@@ -318,6 +369,7 @@ class Parts:
         if failures:
             raise ConfigError(failures)
         self.rules.swap(rules.actions, rules.models)
+        return rules
 
     def read_clocks(self) -> tuple[float, float]:
         """Bring the MQTT server's clock up to date: (monotonic, wall)."""
@@ -325,38 +377,3 @@ class Parts:
         clock.now = self.clock.now()
         clock.time = self.clock.time()
         return clock.now, clock.time
-
-
-def _rooms(store: Store) -> tuple[Room, ...]:
-    asked = {name: getattr(store, name) for name in ROOMS}
-    return share_out(store.max_bytes, store.max_age, store.full == "thin", asked)
-
-
-def _limits(settings: Settings) -> Limits:
-    mqtt = settings.mqtt
-    return Limits(
-        max_packet=mqtt.max_packet,
-        receive_maximum=mqtt.receive_maximum,
-        max_inflight=mqtt.max_inflight,
-        queue_count=mqtt.queue_count,
-        queue_bytes=mqtt.queue_bytes,
-        offline_queue=mqtt.offline_queue,
-        offline_bytes=mqtt.offline_bytes,
-        max_output=mqtt.max_output,
-        max_sessions=mqtt.max_sessions,
-        max_subscriptions=mqtt.max_subscriptions,
-        keep_alive_max=int(mqtt.keep_alive_max),
-        session_expiry_max=mqtt.session_expiry_max,
-        connect_timeout=mqtt.connect_timeout,
-        topic_alias_maximum=mqtt.topic_alias_maximum,
-        slow_consumer_wait=mqtt.slow_consumer_wait,
-        inflight_overflow=mqtt.inflight_overflow,
-        slow_consumer=mqtt.slow_consumer,
-        fan_out=mqtt.fan_out,
-        fan_out_count=mqtt.fan_out_count,
-        fan_out_bytes=mqtt.fan_out_bytes,
-    )
-
-
-def _make_client_id() -> str:
-    return f"auto-{secrets.token_hex(8)}"

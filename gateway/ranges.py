@@ -45,7 +45,7 @@ class Ranges:
         return f"Ranges({self.spans!r})"
 
     def __contains__(self, number: int) -> bool:
-        return any(after < number <= upto for after, upto in self.spans)
+        return bool(self.spans) and any(after < number <= upto for after, upto in self.spans)
 
     def add(self, after: int, upto: int) -> Ranges:
         """With one more span; itself when that adds nothing."""

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from gateway import kinds
-from gateway.check import cross_check, summary
+from gateway.check import bus_loads, cross_check, summary, unsteady_ports
 from gateway.config.find import EMBEDDED, credentials_folder, find_settings
 from gateway.config.load import read
 from gateway.config.settings import Settings
@@ -35,10 +35,17 @@ def run(args: argparse.Namespace) -> int:
     except ConfigError as error:
         problems = error.problems
     counts = {} if problems else summary(loaded)
-    warnings = [] if problems else loaded.source.problems(loaded.value.warnings())
+    loads: list[str] = []
+    warnings: list[str] = []
+    if not problems:
+        loads, busy = bus_loads(loaded)
+        warnings = loaded.source.problems([*loaded.value.warnings(), *unsteady_ports(loaded), *busy])
     if args.json:
         print(
-            json.dumps({"ok": not problems, "config": str(path), "problems": problems, "warnings": warnings, **counts})
+            json.dumps(
+                {"ok": not problems, "config": str(path), "problems": problems, "warnings": warnings, "loads": loads}
+                | counts
+            )
         )
     elif problems:
         print(*problems, sep="\n", file=sys.stderr)
@@ -47,4 +54,6 @@ def run(args: argparse.Namespace) -> int:
             print(f"warning: {warning}", file=sys.stderr)
         print(f"ok: {'embedded default' if path == EMBEDDED else path}")
         print(", ".join(f"{count} {name if count != 1 else name[:-1]}" for name, count in counts.items()))
+        for load in loads:
+            print(load)
     return os.EX_CONFIG if problems else 0

@@ -74,7 +74,8 @@ def lines(status: dict[str, Any]) -> list[str]:
             f"beyond the threshold {slow['count']} times"
         )
     for name, device in status["devices"].items():
-        out.append(f"device {name}: {device['state']}{_why(device)}")
+        points = ", ".join(f"{count} {quality}" for quality, count in device["points"].items() if quality != "troubles")
+        out.append(f"device {name}: {device['state']}  points {points}{_why(device)}")
     for rule in status["rules"]:
         error = f"  last error: {rule['last_error']}" if rule["last_error"] else ""
         out.append(f"rule {rule['name']}: seen {rule['seen']}  fired {rule['fired']}  errors {rule['errors']}{error}")

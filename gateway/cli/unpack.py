@@ -12,7 +12,7 @@ from gateway.errors import GatewayError
 from gateway.outbound import Row
 from gateway.unpack import Record, UnpackError, unpack_all
 from gateway.uplinks.packing.entry import Entry
-from gateway.uplinks.packing.lines import NAMES, pack_lines
+from gateway.uplinks.packing.lines import NAMES, Lines
 
 _IDENTIFIERS: Final = {name: identifier for identifier, name in NAMES.items()}
 
@@ -71,4 +71,4 @@ def _json(record: Record) -> str:
         record.expires,
         "",
     )
-    return pack_lines((Entry(row, record.topic, props),)).decode()
+    return Lines().pack((Entry(row, record.topic, props),)).decode()

@@ -35,16 +35,21 @@ class Sample:
     quality  see Quality
     time     wall clock, seconds since 1970, at the source: when the answer arrived (or the device's own stamp)
     reason   why the quality is not good, in a few words; empty when it is
+    raw      what the device said where that made no value, for the trace: a number, or bytes in hexadecimal; not
+             published
     """
 
-    __slots__ = ("point", "value", "quality", "time", "reason")
+    __slots__ = ("point", "value", "quality", "time", "reason", "raw")
 
-    def __init__(self, point: str, value: Value, quality: Quality, time: float, reason: str = "") -> None:
+    def __init__(
+        self, point: str, value: Value, quality: Quality, time: float, reason: str = "", raw: str = ""
+    ) -> None:
         self.point = point
         self.value = value
         self.quality = quality
         self.time = time
         self.reason = reason
+        self.raw = raw
 
     def __repr__(self) -> str:
         return f"Sample({self.point}={self.value!r} {self.quality} {self.reason})"
@@ -82,6 +87,10 @@ class Connector(ABC):
         Raises Rejected when it can never work, Retry when the device is away. Limits (min, max, read-only)
         are checked by the command desk before this is called.
         """
+
+    async def ready(self) -> None:  # noqa: B027
+        """Return when something can be written. A kind whose devices sleep waits here until one shows itself; raises
+        Retry when it has not for too long. The desk bounds the wait by what its command is good for."""
 
     def status(self) -> dict[str, Any]:
         """What a person wants to see: state of the device, counts, last error. Plain JSON types."""

@@ -37,13 +37,13 @@ class LastKnown:
         self._value = value
         return Sample(self.name, value, quality, time, reason)
 
-    def bad(self, reason: str, time: float) -> Sample | None:
-        """The device has answered that it has no such value, or with one that means nothing."""
+    def bad(self, reason: str, time: float, raw: str = "") -> Sample | None:
+        """The device has answered that it has no such value, or with one that means nothing (``Sample.raw``)."""
         if self.quality is Quality.BAD and self.reason == reason:
             return None
         self.quality = Quality.BAD
         self.reason = reason
-        return Sample(self.name, None, Quality.BAD, time, reason)
+        return Sample(self.name, None, Quality.BAD, time, reason, raw)
 
     def missed(self, reason: str, time: float, now: float) -> Sample | None:
         """No answer. The last value stays valid for a while, then is stale; it keeps the time of its reading.

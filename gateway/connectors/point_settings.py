@@ -143,10 +143,17 @@ class PointSettings:
     def problems(self) -> Iterator[tuple[str, str]]:
         """What does not fit together. A kind's own ``problems`` are asked beside these."""
         is_scaled = (self.scale, self.offset) != (1, 0)
-        if self.values is not None and is_scaled:
-            yield "scale", "has no effect on a value that is a name"
-        if self.bits is not None and is_scaled and parse_bits(self.bits).is_single:
-            yield "scale", "has no effect on a single bit"
+        is_switch = self.bits is not None and parse_bits(self.bits).is_single
+        if self.values is not None or is_switch:
+            what = "a value that is a name" if self.values is not None else "a single bit"
+            for key, is_set in (
+                ("scale", is_scaled),
+                ("range", self.range is not None),
+                ("rate", self.rate is not None),
+                ("flat_for", self.flat_for is not None),
+            ):
+                if is_set:
+                    yield key, f"has no effect on {what}"
         if self.counter is not None and (self.bits is not None or self.values is not None):
             yield "counter", "has no effect on a value that is a name or some bits"
         if self.counter is not None and self.write is not None:

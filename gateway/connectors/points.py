@@ -35,7 +35,7 @@ class Point:
     poll  seconds between two readings
     """
 
-    __slots__ = ("name", "poll", "settings", "_counter", "_known", "_plausible", "_shape", "_trouble")
+    __slots__ = ("name", "poll", "settings", "_counter", "_known", "_plausible", "_shape", "_worst")
 
     def __init__(self, settings: PointSettings, device: DeviceSettings) -> None:
         self.name = settings.name
@@ -55,7 +55,7 @@ class Point:
             self._counter = Counter(settings.counter, rate)
         bounds = None if settings.range is None else Bounds(*settings.range)
         self._plausible = Plausible(bounds, settings.rate, settings.flat_for)
-        self._trouble: tuple[str, bytes] | None = None
+        self._worst: tuple[str, str] | None = None
 
     @property
     def quality(self) -> Quality | None:
@@ -87,7 +87,7 @@ class Point:
             return self._bad(str(error), time)
         judged = self._plausible.judge(value, now)
         if judged[0] is Quality.BAD:
-            return self._bad(judged[1], time, repr(raw).encode()[:LONGEST_RAW])
+            return self._bad(judged[1], time, str(raw)[:LONGEST_RAW])
         if quality is Quality.GOOD:
             if told is not FINE:
                 quality, reason = told
@@ -104,9 +104,7 @@ class Point:
 
         None when that was said already.
         """
-        if raw:
-            self._trouble = (reason, bytes(raw[:LONGEST_RAW]))
-        return self._known.bad(reason, time)
+        return self._trouble(reason, time, bytes(raw[:LONGEST_RAW]).hex(" "))
 
     def missed(self, reason: str, time: float, now: float) -> Sample | None:
         """A poll brought no answer. The last value is stale after ``stale_after`` of them, a point that never had
@@ -131,15 +129,20 @@ class Point:
         if self._counter is not None:
             raise Rejected(f'"{self.name}" is a total and cannot be written')
 
-    def _bad(self, reason: str, time: float, raw: bytes = b"") -> Sample:
-        return self.bad(reason, time, raw) or Sample(self.name, None, Quality.BAD, time, reason)
+    def _trouble(self, reason: str, time: float, raw: str) -> Sample | None:
+        if raw:
+            self._worst = (reason, raw)
+        return self._known.bad(reason, time, raw)
+
+    def _bad(self, reason: str, time: float, raw: str = "") -> Sample:
+        return self._trouble(reason, time, raw) or Sample(self.name, None, Quality.BAD, time, reason, raw)
 
     def status(self) -> dict[str, Any]:
-        """Quality and reason now; of the last bad answer the reason and its bytes in hexadecimal."""
+        """Quality and reason now; of the last bad answer the reason and what it said (``Sample.raw``)."""
         known = self._known
         status: dict[str, Any] = {"quality": None if known.quality is None else str(known.quality)}
         if known.reason:
             status["reason"] = known.reason
-        if self._trouble is not None:
-            status["bad"] = {"reason": self._trouble[0], "raw": self._trouble[1].hex(" ")}
+        if self._worst is not None:
+            status["bad"] = {"reason": self._worst[0], "raw": self._worst[1]}
         return status

@@ -72,6 +72,7 @@ __all__ = [
     "Properties",
     "Property",
     "get",
+    "pack_list",
     "pack_properties",
     "read_properties",
 ]
@@ -224,6 +225,12 @@ def pack_properties(props: Properties, packet: int) -> bytes:
     """The property length and the properties. Raises ValueError for one that this packet cannot carry."""
     if not props:
         return b"\0"
+    body = pack_list(props, packet)
+    return pack_varint(len(body)) + body
+
+
+def pack_list(props: Properties, packet: int) -> bytes:
+    """The properties without their length; raises the same."""
     parts: list[bytes] = []
     for identifier, value in props:
         row = TABLE.get(identifier)
@@ -233,8 +240,7 @@ def pack_properties(props: Properties, packet: int) -> bytes:
         # All identifiers are below 0x80, so that one byte is the Variable Byte Integer.
         parts.append(bytes((identifier,)))
         parts.append(_pack_value(row.kind, value))
-    body = b"".join(parts)
-    return pack_varint(len(body)) + body
+    return b"".join(parts)
 
 
 def _pack_value(kind: str, value: Any) -> bytes:

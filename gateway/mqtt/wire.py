@@ -111,6 +111,8 @@ def pack_varint(value: int) -> bytes:
         return bytes((value,))
     if not 0 <= value <= MAX_VARINT:
         raise ValueError(f"{value} does not fit a Variable Byte Integer: 0 to {MAX_VARINT}")
+    if value < 0x4000:
+        return bytes((value & 0x7F | 0x80, value >> 7))
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)

@@ -6,7 +6,8 @@ kept next. Runs on the loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from gateway.broker.port import Done
@@ -43,32 +44,35 @@ class Accountant:
         self._books.note(f"dropped:{reason}", 1)
         self._metrics.drop(reason)
 
-    def count(self, uplink: str, outcomes: Sequence[Outcome]) -> None:
-        """Count what an uplink has done with rows, as its position moves past them."""
+    def count(self, uplink: str, delivered: Sequence[int], given_up: Sequence[Outcome]) -> None:
+        """Count what an uplink has done with rows, both in order, as its position moves past them."""
+        produced = self._take_orphans(uplink, (*delivered, *[one[0] for one in given_up])) if self._orphans else 0
         changes = self._gathering()
         block = changes.block if changes is not None else None
-        produced, done = 0, []
-        for outcome in outcomes:
-            if self._orphans and (uplink, outcome[0]) in self._orphans:
-                self._orphans.discard((uplink, outcome[0]))
-                produced += 1
-            if block is not None and outcome[0] >= block.first:
-                block.outcomes.append((outcome[0], uplink, outcome[1]))
-            else:
-                done.append(outcome)
-        if not done:
+        if block is not None:
+            # What became of rows that gather is counted where they are.
+            at = bisect_left(delivered, block.first)
+            block.outcomes += [(seq, uplink, "") for seq in delivered[at:]]
+            block.outcomes += [(seq, uplink, reason) for seq, reason, _ in given_up if seq >= block.first]
+            delivered, given_up = delivered[:at], [one for one in given_up if one[0] < block.first]
+        if not delivered and not given_up:
             return
         with suppress(StoreError):  # closed: they are sent again, and counted then
             changes = self._join()
             if produced:
                 add(changes.tallies, entry(PRODUCED, uplink), produced)
-            for _, reason, time in done:
-                if not reason:
-                    add(changes.tallies, entry(DELIVERED, uplink), 1)
-                    continue
+            if delivered:
+                add(changes.tallies, entry(DELIVERED, uplink), len(delivered))
+            for _, reason, time in given_up:
                 changes.must = True
                 changes.drops.add(uplink, reason, Drop(1, time, time))
                 add(changes.tallies, f"dropped:{reason}", 1)
+
+    def _take_orphans(self, uplink: str, seqs: Iterable[int]) -> int:
+        """How many of these rows were not written while the uplink had them; they are no orphans any more."""
+        found = {(uplink, seq) for seq in seqs} & self._orphans
+        self._orphans -= found
+        return len(found)
 
     def refuse(self, uplinks: Sequence[str], time: float) -> None:
         """A message that nobody waits for never became a row."""

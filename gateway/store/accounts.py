@@ -32,7 +32,7 @@ FAILED: Final = "outbox_failed"
 REFUSED: Final = "outbox_refused"
 
 Outcome = tuple[int, str, float]
-"""What an uplink has done with a row: its number, the reason if it was given up, and when the row was accepted."""
+"""A row that an uplink has given up: its number, the reason, and when it was accepted."""
 
 
 class Account(NamedTuple):

@@ -11,7 +11,7 @@ is told as a moment of the wall clock as it is now.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.clock import EARLIEST, Clock, iso_time
 from gateway.clock_watch import GRAIN, ClockState
@@ -25,10 +25,25 @@ _SLACK: Final = 1.0
 _FOREVER: Final = float("inf")
 
 
+class _Right(NamedTuple):
+    """Rows of a start with numbers from ``first`` to before ``end`` whose times are as they should be: of those that
+    do not expire, and that came at ``since`` or later."""
+
+    boot: int
+    first: float
+    end: float
+    since: float
+
+
+_NONE: Final = _Right(0, _FOREVER, 0.0, 0.0)
+
+
 class Dating:
     """Dates rows of this start and of those in ``history``. Used on the loop."""
 
-    __slots__ = ("_bases", "_boots", "_clock", "_ends", "_epochs", "_is_right", "_newest_from", "_newest_since")
+    __slots__ = (
+        "_bases", "_boots", "_clock", "_ends", "_epochs", "_is_right", "_newest_from", "_newest_since", "_right",
+    )  # fmt: skip
 
     def __init__(self, boots: Boots, clock: Clock, history: History) -> None:
         self._boots = boots
@@ -40,6 +55,7 @@ class Dating:
         self._newest_from: float = _FOREVER
         self._newest_since = 0.0
         self._is_right = False
+        self._right = _NONE  # where the last one was that needed no change: nearly always the next one is there too
 
     @property
     def epochs(self) -> list[Epoch]:
@@ -51,6 +67,7 @@ class Dating:
         self.epochs.append(epoch)
         del self.epochs[:-KEEP]
         self._bases.clear()
+        self._right = _NONE
         self._newest_from, self._newest_since = epoch.seq, epoch.base + epoch.up
         self._is_right = epoch.state is ClockState.SYNCHRONISED
 
@@ -59,6 +76,8 @@ class Dating:
         as it is now, and the time in the payload of a device's point the same as its own."""
         if row.boot == self._boots.number and row.seq >= self._newest_from and row.time >= self._newest_since:
             return row if self._is_right else make_row((*row[:10], ESTIMATED, row.uplinks))
+        if row.expires is None and self._is_of(self._right, row):
+            return row
         found = self._place(row)
         if found is None:
             return row
@@ -77,6 +96,38 @@ class Dating:
             time, clock = row.time, ""
         payload = row.payload if time == row.time else _with_time(row, time)
         return make_row((*row[:3], payload, *row[4:7], time, expires, row.source, clock, row.uplinks))
+
+    def all(self, rows: list[Row]) -> list[Row]:
+        """Rows in the order of their numbers, each dated; the same list when nothing is to be changed."""
+        if not rows:
+            return rows
+        if not self._is_of(self._right, rows[0]):
+            self._right = self._right_stretch(rows[0])
+        boot, _, end, since = self._right
+        # Numbers grow from one start to the next, so that the first and the last speak for those between.
+        if self._is_of(self._right, rows[0]) and rows[-1].boot == boot and rows[-1].seq < end:
+            unsure = [row for row in rows if row.time < since or row.expires is not None]
+            if not unsure:
+                return rows
+        return [self(row) for row in rows]
+
+    def _is_of(self, right: _Right, row: Row) -> bool:
+        return row.boot == right.boot and right.first <= row.seq < right.end and row.time >= right.since
+
+    def _right_stretch(self, row: Row) -> _Right:
+        """The stretch of right times that a row is in; none when it is in no such one."""
+        known = self._epochs.get(row.boot, ())
+        if not known:
+            return _Right(row.boot, 0.0, _FOREVER, -_FOREVER)  # nothing will ever be known of its clock
+        for index in range(len(known) - 1, -1, -1):
+            epoch = known[index]
+            if epoch.seq <= row.seq:
+                if epoch.state is not ClockState.SYNCHRONISED:
+                    return _NONE
+                end = known[index + 1].seq if index + 1 < len(known) else _FOREVER
+                # What says less may have been made before the clock moved, and is looked at alone.
+                return _Right(row.boot, epoch.seq, end, epoch.base + epoch.up - GRAIN if index else -_FOREVER)
+        return _NONE
 
     def _place(self, row: Row) -> tuple[Epoch, float] | None:
         """The epoch of a row, and the seconds from the start to its end; None where nothing is known of its clock."""

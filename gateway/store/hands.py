@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from gateway.outbound import Row
 from gateway.store.accounts import Outcome
@@ -19,9 +19,12 @@ class Hands:
         self._by_room: tuple[list[int], ...] = tuple([] for _ in ROOMS)
         self._given_up: dict[int, tuple[str, float]] = {}
 
-    def give(self, room: int, seqs: Iterable[int]) -> None:
+    def give(self, room: int, seqs: Sequence[int]) -> None:
         """It has got these of a class, in order."""
         held = self._by_room[room]
+        if seqs and (not held or seqs[0] > held[-1]):
+            held += seqs
+            return
         for seq in seqs:
             if not held or seq > held[-1]:
                 held.append(seq)
@@ -34,12 +37,18 @@ class Hands:
         """It will not send this one."""
         self._given_up[row.seq] = (reason, row.time)
 
-    def take(self, room: int, after: int, upto: int) -> list[Outcome]:
-        """It has done with the rows of a class behind ``after``, up to ``upto``: what became of those that it had."""
+    def take(self, room: int, after: int, upto: int) -> tuple[list[int], list[Outcome]]:
+        """It has done with the rows of a class behind ``after``, up to ``upto``: of those that it had, the ones that
+        were delivered, and the others."""
         held = self._by_room[room]
         start, end = bisect_right(held, after), bisect_right(held, upto)
         done = held[start:end]
         del held[start:end]
-        if not self._given_up:
-            return [(seq, "", 0.0) for seq in done]
-        return [(seq, *self._given_up.pop(seq, ("", 0.0))) for seq in done]
+        given_up = self._given_up
+        if not given_up:
+            return done, []
+        lost = [(seq, *given_up.pop(seq)) for seq in done if seq in given_up]
+        if lost:
+            gone = {outcome[0] for outcome in lost}
+            done = [seq for seq in done if seq not in gone]
+        return done, lost

@@ -22,8 +22,8 @@ class Accounts(Protocol):
     def note_drop(self, uplink: str, row: Row, reason: str) -> None:
         """It will not be sent; it is counted in the books when the position moves past it."""
 
-    def count(self, uplink: str, outcomes: Sequence[Outcome]) -> None:
-        """Count what became of rows, together with the position that is kept next."""
+    def count(self, uplink: str, delivered: Sequence[int], given_up: Sequence[Outcome]) -> None:
+        """Count what became of rows, both in order, together with the position that is kept next."""
 
 
 class Shelf(Protocol):
@@ -93,10 +93,15 @@ class Reader:
 
     def _take(self, room: int, rows: list[Row], after: int, last: int) -> None:
         name, known = self.name, self._acked[room]
-        for at, row in enumerate(rows):
-            if name not in row.uplinks and (not row.uplinks or self._shelf.takes_over(row.uplinks)):
-                rows[at] = row._replace(uplinks=(name,))
-        mine = [row.seq for row in rows if name in row.uplinks]
+        # Few different ones, and it is asked for each row.
+        of = {row.uplinks for row in rows}
+        mine_too = {names for names in of if name not in names and (not names or self._shelf.takes_over(names))}
+        if mine_too:
+            rows[:] = [row._replace(uplinks=(name,)) if row.uplinks in mine_too else row for row in rows]
+        if all(name in names for names in of - mine_too):
+            mine = [row.seq for row in rows]
+        else:
+            mine = [row.seq for row in rows if name in row.uplinks]
         if known.touches(after, last):
             mine = [seq for seq in mine if seq not in known]
         self._hands.give(room, mine)
@@ -111,7 +116,7 @@ class Reader:
         more = acked.add(after, upto)
         if more is not acked:
             self._acked[room] = more
-            self._shelf.accounts.count(self.name, self._hands.take(room, after, upto))
+            self._shelf.accounts.count(self.name, *self._hands.take(room, after, upto))
             # So that what is read next is promised by whatever commit comes before it is sent.
             self._handed[room] = handed = self._handed[room] | more
             self._promised[room] = self._promised[room].add(after, handed.reach(after) + self._limit)

@@ -173,6 +173,9 @@ class Timekeeper:
     def date(self, row: Row) -> Row:
         return row if self._dating is None else self._dating(row)
 
+    def date_all(self, rows: list[Row]) -> list[Row]:
+        return rows if self._dating is None else self._dating.all(rows)
+
     def unset(self) -> str | None:
         now, time = self.clock.read()
         return self._words(time) if time < EARLIEST else None

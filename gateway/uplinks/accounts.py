@@ -74,6 +74,12 @@ class Accounts:
             self._keep_at = now + KEEP_EVERY
             self.keep()
 
+    def renewed(self, name: str) -> None:
+        """The uplink was built anew, and counts from 0."""
+        self._counted[name] = 0
+        if name in self._budgets:
+            self._uplinks[name].press(self._budgets[name].level)
+
     def count(self) -> None:
         """Bring every budget up to date, and say so to its uplink when it must save more or less."""
         now, time = self._clock.now(), self._clock.time()

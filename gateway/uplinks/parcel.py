@@ -8,7 +8,8 @@ Pure: no clock, no I/O.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import partial
+from typing import Final, NamedTuple
 
 from gateway.message import Properties
 from gateway.outbound import Row
@@ -22,6 +23,8 @@ class Parcel(NamedTuple):
     payload  as it is sent
     retain   as it is sent
     props    MQTT 5 properties, but for the expiry, which is counted down until the moment it is sent
+    packed   these as they stand in the packet, without their length, and then ``props`` may be empty; None: they are
+             not packed yet
     """
 
     rows: tuple[Row, ...]
@@ -29,6 +32,7 @@ class Parcel(NamedTuple):
     payload: bytes
     retain: bool
     props: Properties
+    packed: bytes | None = None
 
     @property
     def first(self) -> int:
@@ -49,6 +53,10 @@ class Parcel(NamedTuple):
                 return None
             latest = max(latest, row.expires)
         return latest
+
+
+make_parcel: Final = partial(tuple.__new__, Parcel)
+"""A parcel from its fields in order, at a third of what the class's own constructor costs."""
 
 
 def single(row: Row, topic: str, props: Properties) -> Parcel:

@@ -240,7 +240,14 @@ def test_a_shipped_profile_says_what_it_is_and_loads(name: str, tmp_path: Path) 
 
 
 def test_the_profiles_that_were_promised_are_there() -> None:
-    wanted = {"energy-meter", "sunspec-inverter-float", "drive-goodrive", "temperature-humidity", "io-module"}
+    wanted = {
+        "energy-meter",
+        "sunspec-inverter",
+        "sunspec-inverter-float",
+        "drive-goodrive",
+        "temperature-humidity",
+        "io-module",
+    }
     assert wanted <= set(shipped_names())
 
 

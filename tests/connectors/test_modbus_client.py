@@ -12,8 +12,9 @@ from typing import cast
 import pytest
 
 from connectors.fakes import run
-from gateway.connectors.modbus.client import Client, DeviceError, Timeout, connect
-from gateway.connectors.modbus.config import Endpoint
+from gateway.connectors.modbus.client import Client, connect
+from gateway.connectors.modbus.endpoint import Endpoint
+from gateway.connectors.modbus.pdu import DeviceError, Timeout
 from gateway.connectors.modbus.sim import Question, Simulator
 from gateway.errors import Retry
 

@@ -10,7 +10,8 @@ import pytest
 from gateway import kinds
 from gateway.config.load import read
 from gateway.config.settings import Settings
-from gateway.connectors.modbus.config import Endpoint, ModbusDevice, ModbusPoint, Place, parse_place, parse_url
+from gateway.connectors.modbus.config import ModbusDevice, ModbusPoint, Place, parse_place
+from gateway.connectors.modbus.endpoint import Endpoint, parse_url
 from gateway.connectors.points import DeviceSettings, PointSettings
 from gateway.errors import ConfigError
 
@@ -59,6 +60,75 @@ def test_addresses(text: str | int, place: Place) -> None:
 def test_urls(text: str, endpoint: Endpoint) -> None:
     assert parse_url(text) == endpoint
     assert str(Endpoint("::1", 502)) == "[::1]:502"
+
+
+LINE = "serial:/dev/serial/by-id/usb-X"
+
+
+@pytest.mark.parametrize(
+    ("text", "endpoint"),
+    [
+        ("tls://plc", Endpoint("plc", 802, "tls")),
+        ("rtu+tcp://10.0.0.6:4001", Endpoint("10.0.0.6", 4001, "rtu+tcp", "rtu")),
+        (LINE, Endpoint("", 0, "serial", "rtu", "/dev/serial/by-id/usb-X", 19_200, "E", 1, 8)),
+        (f"{LINE}?baud=9600&parity=n&stop=2", Endpoint("", 0, "serial", "rtu", LINE[7:], 9600, "N", 2, 8)),
+        (f"{LINE}?framing=ascii", Endpoint("", 0, "serial", "ascii", LINE[7:], 19_200, "E", 1, 7)),
+        (f"{LINE}?framing=ascii&bits=8", Endpoint("", 0, "serial", "ascii", LINE[7:], 19_200, "E", 1, 8)),
+    ],
+)
+def test_urls_of_every_transport(text: str, endpoint: Endpoint) -> None:
+    assert parse_url(text) == endpoint
+
+
+def test_the_silence_between_frames_is_that_of_the_standard() -> None:
+    assert parse_url(f"{LINE}?baud=9600").gap == pytest.approx(0.00401, abs=1e-5)
+    assert parse_url(f"{LINE}?baud=1200").gap == pytest.approx(0.0321, abs=1e-4)
+    assert parse_url(f"{LINE}?baud=38400").gap == parse_url("rtu+tcp://h:1").gap == 0.00175
+
+
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [
+        ('url = "rtu+tcp://h"', "url: needs a port"),
+        ('url = "serial:dev/x"', 'url: must be like "tcp://10.0.0.5:502"'),
+        (f'url = "{LINE}?baud=9"', "url: baud must be a number between 110 and 4000000, not '9'"),
+        (f'url = "{LINE}?parity=even"', "url: parity must be N (none), E (even) or O (odd), not 'EVEN'"),
+        (f'url = "{LINE}?stop=3"', "url: stop must be 1 or 2, not '3'"),
+        (f'url = "{LINE}?bits=7"', "url: bits must be 8, or with framing=ascii 7, not '7'"),
+        (f'url = "{LINE}?framing=tcp"', "url: framing must be rtu or ascii, not 'tcp'"),
+        (f'url = "{LINE}?speed=9600"', 'url: has no option "speed"'),
+        ('framing = "ascii"', "framing: has no effect; it is for serial lines"),
+        (f'url = "{LINE}?framing=rtu"\nframing = "ascii"', 'framing: must be "rtu", as in the url'),
+        (f'url = "{LINE}"\nunit = 248', "unit: must be between 0 and 247 on a serial line, not 248"),
+        (f'url = "{LINE}"\nunit = 0', "point[0].write: is missing or has bits"),
+        ("echo = true", "echo: has no effect; it is for serial lines"),
+        ("rs485 = {}", "rs485: has no effect"),
+        ('url = "rtu+tcp://h:1"\nrs485 = {}', "rs485: has no effect"),
+        ("tls = {}", "tls: has no effect; use a url that begins with tls://"),
+        ("turnaround = -1", "turnaround: must not be negative"),
+        ('quirks = { bit_write = "x" }', 'quirks.bit_write: must be one of "mask", "read_modify_write"'),
+        ("quirks = { pause = 1 }", "quirks.pause: unknown key"),
+    ],
+)
+def test_what_does_not_fit_the_transport_is_named(device: str, words: str, tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, device=device)
+    assert problem.startswith(words), problem
+
+
+def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
+    (tmp_path / "c.pem").touch()
+    (problem,) = problems(tmp_path, device='url = "tls://h"\ntls = { cert = "c.pem" }')
+    assert problem.startswith("tls.cert: needs key beside it")
+    (problem,) = problems(tmp_path, device='url = "tls://h"\ntls = { ca = "none.pem" }')
+    assert problem.startswith("tls.ca: ")
+
+
+def test_framing_is_the_url_s_or_the_key_s() -> None:
+    def framing(url: str, key: Any = None) -> str:
+        return ModbusDevice(url=url, framing=key, point=(ModbusPoint(name="p", address=0),)).endpoint.framing
+
+    assert framing(LINE) == "rtu" and framing(LINE, "ascii") == framing(f"{LINE}?baud=9600", "ascii") == "ascii"
+    assert framing("rtu+tcp://h:1", "rtu") == "rtu" and framing("tcp://h") == "mbap"
 
 
 @pytest.mark.parametrize("text", ["http://x", "tcp://", "tcp:host", "tcp://h:0", "tcp://h:99999", "tcp://h:1/x", ""])
@@ -130,7 +200,11 @@ def test_the_sample_is_right(tmp_path: Path) -> None:
         ("temperature", Place("holding", 100), 1),
         ("energy", Place("input", 20), 2),
         ("pump", Place("coil", 3), 1),
+        ("door", Place("holding", 110), 1),
     ]
+    meter = loaded.device["meter"]
+    assert isinstance(meter, ModbusDevice)
+    assert (meter.endpoint.line, meter.endpoint.is_line) == ("9600 8N1 rtu", True)
 
 
 def test_the_sample_names_every_key_that_only_this_kind_has() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.connectors.modbus.codec import make_codec
-from gateway.connectors.modbus.planner import REST, Item, Plan, cut, plan
+from gateway.connectors.modbus.planner import REST, Item, Plan, Request, cut, plan
 
 
 def row(start: int, count: int, width: int = 1, table: str = "holding") -> list[Item]:
@@ -51,13 +54,91 @@ def test_a_cut_is_made_at_the_widest_gap_else_in_the_middle() -> None:
     assert [(part.address, part.count) for part in cut(request)] == [(0, 1), (1, 1)]
 
 
-def test_a_plan_keeps_its_cuts_and_lets_refused_points_rest() -> None:
-    book = Plan(row(0, 4), gap=0, max_words=120)
-    left, right = book.split(book.requests[0])
-    assert book.scan() == [left, right]
-    book.rest(left)
-    assert [book.scan() for _ in range(REST)] == [[right]] * REST
-    assert book.scan() == [left, right]
+def learn(book: Plan, exists: Callable[[Request], bool], due: Iterable[str] | None = None) -> tuple[int, set[str]]:
+    """One scan of a device that refuses some requests: how many it refused, and the names that were read."""
+    refused, read = 0, set()
+    todo = deque(book.scan(due))
+    while todo:
+        request = todo.popleft()
+        if exists(request):
+            book.answered(request)
+            read |= {item.name for item in request.items}
+            continue
+        refused += 1
+        parts = book.refused(request)
+        todo.extendleft(reversed(parts))
+        if not parts:
+            book.rest(request)
+    return refused, read
+
+
+def without(*missing: int) -> Callable[[Request], bool]:
+    """A device that has every register but these."""
+    return lambda request: not any(request.address <= at < request.address + request.count for at in missing)
+
+
+def test_a_missing_register_is_found_and_everything_else_stays_together() -> None:
+    book = Plan(row(0, 40), gap=0, max_words=120)
+    refused, read = learn(book, without(17))
+    assert refused <= 7 and len(read) == 39
+    assert [(request.address, request.count) for request in book.requests] == [(0, 17), (18, 22)]
+    assert book.refusals.describe() == ["holding:17"]
+    assert [learn(book, without(17))[0] for _ in range(REST - 1)] == [0] * (REST - 1)
+    assert learn(book, without(17)) == (0, read), "the last scan of its rest"
+    assert learn(book, without(17)) == (1, read), "it is tried again, alone"
+    for _ in range(REST):
+        learn(book, without())
+    assert len(learn(book, without())[1]) == 40, "it exists now"
+    assert [(request.address, request.count) for request in book.requests] == [(0, 40)]
+
+
+def test_a_gap_that_cannot_be_read_is_learned_once_for_all_rates() -> None:
+    book = Plan([*row(0, 2), *row(5, 2)], gap=8, max_words=120)
+    assert learn(book, without(3))[0] == 1
+    assert book.refusals.describe() == ["holding:2..4"]
+    assert learn(book, without(3))[0] == 0
+    assert learn(book, without(3), ["holding1", "holding5"])[0] == 0
+
+
+def test_a_device_that_takes_less_than_we_ask_for_is_cut_where_it_said_so() -> None:
+    book = Plan(row(0, 100), gap=0, max_words=120)
+
+    def takes_64(request: Request) -> bool:
+        return request.count <= 64
+
+    assert learn(book, takes_64)[0] == 1
+    assert learn(book, takes_64)[0] == 0
+    assert [request.count for request in book.requests] == [50, 50]
+
+
+def test_only_what_is_due_is_asked() -> None:
+    book = Plan([*row(0, 2), *row(50, 2)], gap=8, max_words=120)
+    assert [request.address for request in book.scan(["holding51"])] == [51]
+    assert [request.address for request in book.scan()] == [0, 50]
+
+
+def test_singly_is_a_request_for_each_point() -> None:
+    assert len(Plan(row(0, 10), gap=8, max_words=120, singly=True).scan()) == 10
+
+
+@settings(max_examples=50)
+@given(st.data())
+def test_whatever_a_device_lacks_is_learned(data: st.DataObject) -> None:
+    """Everything that exists is read from the first scan on, once; and soon nothing is refused any more."""
+    names = {item.name: item for item, _ in data.draw(layouts())}
+    missing = data.draw(st.sets(st.integers(0, 500), max_size=12))
+    most = data.draw(st.integers(4, 125))
+    book = Plan(names.values(), data.draw(st.integers(0, 20)), 125)
+
+    def exists(request: Request) -> bool:
+        return request.count <= most and without(*missing)(request)
+
+    there = {name for name, item in names.items() if not missing & set(range(item.address, item.end))}
+    refused = [learn(book, exists) for _ in range(REST // 2)]
+    assert all(read == there for _, read in refused)
+    assert refused[-1][0] == 0
+    seen = [item.name for request in book.scan() for item in request.items]
+    assert sorted(seen) == sorted(there)
 
 
 def test_an_unanswered_request_goes_to_the_end() -> None:
@@ -89,6 +170,7 @@ def memory(table: str, address: int) -> int:
     return hashed & 1 if table in ("coil", "discrete") else hashed
 
 
+@settings(max_examples=50)
 @given(layouts(), st.integers(0, 20), st.integers(4, 125), st.integers(0, 6))
 def test_values_from_blocks_are_those_of_single_reads(
     layout: list[tuple[Item, str]], gap: int, max_words: int, cuts: int
@@ -98,7 +180,7 @@ def test_values_from_blocks_are_those_of_single_reads(
     for _ in range(cuts):
         divisible = [request for request in book.requests if len(request.items) > 1]
         if divisible:
-            book.split(divisible[0])
+            book.refused(divisible[0])
     seen = []
     for request in book.scan():
         assert 1 <= request.count <= (2000 if request.table in ("coil", "discrete") else max_words)
@@ -113,6 +195,7 @@ def test_values_from_blocks_are_those_of_single_reads(
     assert sorted(seen) == sorted(types)
 
 
+@settings(max_examples=50)
 @given(layouts(), st.integers(0, 20), st.integers(4, 125))
 def test_no_block_holds_a_longer_gap_than_allowed(layout: list[tuple[Item, str]], gap: int, max_words: int) -> None:
     for request in plan([item for item, _ in layout], gap, max_words):

@@ -150,7 +150,7 @@ def test_the_bytes_of_a_bad_answer_are_kept_for_the_trace() -> None:
     one.took(5, 3.0, 3.0)
     assert one.status() == {"quality": "good", "bad": trouble}
     one.took(99, 4.0, 4.0)
-    assert one.status()["bad"] == {"reason": "outside 0 to 10", "raw": b"99".hex(" ")}
+    assert one.status()["bad"] == {"reason": "outside 0 to 10", "raw": "99"}
     one.bad("long", 5.0, bytes(1000))
     assert len(bytes.fromhex(one.status()["bad"]["raw"])) == 64
 
@@ -175,6 +175,9 @@ def test_a_part_is_written_as_a_part_or_not_at_all() -> None:
         ({"bits": 3, "scale": 2}, "scale: has no effect on a single bit"),
         ({"values": {"a": "off"}}, "values: must have whole numbers as keys"),
         ({"values": {"0": "off"}, "offset": 1}, "scale: has no effect on a value that is a name"),
+        ({"values": {"0": "off"}, "range": [0, 1]}, "range: has no effect on a value that is a name"),
+        ({"bits": 3, "rate": 1}, "rate: has no effect on a single bit"),
+        ({"bits": 3, "flat_for": "1h"}, "flat_for: has no effect on a single bit"),
         ({"counter": 1}, "counter: must be between 2 and"),
         ({"counter": 65536, "bits": 3}, "counter: has no effect"),
         ({"counter": 65536, "write": {}}, "write: has no effect on a total"),

@@ -10,7 +10,7 @@ from gateway.broker.port import Done
 from gateway.clock import FixedClock
 from gateway.connectors.base import Quality, Sample
 from gateway.connectors.points import DeviceSettings, PointSettings
-from gateway.connectors.port import DevicePort
+from gateway.connectors.port import MOST_TROUBLES, DevicePort
 from gateway.message import Message
 
 POINTS = (PointSettings(name="t", unit="Cel", deadband=0.5), PointSettings(name="n"))
@@ -92,3 +92,30 @@ def test_what_is_shared_is_made_once() -> None:
     port, _, _ = make(DeviceSettings())
     first = port.share("bus", object)
     assert port.share("bus", object) is first
+
+
+def test_status_counts_points_and_says_what_is_wrong() -> None:
+    port, _, _ = make(DeviceSettings())
+    assert port.status() == {"unknown": 2}
+    port.emit([Sample("t", 71.5, Quality.GOOD, 1.0)])
+    assert port.status() == {"good": 1, "unknown": 1}
+    port.emit([Sample("t", None, Quality.BAD, 2.0, "no text", "ff 01"), Sample("n", 3, Quality.STALE, 1.5, "away")])
+    assert port.status() == {
+        "bad": 1,
+        "stale": 1,
+        "troubles": {
+            "t": {"quality": "bad", "why": "no text", "time": 2.0, "raw": "ff 01"},
+            "n": {"quality": "stale", "why": "away", "time": 1.5},
+        },
+    }
+    port.emit([Sample("t", 1, Quality.GOOD, 3.0), Sample("n", 1, Quality.GOOD, 3.0)])
+    assert port.status() == {"good": 2}
+
+
+def test_status_names_a_bounded_number_of_points() -> None:
+    points = [PointSettings(name=f"p{n}") for n in range(100)]
+    port = DevicePort(
+        "d", DeviceSettings(), points, clock=FixedClock(), publisher=Sink(), shared={}, book=lambda name, count: None
+    )
+    port.emit([Sample(point.name, None, Quality.BAD, 0.0, "away") for point in points])
+    assert port.status()["bad"] == 100 and len(port.status()["troubles"]) == MOST_TROUBLES

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from connectors.fakes import FakePort, run
 from gateway import kinds
 from gateway.config.load import read
 from gateway.config.profile import shipped_names
 from gateway.config.settings import Settings
 from gateway.connectors.base import Quality
-from gateway.connectors.modbus.codec import make_codec
 from gateway.connectors.modbus.config import ModbusDevice, ModbusPoint
+from gateway.connectors.modbus.connector import ModbusConnector
+from gateway.connectors.modbus.sim import Simulator
 from gateway.connectors.points import Point
 
 Image = dict[str, dict[int, int]]
@@ -78,6 +81,21 @@ FLOAT_VALUES = {
     "over_temperature": True, "hardware_test_failed": True, "internal_error": False,
 }  # fmt: skip
 
+INTEGERS = image(
+    COMMON,
+    registers("holding", 40069, "HH", 103, 50),
+    registers("holding", 40071, "4Hh6HhhhHhhhhhhhIhHhHhhhhhhhh", 1250, 425, 400, 425, -2, 4000, 4010, 3990, 2305, 2312,
+              2295, -1, 8712, 0, 4998, -2, 88, 2, -405, -1, 990, -1, 123456, 1, 1350, -2, 6502, -1, 8778, 0, 415, 380,
+              -32768, -32768, -1),
+    registers("holding", 40107, "HHIIIIII", 4, 0, 1 << 7 | 1 << 15, 0, 0, 0, 0, 0),
+)  # fmt: skip
+INTEGER_VALUES = {
+    "serial_number": "29301234", "current": 12.5, "current_l3": 4.25, "voltage_l1": 230.5, "voltage_l3": 229.5,
+    "power": 8712, "frequency": 49.98, "apparent_power": 8800, "reactive_power": -40.5, "power_factor": 99.0,
+    "energy": 1234560, "dc_current": 13.5, "dc_voltage": 650.2, "dc_power": 8778, "temperature_cabinet": 41.5,
+    "temperature_heat_sink": 38.0, "state": "mppt", "over_temperature": True, "ground_fault": False,
+}  # fmt: skip
+
 # INVT: holding registers, hexadecimal addresses as in the manual.
 DRIVE = image(
     registers("holding", 0x2000, "HH", 1, 4250),
@@ -105,15 +123,16 @@ IO_VALUES = {"input_1": True, "input_2": False, "input_8": True, "output_1": Fal
 CASES: dict[str, tuple[Image, dict[str, Any]]] = {
     "energy-meter": (METER, METER_VALUES),
     "sunspec-inverter-float": (FLOAT, FLOAT_VALUES),
+    "sunspec-inverter": (INTEGERS, INTEGER_VALUES),
     "drive-goodrive": (DRIVE, DRIVE_VALUES),
     "temperature-humidity": (SENSOR, SENSOR_VALUES),
     "io-module": (IO, IO_VALUES),
 }
 
 
-def device(profile: str, folder: Path) -> ModbusDevice:
+def device(profile: str, folder: Path, url: str = "tcp://10.0.0.5") -> ModbusDevice:
     path = folder / "gateway.toml"
-    path.write_text(f'[device.d]\nprofile = "{profile}"\nurl = "tcp://10.0.0.5"\n')
+    path.write_text(f'[device.d]\nprofile = "{profile}"\nurl = "{url}"\n')
     made = read(path, Settings, kinds).value.device["d"]
     assert isinstance(made, ModbusDevice)
     return made
@@ -134,7 +153,7 @@ def test_registers_become_the_values_of_the_map(profile: str, tmp_path: Path) ->
     settings = device(profile, tmp_path)
     seen = {}
     for point in settings.point:
-        raw = make_codec(point.type, point.order).decode(words(point, held))
+        raw = point.codec.decode(words(point, held))
         sample = Point(point, settings).took(raw, 0.0, 0.0)
         assert sample.quality is Quality.GOOD, sample
         seen[point.name] = sample.value
@@ -151,7 +170,7 @@ def test_what_can_be_written_goes_back_to_the_same_registers(profile: str, tmp_p
     for point in settings.point:
         if point.write is None:
             continue
-        codec, live = make_codec(point.type, point.order), Point(point, settings)
+        codec, live = point.codec, Point(point, settings)
         value = live.took(codec.decode(words(point, held)), 0.0, 0.0).value
         assert codec.encode(live.to_device(value)) == words(point, held)
         assert point.write.refusal(value) is None
@@ -165,5 +184,54 @@ def test_no_two_points_of_a_profile_are_the_same_register_unless_they_are_bits_o
     for point in device(profile, tmp_path).point:
         for offset in range(point.width):
             place = (point.place.table, point.place.address + offset)
-            assert place not in taken or point.bits is not None, (point.name, taken[place])
+            assert place not in taken or point.bits is not None or point.exponent is not None, (
+                point.name,
+                taken[place],
+            )
             taken[place] = point.name
+
+
+REQUESTS = {
+    "energy-meter": 1,
+    "sunspec-inverter": 1,
+    "sunspec-inverter-float": 1,
+    "drive-goodrive": 3,
+    "temperature-humidity": 2,
+    "io-module": 2,
+}
+"""Requests for all points of a device: what the registers of its map allow."""
+
+
+@pytest.mark.parametrize("profile", CASES)
+def test_a_device_with_these_registers_is_read_and_written_through_its_profile(profile: str, tmp_path: Path) -> None:
+    held, expected = CASES[profile]
+
+    async def main() -> None:
+        simulator = Simulator()
+        unit = simulator.unit(1)
+        for table, words in held.items():
+            # What lies between them is there too, as in a device.
+            unit.table(table).update(dict.fromkeys(range(min(words), max(words) + 1), 0) | words)
+        tcp = await simulator.start()
+        settings = device(profile, tmp_path, f"tcp://127.0.0.1:{tcp}")
+        port = FakePort("d")
+        connector = ModbusConnector("d", settings, port)
+        task = asyncio.create_task(connector.run(lambda: None))
+        try:
+            for point, value in expected.items():
+                await port.until(lambda point=point: point in port.last)  # type: ignore[misc]
+                near = pytest.approx(value, rel=1e-6) if isinstance(value, float) else value
+                assert (port.last[point].value, port.last[point].quality) == (near, Quality.GOOD), point
+            assert connector.status()["requests_per_scan"] == REQUESTS[profile]
+            for one in settings.point:
+                if one.write is not None:
+                    value = port.last[one.name].value
+                    assert await connector.write(one.name, value) == value
+            for table, words in held.items():
+                assert {address: unit.table(table)[address] for address in words} == words
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+            await simulator.stop()
+
+    run(main())

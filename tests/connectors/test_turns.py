@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from connectors.fakes import passes, run
 from gateway.connectors.turns import PATIENCE, Turns, Urgency
 
@@ -115,3 +118,39 @@ def test_a_turn_that_comes_with_the_cancel_is_handed_on() -> None:
         return order
 
     assert run(main()) == ["b", "last"]
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(list(Urgency)), st.integers(0, 3)), max_size=40),
+    st.lists(st.integers(0, 39), max_size=20),
+)
+def test_whoever_asks_is_served_once_alone_and_whoever_gives_up_is_not_waited_for(
+    asks: list[tuple[str, Urgency, int]], gives_up: list[int]
+) -> None:
+    async def main() -> None:
+        turns, inside, served = Turns(), 0, []
+
+        async def use(number: int, who: str, urgency: Urgency, length: int) -> None:
+            nonlocal inside
+            async with turns.turn(who, urgency):
+                inside += 1
+                try:
+                    assert inside == 1
+                    await passes(length)
+                finally:
+                    inside -= 1
+                served.append(number)
+
+        tasks = [asyncio.create_task(use(number, *ask)) for number, ask in enumerate(asks)]
+        for number in gives_up:
+            await passes(1)
+            if number < len(tasks):
+                tasks[number].cancel()
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        assert sorted(served) == [number for number, end in enumerate(ends) if end is None]
+        assert all(end is None or isinstance(end, asyncio.CancelledError) for end in ends)
+        async with asyncio.timeout(1), turns.turn("last", Urgency.SLOW):
+            pass
+
+    run(main())

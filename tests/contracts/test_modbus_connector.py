@@ -1,9 +1,13 @@
-"""The Modbus connector keeps the contract."""
+"""The Modbus connector keeps the contract, over TCP, through a device server and on a serial line."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
+import tempfile
 from collections import deque
+from pathlib import Path
 
 from connectors.fakes import FakePort
 from contracts.connector import ConnectorContract, Rig, Sleep
@@ -27,10 +31,12 @@ class ModbusRig(Rig):
 
     def make(self, port: FakePort, sleep: Sleep = asyncio.sleep) -> Connector:
         point = ModbusPoint(name=self.point, address="holding:0", type="int16", scale=0.1, write=WriteLimits())
-        # Nobody listens on port 9 of this machine, and a constructor does not ask.
-        url = f"tcp://127.0.0.1:{self._port or 9}"
-        config = ModbusDevice(url=url, poll=0.01, timeout=0.2, point=(point,))
+        config = ModbusDevice(url=self.url(), poll=0.01, timeout=0.2, point=(point,))
         return ModbusConnector("dev", config, port, sleep=sleep)
+
+    def url(self) -> str:
+        # Nobody listens on port 9 of this machine, and a constructor does not ask.
+        return f"tcp://127.0.0.1:{self._port or 9}"
 
     async def start(self) -> None:
         self._port = await self._simulator.start(port=self._port)
@@ -54,3 +60,42 @@ class ModbusRig(Rig):
 class TestModbus(ConnectorContract):
     def rig(self) -> Rig:
         return ModbusRig()
+
+
+class DeviceServerRig(ModbusRig):
+    def url(self) -> str:
+        return f"rtu+tcp://127.0.0.1:{self._port or 9}"
+
+    async def start(self) -> None:
+        self._port = await self._simulator.start(port=self._port, framing="rtu")
+
+
+class LineRig(ModbusRig):
+    def __init__(self) -> None:
+        super().__init__()
+        self._path = Path(tempfile.gettempdir()) / f"line-{secrets.token_hex(8)}"  # gone with the simulator
+
+    def url(self) -> str:
+        return f"serial:{self._path}?baud=115200&parity=N"
+
+    async def start(self) -> None:
+        self._simulator.plug(str(self._path))
+
+    @property
+    def connections(self) -> int:
+        """How often this process has the gateway's end open, beside the simulator itself."""
+        if not self._path.exists():
+            return 0
+        end = os.readlink(self._path)
+        files = [Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd")]
+        return sum(os.readlink(file) == end for file in files if file.is_symlink()) - 1
+
+
+class TestModbusDeviceServer(ConnectorContract):
+    def rig(self) -> Rig:
+        return DeviceServerRig()
+
+
+class TestModbusLine(ConnectorContract):
+    def rig(self) -> Rig:
+        return LineRig()

@@ -30,7 +30,7 @@ BOTTOM = {
 }
 PURE = ("mqtt", "rules", "broker", "config")
 IO = ("listeners", "connectors", "uplinks", "store", "login")
-TOP = ("app", "parts", "check", "reload", "cli", "demo", "__main__")
+TOP = ("app", "bounds", "parts", "check", "reload", "cli", "demo", "__main__")
 MAY_IMPORT_APP = ("cli", "demo", "__main__", "reload")
 SEES_ONLY_THE_PORT = ("mqtt", "rules", "store", "connectors", "uplinks")
 """These see the broker only through what stands in OPEN_BROKER: its port, and who may do what, how much."""
@@ -156,7 +156,10 @@ SPARKPLUG_SHARES = ("gateway.uplinks.mqtt", "gateway.uplinks.mqtt.config", "gate
 @pytest.mark.parametrize(
     ("family", "shared"),
     [
-        ("connectors", {"base", "breaker", "points", "polling", "shape", "simulation", "turns"}),
+        (
+            "connectors",
+            {"base", "breaker", "found", "point_settings", "points", "polling", "shape", "simulation", "turns"},
+        ),
         (
             "uplinks",
             {
@@ -193,6 +196,8 @@ def test_a_kind_sees_the_settings_its_family_and_itself(family: str, shared: set
             or (folder == "gateway.uplinks.sparkplug" and found.module in SPARKPLUG_SHARES)
             # What an OPC-UA client and server share.
             or (folder == "gateway.connectors.opcua" and layer(found.module) == "opcua")
+            # A kind that serves, too, shows what the broker has; its connector does not.
+            or (found.importer == f"{folder}.server" and found.module == "gateway.broker.port")
             or (family == "uplinks" and (found.module == "gateway.broker.port" or layer(found.module) == "mqtt"))
         )
         if not allowed:

@@ -8,7 +8,7 @@ from pathlib import Path
 from gateway.outbound import Row
 from gateway.unpack import unpack
 from gateway.uplinks.packing.entry import Entry
-from gateway.uplinks.packing.lines import pack_lines
+from gateway.uplinks.packing.lines import Lines
 from gateway.uplinks.packing.pack import pack
 from packing.rows import entry, point
 
@@ -33,7 +33,7 @@ def test_the_example_is_decoded_to_its_lines() -> None:
         Entry(Row(int(r.id[2:]), int(r.id[0]), r.topic, r.payload, r.qos, r.retain, (), r.time, None, ""), r.topic, ())
         for r in records
     ]
-    assert pack_lines(entries).decode() == block("json") + "\n"
+    assert Lines().pack(entries).decode() == block("json") + "\n"
     assert unpack(block("json").encode() + b"\n") == records
 
 

@@ -51,7 +51,7 @@ def test_what_has_no_room_begins_the_next_parcel() -> None:
     assert filling.close(0.0, True) == FOREVER
     for seq in (1, 2, 3):
         item = entry(seq, b"x")
-        filling.add(item.row, item.topic, (), 0.0)
+        filling.add([item], 0.0)
     assert [[row.seq for row in parcel.rows] for parcel in filling.ready] == [[1, 2]]
     filling.ready.clear()
     assert filling.first is not None and filling.first.seq == 3

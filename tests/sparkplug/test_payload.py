@@ -145,10 +145,11 @@ def test_unknown_fields_and_types_are_passed_over() -> None:
 
 
 class Point:
-    def __init__(self, type: str, scale: float = 1, offset: float = 0) -> None:
+    def __init__(self, type: str | None, scale: float = 1, offset: float = 0, **more: Any) -> None:
         self.type = type
         self.scale = scale
         self.offset = offset
+        vars(self).update(more)
 
 
 @pytest.mark.parametrize(
@@ -161,6 +162,20 @@ class Point:
         (Point("float32", 0.1), DataType.FLOAT),
         (Point("bool"), DataType.BOOLEAN),
         (Point("string:20"), DataType.STRING),
+        (Point("uint16", values={"0": "off"}), DataType.STRING),
+        (Point("uint16", bits=3), DataType.BOOLEAN),
+        (Point("uint16", bits=3, values={"0": "off"}), DataType.STRING),
+        (Point("uint16", bits="8..11"), DataType.UINT64),
+        (Point("uint16", 0.5, bits="8..11"), DataType.DOUBLE),
+        (Point("uint16", counter=65536), DataType.UINT64),
+        (Point("uint16", 0.1, counter=65536), DataType.DOUBLE),
+        (Point("float32", counter=1000000), DataType.DOUBLE),
+        (Point("lreal"), DataType.DOUBLE),
+        (Point("udint"), DataType.UINT32),
+        (Point("auto"), DataType.STRING),
+        (Point(None), DataType.STRING),
+        (Point(None, unit="Cel"), DataType.DOUBLE),
+        (Point("auto", 0.1), DataType.DOUBLE),
     ],
 )
 def test_type_of_a_point(point: Point, datatype: DataType) -> None:
@@ -178,7 +193,6 @@ def test_type_of_a_point(point: Point, datatype: DataType) -> None:
         ("7", DataType.INT32),
         (math.nan, DataType.DOUBLE),
         (1e39, DataType.FLOAT),
-        (5, DataType.STRING),
         (2, DataType.BOOLEAN),
         (None, DataType.BOOLEAN),
     ],
@@ -192,4 +206,5 @@ def test_values_that_fit() -> None:
     assert fit(5.0, DataType.INT16) == 5 and isinstance(fit(5.0, DataType.INT16), int)
     assert isinstance(fit(5, DataType.DOUBLE), float)
     assert fit(1, DataType.BOOLEAN) is True
+    assert [fit(value, DataType.STRING) for value in ("run", 5, True, [1, 2])] == ["run", "5", "true", "[1,2]"]
     assert struct.pack("<f", fit(3.4e38, DataType.FLOAT))

@@ -109,6 +109,13 @@ def test_what_is_said_to_be_right_is_right(starts: list[Any], off: float) -> Non
                 assert abs(row.time - truth) <= 0.011, (row, truth)
             else:
                 assert row.clock == "estimated"
+        rows = [row for row, _ in world.rows]
+        for size in (1, 3, len(rows)):
+            for begin in range(0, len(rows), max(size, 1)):
+                at_once = world.dating.all(rows[begin : begin + size])
+                for one, (other, _) in zip(at_once, dated[begin : begin + size], strict=True):
+                    assert one._replace(time=0.0) == other._replace(time=0.0), "all at once as one by one"
+                    assert abs(one.time - other.time) < 1e-6
         for number in range(1, boot + 1):
             times = [row.time for row, _ in dated if row.boot == number]
             assert all(one <= other + 1e-6 for one, other in pairwise(times)), "the order stays"

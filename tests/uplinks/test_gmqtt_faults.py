@@ -241,5 +241,8 @@ def test_private_parts_are_where_they_were() -> None:
     for name in ("_transport", "_protocol", "_last_data_in", "_keep_connection_callback"):
         assert f"self.{name} = " in source
     assert "self._read_loop_future = " in inspect.getsource(MQTTProtocol)
+    # PUBACKs are taken out before it: no other way leads into its buffer.
+    assert asyncio.StreamReaderProtocol in MQTTProtocol.__mro__
+    assert MQTTProtocol.data_received is MQTTProtocol.__mro__[1].data_received
     used = {"set_connection", "current_connection", "id_generator"}
     assert all(name in source for name in used)

@@ -11,9 +11,10 @@ import pytest
 from gateway.clock import FixedClock
 from gateway.mqtt.packets import ConnAck, Publish
 from gateway.mqtt.properties import CONTENT_TYPE, MAXIMUM_PACKET_SIZE, MESSAGE_EXPIRY, get
-from gateway.outbound import CLASSES
+from gateway.outbound import CLASSES, Row
 from gateway.unpack import Record, unpack
-from gateway.uplinks.mqtt.config import Backlog, Receive
+from gateway.uplinks.mqtt.config import Backlog, Forward, Receive
+from gateway.uplinks.mqtt.refusals import MOST_REFUSED
 from gateway.uplinks.packing.batch import Batch
 from gateway.uplinks.packing.pack import Format
 from uplinks.bench import Bench, Cloud, ListReader, play, row, until, user
@@ -21,6 +22,16 @@ from uplinks.bench import Bench, Cloud, ListReader, play, row, until, user
 ALARM = CLASSES.index("alarm")
 HOUR = 3600.0
 SOON = Batch(wait=0.0)
+
+
+class ListDead:
+    """Dead letters in a list, each with its tries."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[Row, int]] = []
+
+    def add(self, row: Row, reason: str, error: str, tries: int) -> None:
+        self.rows.append((row, tries))
 
 
 def records(cloud: Cloud) -> list[Record]:
@@ -185,7 +196,7 @@ def test_the_packet_limit_of_the_broker_splits_parcels(form: Format) -> None:
 def test_a_parcel_that_is_refused_is_dropped_row_by_row() -> None:
     async def main() -> None:
         async with Cloud() as cloud:
-            cloud.on_publish = lambda packet: 0x99 if packet.packet_id == 1 else 0
+            cloud.on_publish = lambda packet: 0x99 if packet.packet_id <= 2 else 0
             bench = Bench(cloud.port, [row(seq) for seq in range(1, 5)], batch=Batch(rows=2, wait=0.0))
             await bench.during(bench.settled(4))
             assert bench.reader.dropped == [
@@ -279,3 +290,76 @@ def test_with_version_3_parcels_must_not_come_back() -> None:
     config = type(bench.config)(**settings, receive=(Receive(filter="site/#", to="in/#"),))
     texts = [text for _, text in config.problems()]
     assert any("where batch publishes" in text for text in texts)
+
+
+def test_the_entry_of_forward_decides_on_retain_and_qos_of_what_is_packed() -> None:
+    async def main() -> None:
+        forward = (
+            Forward(filter="plant/cheap/#", qos=0),
+            Forward(filter="plant/once/#", retain=False),
+            Forward(filter="plant/#"),
+        )
+        async with Cloud() as cloud:
+            rows = [row(1, "plant/cheap/a", retain=True), row(2, "plant/once/b", retain=True), row(3, retain=True)]
+            rows += [row(4, "plant/cheap/a"), row(5, "plant/cheap/b")]
+            bench = Bench(cloud.port, rows, forward=forward, batch=Batch(rows=3, wait=0.0))
+            await bench.during(bench.settled(5))
+            await until(lambda: len(cloud.publishes()) == 2)
+            assert [record.retain for record in records(cloud)] == [True, False, True, False, False]
+            # One row of QoS 1 is enough for the parcel to be kept until the cloud has it.
+            assert [packet.qos for packet in cloud.publishes()] == [1, 0]
+            assert bench.reader.dropped == []
+
+    play(main())
+
+
+@pytest.mark.parametrize(("reason", "publishes"), [(0x99, 15), (0x80, 17)])
+def test_a_refused_parcel_is_halved_until_only_the_bad_row_is_given_up(reason: int, publishes: int) -> None:
+    async def main() -> None:
+        async with Cloud() as cloud:
+            arrived: list[Record] = []
+
+            def take(packet: Publish) -> int:
+                found = list(unpack(packet.payload))
+                if any(record.payload == b'"bad"' for record in found):
+                    return reason
+                arrived.extend(found)
+                return 0
+
+            cloud.on_publish = take
+            rows = [row(seq, payload=b'"bad"' if seq == 77 else b"1") for seq in range(1, 129)]
+            dead = ListDead()
+            bench = Bench(cloud.port, rows, dead=dead, batch=Batch(rows=128, wait=0.0))
+            await bench.during(bench.settled(128))
+            assert [record.id for record in arrived] == [f"7:{seq}" for seq in range(1, 129) if seq != 77]
+            assert [(found.seq, tries) for found, tries in dead.rows] == [(77, 3)]
+            # 7 times in two, a half is refused each time; what may pass was tried three times before.
+            assert len(cloud.publishes()) == publishes
+            assert bench.uplink.status()["in_flight"] == 0
+
+    play(main())
+
+
+def test_a_cloud_that_takes_nothing_is_not_asked_for_each_row() -> None:
+    async def main() -> None:
+        async with Cloud() as cloud:
+            cloud.on_publish = lambda packet: 0x99
+            bench = Bench(cloud.port, [row(seq) for seq in range(1, 1001)], batch=Batch(rows=1000, wait=0.0))
+            await bench.during(bench.settled(1000))
+            assert sorted(bench.reader.dropped) == [(seq, "refused_payload_format_invalid") for seq in range(1, 1001)]
+            assert len(cloud.publishes()) == 2 * MOST_REFUSED + 1
+
+    play(main())
+
+
+@pytest.mark.parametrize("reason", [0x87, 0x97])
+def test_what_is_refused_for_its_topic_or_a_quota_is_not_halved(reason: int) -> None:
+    async def main() -> None:
+        async with Cloud() as cloud:
+            cloud.on_publish = lambda packet: reason
+            bench = Bench(cloud.port, [row(1), row(2)], batch=Batch(rows=2, wait=0.0))
+            await bench.during(bench.settled(2))
+            assert len(cloud.publishes()) == (1 if reason == 0x87 else 3)
+            assert [seq for seq, _ in bench.reader.dropped] == [1, 2]
+
+    play(main())

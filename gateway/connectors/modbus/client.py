@@ -1,4 +1,4 @@
-"""One Modbus TCP connection, through pymodbus. The only module that imports it.
+"""One Modbus TCP connection, plain or in TLS, through pymodbus. The only module that imports it.
 
 pymodbus says that something went wrong in three ways: an answer with ``isError()``, an exception of its own, or a
 ValueError. Here there are three meanings: ``Timeout`` (no answer), ``DeviceError`` (the device refused) and
@@ -20,56 +20,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
 
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 from pymodbus.pdu import ModbusPDU
 
-from gateway.connectors.modbus.config import BIT_TABLES, Endpoint
-from gateway.errors import GatewayError, Retry
+from gateway.connectors.modbus.endpoint import Endpoint
+from gateway.connectors.modbus.pdu import (
+    MASK_WRITE,
+    READ,
+    WRITE_COIL,
+    WRITE_COILS,
+    WRITE_REGISTER,
+    WRITE_REGISTERS,
+    DeviceError,
+    Timeout,
+)
+from gateway.connectors.modbus.stream import reason_of
+from gateway.errors import Retry
 
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL + 1)
 
-READ: Final = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
-"""Function codes that read (Modbus Application Protocol V1.1b3 section 6)."""
 
-WRITE_COIL: Final = 5
-WRITE_REGISTER: Final = 6
-WRITE_COILS: Final = 15
-WRITE_REGISTERS: Final = 16
-
-EXCEPTIONS: Final = {
-    1: "illegal function",
-    2: "illegal data address",
-    3: "illegal data value",
-    4: "device failure",
-    5: "acknowledged, still working",
-    6: "device busy",
-    8: "memory parity error",
-    10: "gateway path unavailable",
-    11: "gateway got no answer from the unit",
-}
-"""Exception codes in words (section 7)."""
-
-
-class Timeout(GatewayError):
-    """The unit did not answer in time. What it was asked to write may have been written."""
-
-
-class DeviceError(GatewayError):
-    """The unit answered with an exception; ``code`` as in EXCEPTIONS."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(f"exception {code}, {EXCEPTIONS.get(code, 'unknown')}")
-        self.code = code
-
-
-async def connect(endpoint: Endpoint, timeout: float) -> Client:
+async def connect(endpoint: Endpoint, timeout: float, tls: ssl.SSLContext | None = None) -> Client:
     """A connected client. Raises Retry with the reason when nobody accepts within ``timeout`` seconds."""
-    client = Client(endpoint)
+    client = Client(endpoint, tls)
     is_open = False
     try:
         async with asyncio.timeout(timeout):
@@ -77,31 +54,33 @@ async def connect(endpoint: Endpoint, timeout: float) -> Client:
         is_open = True
     except TimeoutError:
         raise Retry(f"{endpoint} did not accept a connection within {timeout:g} s") from None
+    except ssl.SSLError as error:
+        raise Retry(f"cannot connect to {endpoint}: TLS: {_tls_reason(error)}") from None
     except OSError as error:
-        raise Retry(f"cannot connect to {endpoint}: {_reason(error)}") from None
+        raise Retry(f"cannot connect to {endpoint}: {reason_of(error)}") from None
     finally:
         if not is_open:
             client.close()
     return client
 
 
-def _reason(error: OSError) -> str:
-    """Why, in the system's words: asyncio puts the address in their place. A failed look-up has words of its own."""
-    if error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno)
-    return error.strerror or str(error)
+def _tls_reason(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {error.verify_message}"
+    return (error.reason or str(error)).replace("_", " ").lower()
 
 
 class Client:
     """One connection; made by ``connect``. Takes one question at a time. ``close`` it in ``finally``."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, tls: ssl.SSLContext | None = None) -> None:
         self._endpoint = endpoint
         self._is_asking = False
         self._modbus = AsyncModbusTcpClient(
             endpoint.host, port=endpoint.port, retries=0, reconnect_delay=0, trace_connect=self._traced
         )
         self._context = self._modbus.ctx
+        self._tls = tls
         # The time limit is set here, for each question. pymodbus waits with wait_for(), which in Python 3.11
         # swallows a cancel that comes together with the answer; without a time-out it does not.
         self._context.comm_params.timeout_connect = None  # type: ignore[assignment]
@@ -116,15 +95,27 @@ class Client:
 
     async def open(self) -> None:
         """Connect. Raises OSError."""
-        await self._context.call_create()
+        if self._tls is None:
+            await self._context.call_create()
+            return
+        # pymodbus has a client for TLS of its own; it takes each piece that arrives for a whole frame.
+        endpoint = self._endpoint
+        await asyncio.get_running_loop().create_connection(
+            self._context.handle_new_connection, endpoint.host, endpoint.port, ssl=self._tls
+        )
 
     def close(self) -> None:
         """Close the connection; a running question ends with Retry."""
         self._modbus.close()
         self._fail("connection closed")
 
-    async def read(self, table: str, unit: int, address: int, count: int, timeout: float) -> list[int]:
-        """``count`` registers, or bits as 0 and 1, from ``address`` on. Raises Timeout, DeviceError, Retry."""
+    async def read(
+        self, table: str, unit: int, address: int, count: int, timeout: float, quiet: float = 0.0
+    ) -> list[int]:
+        """``count`` registers, or bits as 0 and 1, from ``address`` on. Raises Timeout, DeviceError, Retry.
+
+        ``quiet`` is for serial lines; here late answers are told by their transaction id.
+        """
         ask: Callable[..., Awaitable[ModbusPDU]] = {
             "coil": self._modbus.read_coils,
             "discrete": self._modbus.read_discrete_inputs,
@@ -132,7 +123,7 @@ class Client:
             "input": self._modbus.read_input_registers,
         }[table]
         answer = await self._ask(READ[table], unit, timeout, ask, address, count=count)
-        if table in BIT_TABLES:
+        if table in ("coil", "discrete"):
             # Bits come in whole bytes.
             if len(answer.bits) != (count + 7) // 8 * 8:
                 raise self._nonsense(f"{len(answer.bits)} bits where {count} were asked for")
@@ -142,7 +133,15 @@ class Client:
         return list(answer.registers)
 
     async def write(
-        self, table: str, unit: int, address: int, values: Sequence[int], timeout: float, *, as_block: bool = False
+        self,
+        table: str,
+        unit: int,
+        address: int,
+        values: Sequence[int],
+        timeout: float,
+        quiet: float = 0.0,
+        *,
+        as_block: bool = False,
     ) -> None:
         """Write registers, or bits as 0 and 1. Raises Timeout, DeviceError, Retry.
 
@@ -161,6 +160,17 @@ class Client:
         answer = await self._ask(function, unit, timeout, ask, address, content[0] if is_single else content)
         if answer.address != address:
             raise self._nonsense(f"address {answer.address} where {address} was written")
+
+    async def mask(self, unit: int, address: int, keep: int, put: int, timeout: float, quiet: float = 0.0) -> None:
+        """Change some bits of a holding register, in the device. Raises Timeout, DeviceError, Retry."""
+        ask = self._modbus.mask_write_register
+        answer = await self._ask(MASK_WRITE, unit, timeout, ask, address=address, and_mask=keep, or_mask=put)
+        if answer.address != address:
+            raise self._nonsense(f"address {answer.address} where {address} was written")
+
+    async def broadcast(self, table: str, address: int, values: Sequence[int], *, as_block: bool = False) -> None:
+        """Serial lines have this; the settings do not allow it here."""
+        raise Retry(f"{self._endpoint}: Modbus TCP has no broadcast")
 
     async def _ask(
         self,

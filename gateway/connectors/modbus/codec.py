@@ -1,8 +1,8 @@
 """Registers <-> values, for every type and byte order. Pure.
 
-A register is a 16 bit number. A ``Codec`` is made once for each point and turns its registers into a scaled value
-and back. The order of bytes needs no cases: each of the four orders is a pair of byte orders, one for taking the
-registers apart and one for reading the bytes::
+A register is a 16 bit number. A ``Codec`` is made once for each point and turns its registers into the raw value
+that they hold and back; scale, names and bits are the shared ``Shape``'s affair. The order of bytes needs no cases:
+each of the four orders is a pair of byte orders, one for taking the registers apart and one for reading the bytes::
 
     bytes of the value    A B C D
     ABCD  as sent         registers big,    value big
@@ -10,7 +10,7 @@ registers apart and one for reading the bytes::
     CDAB  swapped words   registers little, value little
     DCBA  both            registers big,    value little
 
-The same pairs hold for 2 and 8 bytes. Does not know addresses, tables or limits of a point.
+The same pairs hold for 2 and 8 bytes, and for text. Does not know addresses, tables or limits of a point.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import math
 import re
 import struct
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Final, Literal, TypeAlias
 
 from gateway.errors import Rejected
@@ -46,13 +45,14 @@ _FORMATS: Final = {
     "float64": "d",
 }
 
-TYPES: Final = ("bool", *_FORMATS)
+_DIGITS: Final = {"bcd16": 4, "bcd32": 8}
+"""Decimal digits, four bits each, of which the highest is the first."""
+
+TYPES: Final = ("bool", *_FORMATS, *_DIGITS)
 """Types without a length; the other is ``string:<bytes>``."""
 
 LONGEST_STRING: Final = 240
 """Bytes of a string; 120 registers still fit into one request."""
-
-_MOST_DECIMALS: Final = 12
 
 
 def words_of(type: str) -> int:
@@ -61,6 +61,8 @@ def words_of(type: str) -> int:
         return 1
     if type in _FORMATS:
         return struct.calcsize("<" + _FORMATS[type]) // 2
+    if type in _DIGITS:
+        return _DIGITS[type] // 4
     match = re.fullmatch(r"string:([0-9]{1,4})", type)
     if match is None or not 1 <= int(match[1]) <= LONGEST_STRING:
         raise ValueError(f"must be one of {', '.join(TYPES)} or string:<bytes> up to string:{LONGEST_STRING}")
@@ -88,15 +90,28 @@ class Codec:
         return list(sent) == list(back)
 
 
-def make_codec(type: str, order: Order = "ABCD", scale: float = 1.0, offset: float = 0.0) -> Codec:
+def ends_of(type: str) -> tuple[int, int] | None:
+    """Least and greatest number of a type of whole numbers; None for every other type."""
+    if type in _DIGITS:
+        return 0, 10 ** _DIGITS[type] - 1
+    if type not in _FORMATS or type.startswith("float"):
+        return None
+    steps = 1 << (words_of(type) * 16)
+    low = 0 if type[0] == "u" else -steps // 2
+    return low, low + steps - 1
+
+
+def make_codec(type: str, order: Order = "ABCD") -> Codec:
     """The codec of a point. Raises ValueError for an unknown type."""
     width = words_of(type)
     if type == "bool":
         return _Bit(1)
     if type in ("float32", "float64"):
-        return _Float(type, width, order, scale, offset)
+        return _Float(type, width, order)
+    if type in _DIGITS:
+        return _Decimal(type, width, order)
     if type in _FORMATS:
-        return _Integer(type, width, order, scale, offset)
+        return _Integer(type, width, order)
     return _Text(int(type.partition(":")[2]), width, order)
 
 
@@ -116,19 +131,16 @@ class _Bit(Codec):
 
 
 class _Number(Codec):
-    """What integers and floats share: the way between registers and the raw number."""
+    """What integers and floats share: the way between registers and the number."""
 
-    __slots__ = ("_type", "_registers", "_raw", "_scale", "_offset")
+    __slots__ = ("_type", "_registers", "_raw")
 
-    def __init__(self, type: str, width: int, order: Order, scale: float, offset: float) -> None:
+    def __init__(self, type: str, width: int, order: Order, format: str = "") -> None:
         super().__init__(width)
         for_registers, for_value = ORDERS[order]
         self._type = type
         self._registers = struct.Struct(f"{for_registers}{width}H")
-        self._raw = struct.Struct(for_value + _FORMATS[type])
-        # A whole scale keeps integers whole, and all 64 bits of them.
-        self._scale: float = int(scale) if float(scale).is_integer() else scale
-        self._offset: float = int(offset) if float(offset).is_integer() else offset
+        self._raw = struct.Struct(for_value + (format or _FORMATS[type]))
 
     def _read(self, words: Sequence[int]) -> float:
         number: float = self._raw.unpack(self._registers.pack(*words))[0]
@@ -139,54 +151,63 @@ class _Number(Codec):
 
 
 class _Integer(_Number):
-    """Integers; scaled ones are rounded to the decimals that scale and offset have."""
+    """Whole numbers, with all their bits."""
 
-    __slots__ = ("_low", "_high", "_decimals")
+    __slots__ = ("_ends",)
 
-    def __init__(self, type: str, width: int, order: Order, scale: float, offset: float) -> None:
-        super().__init__(type, width, order, scale, offset)
-        steps = 1 << (width * 16)
-        self._low = 0 if type[0] == "u" else -steps // 2
-        self._high = self._low + steps - 1
-        self._decimals = _decimals(self._scale, self._offset)
+    def __init__(self, type: str, width: int, order: Order, format: str = "") -> None:
+        super().__init__(type, width, order, format)
+        self._ends = ends_of(type) or (0, 0)
 
     def decode(self, words: Sequence[int]) -> Value:
-        value = self._read(words) * self._scale + self._offset
-        # 713 * 0.1 is 71.30000000000001 in binary; the device said 71.3.
-        return value if self._decimals is None else round(value, self._decimals)
+        return self._read(words)
 
     def encode(self, value: Value) -> list[int]:
+        return self._write(self._checked(value))
+
+    def _checked(self, value: Value) -> int:
         number = _number(value)
-        # Fractions: the way back must not lose the low bits of a 64 bit number.
-        raw = (Fraction(number) - Fraction(str(self._offset))) / Fraction(str(self._scale))
-        if self._decimals is None and abs(self._scale) == 1 and raw.denominator != 1:
+        if number != int(number):
             raise Rejected(f"must be a whole number, not {value!r}")
-        nearest = round(raw)
-        if not self._low <= nearest <= self._high:
-            ends = sorted(end * self._scale + self._offset for end in (self._low, self._high))
-            raise Rejected(f"must be between {ends[0]:.15g} and {ends[1]:.15g} to fit {self._type}, not {value!r}")
-        return self._write(nearest)
+        low, high = self._ends
+        if not low <= number <= high:
+            raise Rejected(f"must be between {low} and {high} to fit {self._type}, not {value!r}")
+        return int(number)
+
+
+class _Decimal(_Integer):
+    """Binary coded decimals: 0x1234 is 1234."""
+
+    __slots__ = ()
+
+    def __init__(self, type: str, width: int, order: Order) -> None:
+        super().__init__(type, width, order, {1: "H", 2: "I"}[width])
+
+    def decode(self, words: Sequence[int]) -> Value:
+        digits = f"{self._read(words):x}"
+        if not digits.isdecimal():
+            raise ValueError(f"the registers hold 0x{digits}, which are no decimal digits")
+        return int(digits)
+
+    def encode(self, value: Value) -> list[int]:
+        return self._write(int(str(self._checked(value)), 16))
 
 
 class _Float(_Number):
-    """Floating point; unscaled values are passed on bit for bit."""
+    """Floating point, passed on bit for bit."""
 
-    __slots__ = ("_is_plain",)
-
-    def __init__(self, type: str, width: int, order: Order, scale: float, offset: float) -> None:
-        super().__init__(type, width, order, scale, offset)
-        self._is_plain = (scale, offset) == (1, 0)
+    __slots__ = ()
 
     def decode(self, words: Sequence[int]) -> Value:
         raw = self._read(words)
         if not math.isfinite(raw):
             raise ValueError("the device says it is no number (NaN or infinite)")
-        return raw if self._is_plain else raw * self._scale + self._offset
+        return raw
 
     def encode(self, value: Value) -> list[int]:
         number = _number(value)
         try:
-            raw = float(number) if self._is_plain else (number - self._offset) / self._scale
+            raw = float(number)
             if math.isfinite(raw):
                 return self._write(raw)
         except OverflowError:
@@ -235,14 +256,3 @@ def _number(value: Value) -> float:
     if isinstance(value, float) and not math.isfinite(value):
         raise Rejected("must be a finite number")
     return value
-
-
-def _decimals(scale: float, offset: float) -> int | None:
-    """Decimals that an integer times ``scale`` plus ``offset`` can have; None when rounding would change nothing."""
-    if isinstance(scale, int) and isinstance(offset, int):
-        return None
-    exact = [Fraction(str(number)) for number in (scale, offset)]
-    for decimals in range(_MOST_DECIMALS + 1):
-        if all((number * 10**decimals).denominator == 1 for number in exact):
-            return decimals
-    return None

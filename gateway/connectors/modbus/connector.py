@@ -13,17 +13,20 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from gateway.connectors.base import Connector, Port, Sample
-from gateway.connectors.modbus.bus import Bus, Member, Skipped
-from gateway.connectors.modbus.client import DeviceError, Timeout
-from gateway.connectors.modbus.codec import Codec, make_codec
+from gateway.connectors.modbus.bus import Bus, Member, Skipped, Terms
+from gateway.connectors.modbus.codec import Codec
 from gateway.connectors.modbus.config import ModbusDevice, ModbusPoint
+from gateway.connectors.modbus.dialer import Dialer
+from gateway.connectors.modbus.pdu import DeviceError, Timeout
 from gateway.connectors.modbus.planner import Item, Plan, Request
+from gateway.connectors.modbus.writer import Writer
 from gateway.connectors.points import Point
 from gateway.connectors.polling import Rates
-from gateway.errors import Rejected, Retry
+from gateway.connectors.shape import Part
+from gateway.connectors.turns import Urgency
+from gateway.errors import ConfigError, Rejected, Retry
 from gateway.message import Value
 
-_ILLEGAL_FUNCTION: Final = 1
 _ILLEGAL_ADDRESS: Final = 2
 _NO_SUCH: Final = (2, 3)
 """Exceptions that may be about a part of the block: no such address; or a block that this device finds too large."""
@@ -38,11 +41,12 @@ _NEVER_WORKS: Final = (1, 2, 3)
 class _Place:
     """Where one point is in the device, and how its registers are read."""
 
-    __slots__ = ("item", "codec", "point")
+    __slots__ = ("item", "codec", "order", "point")
 
     def __init__(self, settings: ModbusPoint, config: ModbusDevice) -> None:
         self.item = Item(settings.name, *settings.place, settings.width)
-        self.codec: Codec = make_codec(settings.type, settings.order)
+        self.codec: Codec = settings.codec
+        self.order = settings.order
         self.point = Point(settings, config)
 
 
@@ -62,26 +66,43 @@ class ModbusConnector(Connector):
         self._clock = port.clock
         self._sleep = sleep
         self._places = {point.name: _Place(point, config) for point in config.point}
-        self._plan = self._fresh_plan()
+        items = [place.item for place in self._places.values()]
+        quirks = config.quirks
+        self._plan = Plan(items, config.gap, config.max_words, singly=quirks.one_request_per_point)
+        self._writer = Writer(quirks)
         polls = {place.point.name: place.point.poll for place in self._places.values()}
         self._rates = Rates(name, polls, 0.0, config.phase)
-        self._bus: Bus = port.share(f"modbus tcp://{config.endpoint}", lambda: Bus(config.endpoint, port.clock))
+        endpoint = config.endpoint
+        self._bus: Bus = port.share(f"modbus {endpoint.key}", lambda: Bus(endpoint, port.clock, Dialer(config)))
+        if self._bus.endpoint != endpoint:
+            raise ConfigError(
+                [f"device.{name}.url: must have {self._bus.endpoint.line} as other devices on {endpoint} have"]
+            )
+        self._terms = Terms(
+            config.unit,
+            config.timeout,
+            quirks.pause_after_connect,
+            quirks.pause_between_requests,
+            config.turnaround,
+        )
         self._member: Member | None = None
         self._requests = self._timeouts = self._exceptions = 0
         self._last_error = ""
 
     async def run(self, up: Callable[[], None]) -> None:
         try:
-            async with self._bus.member(self._config.unit, self._config.timeout) as member:
-                # A device that was away may have come back as another: ask it in large blocks again.
-                self._plan = self._fresh_plan()
+            async with self._bus.member(self._terms) as member:
                 self._rates.restart(self._clock.now())
                 self._member = member
                 up()
+                if self._config.is_broadcast:
+                    await asyncio.Event().wait()  # nobody answers: there is nothing to read
                 while True:
                     await self._sleep(self._rates.wait(self._clock.now()))
-                    if await self._scan(member, frozenset(self._rates.begin(self._clock.now()))):
+                    if await self._scan(member, self._rates.begin(self._clock.now())):
                         self._rates.finish()
+                    if self._config.quirks.close_after_gather:
+                        self._bus.close_idle()
         except Retry as error:
             self._last_error = str(error)
             self._missed(list(self._places.values()), str(error))
@@ -93,12 +114,20 @@ class ModbusConnector(Connector):
         target = self._places.get(point)
         if target is None:
             raise Rejected(f'no point is called "{point}"')
-        words = target.codec.encode(target.point.to_device(value))
+        part = target.point.part_to_device(value) if target.point.is_part else None
+        words = [] if part else target.codec.encode(target.point.to_device(value))
         member = self._member
         if member is None:
             raise Retry("not connected" + (f": {self._last_error}" if self._last_error else ""))
+        if self._config.is_broadcast:
+            as_block = self._config.quirks.write_registers == "block" and target.item.table == "holding"
+            await member.broadcast(target.item.table, target.item.address, words, as_block=as_block)
+            return value
         try:
-            await self._put(member, target.item, words)
+            if part is not None:
+                await self._writer.part(member, target.item, target.order, part)
+            else:
+                await self._writer.whole(member, target.item, words)
         except DeviceError as error:
             if error.code in _NEVER_WORKS:
                 raise Rejected(f"the device refused it: {error}") from None
@@ -107,38 +136,31 @@ class ModbusConnector(Connector):
             raise Retry(f"not written: {error}") from None
         except Timeout as error:
             raise Retry(f"unknown: {error}; it may have been written") from None
-        return await self._read_back(member, target, words)
+        return await self._read_back(member, target, part or words)
 
-    async def _put(self, member: Member, item: Item, words: list[int]) -> None:
-        try:
-            await member.write(item.table, item.address, words)
-        except DeviceError as error:
-            if error.code != _ILLEGAL_FUNCTION or len(words) > 1:
-                raise
-            # Some devices know only the function that writes several.
-            await member.write(item.table, item.address, words, as_block=True)
-
-    async def _read_back(self, member: Member, target: _Place, sent: list[int]) -> Value:
+    async def _read_back(self, member: Member, target: _Place, sent: Part | list[int]) -> Value:
         item = target.item
         try:
-            back = await member.read(item.table, item.address, item.width, is_urgent=True)
+            back = await member.read(item.table, item.address, item.width, Urgency.WRITE)
             raw = target.codec.decode(back)
         except (Timeout, DeviceError, ValueError) as error:
             raise Retry(f"unknown: written, but not read back: {error}") from None
         sample = target.point.took(raw, self._clock.time(), self._clock.now())
         self._port.emit([sample])
-        if not target.codec.agree(sent, back):
+        is_kept = int(raw) & sent.mask == sent.bits if isinstance(sent, Part) else target.codec.agree(sent, back)
+        if not is_kept:
             raise Retry(f"written, but the device keeps {sample.value!r}")
         return sample.value
 
-    async def _scan(self, member: Member, due: frozenset[str]) -> bool:
+    async def _scan(self, member: Member, due: tuple[str, ...]) -> bool:
         """Read what is ``due`` once. Whether all of it was answered. Raises Retry when the connection is lost."""
         is_complete = True
-        todo = deque(request for request in self._plan.scan() if any(item.name in due for item in request.items))
+        todo = deque(self._plan.scan(due))
         while todo:
             request = todo.popleft()
+            urgency = Urgency.of(min(self._places[item.name].point.poll for item in request.items))
             try:
-                words = await member.read(request.table, request.address, request.count)
+                words = await member.read(request.table, request.address, request.count, urgency)
             except Timeout as error:
                 is_complete = False
                 self._unanswered(request, error)
@@ -146,12 +168,13 @@ class ModbusConnector(Connector):
                 self._requests += 1
                 self._exceptions += 1
                 self._last_error = f"{request.table}:{request.address}, {request.count} in one request: {error}"
-                if error.code in _NO_SUCH and len(request.items) > 1:
-                    todo.extendleft(reversed(self._plan.split(request)))
-                else:
+                parts = self._plan.refused(request) if error.code in _NO_SUCH else []
+                todo.extendleft(reversed(parts))
+                if not parts:
                     self._refused(request, error)
             else:
                 self._requests += 1
+                self._plan.answered(request)
                 self._took(request, words)
         return is_complete
 
@@ -201,18 +224,15 @@ class ModbusConnector(Connector):
     def _of(self, request: Request) -> list[_Place]:
         return [self._places[item.name] for item in request.items]
 
-    def _fresh_plan(self) -> Plan:
-        items = [place.item for place in self._places.values()]
-        return Plan(items, self._config.gap, self._config.max_words)
-
     def status(self) -> dict[str, Any]:
         is_mute = self._bus.breaker(self._config.unit).is_open
         return {
             "state": "down" if self._member is None else "mute" if is_mute else "up",
-            "endpoint": str(self._config.endpoint),
+            "endpoint": str(self._bus.endpoint),
             "unit": self._config.unit,
             "scans": self._rates.status(),
             "requests_per_scan": len(self._plan.requests),
+            "not_read": self._plan.refusals.describe(),
             "requests": self._requests,
             "timeouts": self._timeouts,
             "exceptions": self._exceptions,

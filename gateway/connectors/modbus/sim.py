@@ -1,232 +1,192 @@
-"""A small Modbus TCP server with several units, for the demo and the tests. Written from the standard, by hand.
+"""Simulated Modbus devices, for the demo, the tests and ``gateway sim``. Written from the standard, by hand.
 
-Registers live in four dicts for each unit; an address that is not there does not exist (exception 2). A register
-may be a function of time instead of a number. Faults are switched while it runs: a unit that is mute, late,
-answers exceptions or nonsense; connections that are cut. Every question is kept for a test to count.
-
-It is no example of a good device: it does not check who writes.
+``Simulator`` is a server with units whose registers a test fills; ``simulate`` makes one for each url of a settings
+file, with the registers of the points that stand there. A serial url becomes a pseudo-terminal under its path.
 """
 
 from __future__ import annotations
 
 import asyncio
-import struct
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, cast
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 from gateway.clock import Clock
+from gateway.connectors.modbus.codec import Codec, make_codec
+from gateway.connectors.modbus.config import ModbusDevice, ModbusPoint
+from gateway.connectors.modbus.endpoint import Endpoint
+from gateway.connectors.modbus.exponent import GREATEST, Powered
+from gateway.connectors.modbus.sim_server import Simulator as Simulator
+from gateway.connectors.modbus.sim_unit import Content
+from gateway.connectors.modbus.sim_unit import Question as Question
+from gateway.connectors.modbus.sim_unit import Unit as Unit
+from gateway.connectors.shape import Shape, parse_bits, parse_names
+from gateway.errors import Rejected
+from gateway.message import Value
 
-Content = int | Callable[[float], int]
-"""What stands in a register (0 to 65535) or bit (0, 1): a number, or a function of the wall clock."""
+GARBAGE: Final = b"\x00\x01\x00\x00\x00\x05\x01\x63\x02\x00\x2a"
+"""A frame of Modbus TCP with a function that nobody asked for; on a serial line it is noise."""
 
-ILLEGAL_FUNCTION: Final = 1
-ILLEGAL_ADDRESS: Final = 2
-ILLEGAL_VALUE: Final = 3
+_BUSY: Final = 6
+"""What a fault ``exception`` without a code says."""
 
-_HEADER: Final = struct.Struct(">HHHB")
-"""Transaction, protocol (0), bytes that follow, unit (Modbus Messaging on TCP/IP V1.0b section 3.1.3)."""
+_MOST_DECIMALS: Final = 3
+"""Decimals of values whose exponent stands in the device."""
 
-_LONGEST: Final = 254
-"""Bytes that may follow the length: unit and a PDU of 253 bytes."""
-
-_TABLES: Final = {
-    1: "coil",
-    2: "discrete",
-    3: "holding",
-    4: "input",
-    5: "coil",
-    6: "holding",
-    15: "coil",
-    16: "holding",
-}
-_MOST: Final = {1: 2000, 2: 2000, 3: 125, 4: 125, 15: 1968, 16: 123}
-_KEPT: Final = 100_000
+_TABLES: Final = ("coil", "discrete", "input", "holding")
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One request as it arrived."""
+class _Place:
+    """Where a point stands in its unit."""
 
-    unit: int
-    function: int
-    address: int
-    count: int
+    __slots__ = ("address", "codec", "shape", "table", "whole")
+
+    def __init__(self, point: ModbusPoint) -> None:
+        self.table, self.address = point.place
+        self.codec: Codec = point.codec
+        self.shape = Shape(
+            point.scale,
+            point.offset,
+            None if point.bits is None else parse_bits(point.bits),
+            None if point.values is None else parse_names(point.values),
+            point.whole(),
+        )
+        self.whole = make_codec(f"uint{16 * self.codec.width}", point.order) if point.bits is not None else self.codec
+
+    def words(self, unit: Unit) -> list[int]:
+        table = unit.table(self.table)
+        contents = [table[self.address + at] for at in range(self.codec.width)]
+        return [0 if callable(content) else content for content in contents]
+
+    def put(self, unit: Unit, value: Value) -> None:
+        raw = self.shape.raw(value)
+        words = self.codec.encode(raw) if self.shape.bits is None else self._changed(unit, raw)
+        unit.table(self.table).update((self.address + at, word) for at, word in enumerate(words))
+
+    def _changed(self, unit: Unit, raw: Value) -> list[int]:
+        part = self.shape.placed(raw)
+        before = self.whole.decode(self.words(unit))
+        return self.whole.encode(int(before) & ~part.mask | part.bits)
+
+    def get(self, unit: Unit) -> Value:
+        return self.shape.value(self.shape.part(self.codec.decode(self.words(unit))))
 
 
-class _Exception(Exception):
-    def __init__(self, code: int) -> None:
-        self.code = code
+class ModbusSimulation:
+    """All Modbus devices of one settings file; see ``connectors.simulation.Simulation``."""
 
+    def __init__(self, devices: Mapping[str, ModbusDevice], clock: Clock) -> None:
+        self._servers: dict[Endpoint, Simulator] = {}
+        self._units: dict[str, tuple[Simulator, Unit]] = {}
+        self._places: dict[str, dict[str, _Place]] = {}
+        self._memory: dict[str, dict[str, dict[int, Content]]] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        for name, device in devices.items():
+            if device.is_broadcast:
+                continue
+            server = self._servers.setdefault(device.endpoint, Simulator(clock))
+            unit = server.unit(device.unit)
+            self._units[name] = server, unit
+            self._places[name] = {point.name: _Place(point) for point in device.point}
+            for table, address in _addresses(device):
+                unit.table(table).setdefault(address, 0)
+            self._memory[name] = {table: dict(unit.table(table)) for table in _TABLES}
 
-class Unit:
-    """One device.
-
-    coil, discrete, holding, input  its tables
-    is_mute    answers nothing
-    delay      seconds before each answer
-    exception  answers everything with this code
-    garbage    answers everything with these bytes
-    frozen     addresses of holding registers that take a write and keep their value
-    """
-
-    def __init__(self) -> None:
-        self.coil: dict[int, Content] = {}
-        self.discrete: dict[int, Content] = {}
-        self.holding: dict[int, Content] = {}
-        self.input: dict[int, Content] = {}
-        self.is_mute = False
-        self.delay = 0.0
-        self.exception: int | None = None
-        self.garbage: bytes | None = None
-        self.frozen: set[int] = set()
-
-    def answer(self, function: int, data: bytes, time: float) -> bytes:
-        """The answer to one request: function code and data, without header."""
+    async def start(self) -> None:
+        """Bind and plug everything. Raises OSError; then nothing is left."""
         try:
-            if self.exception is not None:
-                raise _Exception(self.exception)
-            if function not in _TABLES:
-                raise _Exception(ILLEGAL_FUNCTION)
-            if len(data) < 4:
-                raise _Exception(ILLEGAL_VALUE)
-            table: dict[int, Content] = getattr(self, _TABLES[function])
-            address, number = struct.unpack_from(">HH", data)
-            if function <= 4:
-                return bytes((function,)) + self._read(table, function, address, number, time)
-            self._write(table, function, address, number, data[4:])
-            return bytes((function,)) + data[:4]
-        except _Exception as refusal:
-            return bytes((function | 0x80, refusal.code))
-
-    def _read(self, table: dict[int, Content], function: int, address: int, count: int, time: float) -> bytes:
-        if not 1 <= count <= _MOST[function]:
-            raise _Exception(ILLEGAL_VALUE)
-        try:
-            found = [table[at] for at in range(address, address + count)]
-        except KeyError:
-            raise _Exception(ILLEGAL_ADDRESS) from None
-        values = [content(time) if callable(content) else content for content in found]
-        body = _pack_bits(values) if function <= 2 else struct.pack(f">{count}H", *values)
-        return bytes((len(body),)) + body
-
-    def _write(self, table: dict[int, Content], function: int, address: int, number: int, rest: bytes) -> None:
-        values = [number]
-        if function == 5:
-            if number not in (0, 0xFF00):
-                raise _Exception(ILLEGAL_VALUE)
-            values = [number >> 15]
-        elif function >= 15:
-            size = (number + 7) // 8 if function == 15 else number * 2
-            if not 1 <= number <= _MOST[function] or rest[:1] != bytes((size,)) or len(rest) != size + 1:
-                raise _Exception(ILLEGAL_VALUE)
-            values = _unpack_bits(rest[1:], number) if function == 15 else list(struct.unpack(f">{number}H", rest[1:]))
-        places = range(address, address + len(values))
-        if any(at not in table for at in places):
-            raise _Exception(ILLEGAL_ADDRESS)
-        table.update((at, value) for at, value in zip(places, values, strict=True) if at not in self.frozen)
-
-
-class Simulator:
-    """The server. ``units`` by identifier; questions to others get no answer, as on a serial line."""
-
-    def __init__(self, clock: Clock | None = None) -> None:
-        self.clock = clock or Clock()
-        self.units: dict[int, Unit] = {}
-        self.questions: deque[Question] = deque(maxlen=_KEPT)
-        self.accepted = 0
-        self._connections: set[_Connection] = set()
-        self._server: asyncio.Server | None = None
-
-    def unit(self, identifier: int) -> Unit:
-        """The unit with this identifier; made on first use."""
-        return self.units.setdefault(identifier, Unit())
-
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
-        """Listen; the port that was bound."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Connection(self), host, port)
-        bound: int = self._server.sockets[0].getsockname()[1]
-        return bound
+            for endpoint, server in self._servers.items():
+                if endpoint.transport == "tls":
+                    raise OSError(f"{endpoint}: a simulated device has no certificate; use tcp://")
+                if endpoint.transport == "serial":
+                    server.plug(endpoint.path, endpoint.framing)
+                else:
+                    await server.start(endpoint.host, endpoint.port, endpoint.framing)
+        except OSError:
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
-        """Stop listening and cut all connections."""
-        if self._server is not None:
-            self._server.close()
-            self.cut()
-            await self._server.wait_closed()
-            self._server = None
+        """Be gone, with all connections."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        for server in self._servers.values():
+            await server.stop()
 
-    def cut(self) -> None:
-        """Cut all connections, without a word."""
-        for connection in list(self._connections):
-            connection.cut()
-
-    @property
-    def connections(self) -> int:
-        """Connections that stand."""
-        return len(self._connections)
-
-
-class _Connection(asyncio.Protocol):
-    """One client."""
-
-    def __init__(self, simulator: Simulator) -> None:
-        self._simulator = simulator
-        self._buffer = b""
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
-        self._simulator.accepted += 1
-        self._simulator._connections.add(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        self._simulator._connections.discard(self)
-
-    def cut(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        while len(self._buffer) >= _HEADER.size:
-            transaction, protocol, length, unit = _HEADER.unpack_from(self._buffer)
-            if protocol != 0 or not 2 <= length <= _LONGEST:
-                self.cut()
-                return
-            if len(self._buffer) < 6 + length:
-                return
-            request, self._buffer = self._buffer[7 : 6 + length], self._buffer[6 + length :]
-            self._answer(transaction, unit, request)
-
-    def _answer(self, transaction: int, identifier: int, request: bytes) -> None:
-        address, count = struct.unpack_from(">HH", request.ljust(5, b"\0"), 1)
-        self._simulator.questions.append(Question(identifier, request[0], address, count))
-        unit = self._simulator.units.get(identifier)
-        if unit is None or unit.is_mute:
-            return
-        body = unit.answer(request[0], request[1:], self._simulator.clock.time())
-        frame = _HEADER.pack(transaction, 0, len(body) + 1, identifier) + body
-        if unit.garbage is not None:
-            frame = unit.garbage
-        if unit.delay > 0:
-            asyncio.get_running_loop().call_later(unit.delay, self._send, frame)
+    def set(self, device: str, point: str, value: Value) -> None:
+        """What the next question finds. Raises Rejected for a value that the point cannot hold."""
+        place, unit = self._places[device][point], self._units[device][1]
+        if isinstance(place.codec, Powered):
+            _put_powered(unit, place, value, self._places[device].values())
         else:
-            self._send(frame)
+            place.put(unit, value)
 
-    def _send(self, frame: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(frame)
+    def get(self, device: str, point: str) -> Value:
+        """What stands there."""
+        return self._places[device][point].get(self._units[device][1])
+
+    def fault(self, device: str, kind: str, amount: float = 0.0) -> None:
+        """Let something be wrong; see ``connectors.simulation.FAULTS``. Raises ValueError."""
+        server, unit = self._units[device]
+        timer = self._timers.pop(device, None)
+        if timer is not None:
+            timer.cancel()
+        unit.settle()
+        match kind:
+            case "none":
+                pass
+            case "mute":
+                unit.is_mute = True
+            case "late":
+                unit.delay = amount
+            case "garbage":
+                unit.garbage = GARBAGE
+            case "exception":
+                unit.exception = int(amount) or _BUSY
+            case "reboot":
+                for table, memory in self._memory[device].items():
+                    unit.table(table).clear()
+                    unit.table(table).update(memory)
+                unit.is_mute = True
+                server.hang_up()
+                self._timers[device] = asyncio.get_running_loop().call_later(amount, unit.settle)
+            case _:
+                raise ValueError(f'a Modbus device has no fault "{kind}"')
 
 
-def _pack_bits(values: list[int]) -> bytes:
-    packed = sum(bool(value) << at for at, value in enumerate(values))
-    return packed.to_bytes((len(values) + 7) // 8, "little")
+def _put_powered(unit: Unit, place: _Place, value: Value, places: Iterable[_Place]) -> None:
+    """Points may share an exponent: it becomes the least one with which the values of all of them fit, so that they
+    have decimals, but no more than three. Raises Rejected for a value that fits with none."""
+    codecs = {other: other.codec for other in places if isinstance(other.codec, Powered)}
+    shared = place.address + codecs[place].exponent
+    sharing = {other: codec for other, codec in codecs.items() if other.address + codec.exponent == shared}
+    values = {other: codec.decode(other.words(unit)) for other, codec in sharing.items()}
+    values[place] = place.shape.raw(value)
+    for exponent in range(-_MOST_DECIMALS, GREATEST + 1):
+        try:
+            numbers = {other: codec.number(values[other], exponent) for other, codec in sharing.items()}
+        except Rejected:
+            continue
+        table = unit.table(place.table)
+        for other, words in numbers.items():
+            table.update((other.address + sharing[other].at + at, word) for at, word in enumerate(words))
+        table[shared] = exponent & 0xFFFF
+        return
+    raise Rejected(f"is too large: {value!r}")
 
 
-def _unpack_bits(data: bytes, count: int) -> list[int]:
-    packed = int.from_bytes(data, "little")
-    return [packed >> at & 1 for at in range(count)]
+def simulate(devices: Mapping[str, ModbusDevice], clock: Clock) -> ModbusSimulation:
+    """The devices of one settings file, with 0 in all registers. Binds nothing yet."""
+    return ModbusSimulation(devices, clock)
+
+
+def _addresses(device: ModbusDevice) -> set[tuple[str, int]]:
+    """The registers and bits of a device's points, and those of the gaps that the gateway reads along."""
+    found = {(point.place.table, point.place.address + at) for point in device.point for at in range(point.width)}
+    for table in _TABLES:
+        known = sorted(address for name, address in found if name == table)
+        reach = device.gap * 16 if table in ("coil", "discrete") else device.gap
+        for before, after in zip(known, known[1:], strict=False):
+            if after - before - 1 <= reach:
+                found.update((table, address) for address in range(before + 1, after))
+    return found

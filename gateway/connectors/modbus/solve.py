@@ -157,5 +157,6 @@ def _chance(type: str, raw: float, scale: float, shown: Shown) -> float:
     room = (shown.high - shown.low) / scale
     if type.startswith("float"):
         return room / abs(raw) / (254 * math.log(2) * 2)
-    bits = 16 * words_of(type)
+    # A small number in a wide type is the same number in one register, behind others that are 0.
+    bits = 16 * max(1, math.ceil(int(abs(raw)).bit_length() / 16))
     return max(room, 1.0) / (abs(raw) + 1) / (bits * math.log(2))

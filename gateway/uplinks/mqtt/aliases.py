@@ -22,10 +22,10 @@ REMEMBERED: Final = 1024
 class Aliases:
     """``maximum``: the broker's Topic Alias Maximum; 0 for none."""
 
-    __slots__ = ("_aliases", "_count", "_maximum", "_others", "_used")
+    __slots__ = ("_aliases", "_count", "_others", "_used", "maximum")
 
     def __init__(self, maximum: int) -> None:
-        self._maximum = min(maximum, MOST)
+        self.maximum = min(maximum, MOST)
         self._count = 0
         self._aliases: dict[str, int] = {}
         # Both in the order of use, with the number of the use.
@@ -34,20 +34,19 @@ class Aliases:
 
     def choose(self, topic: str) -> tuple[str, int]:
         """What to write as the topic, and the alias beside it; 0 for none. Nothing is settled before ``sent``."""
+        if not self.maximum:
+            return topic, 0
         if topic in self._aliases:
             return "", self._aliases[topic]
-        if len(self._aliases) < self._maximum:
+        if len(self._aliases) < self.maximum:
             return topic, len(self._aliases) + 1
-        if self._maximum:
-            oldest = next(iter(self._used))
-            if self._others.get(topic, -1) > self._used[oldest]:
-                return topic, self._aliases[oldest]
+        oldest = next(iter(self._used))
+        if self._others.get(topic, -1) > self._used[oldest]:
+            return topic, self._aliases[oldest]
         return topic, 0
 
     def sent(self, topic: str, alias: int) -> None:
-        """A message of ``topic`` has been sent as ``choose`` said."""
-        if not self._maximum:
-            return
+        """A message of ``topic`` has been sent as ``choose`` said; only where there are aliases."""
         self._count += 1
         if not alias:
             self._others[topic] = self._count
@@ -56,7 +55,7 @@ class Aliases:
                 self._others.popitem(last=False)
             return
         if topic not in self._aliases:
-            if len(self._aliases) == self._maximum:
+            if len(self._aliases) == self.maximum:
                 oldest, use = self._used.popitem(last=False)
                 del self._aliases[oldest]
                 self._others[oldest] = use

@@ -16,8 +16,10 @@ from gateway.broker.port import Done
 from gateway.errors import Refused, Retry
 from gateway.message import Properties
 from gateway.mqtt import properties as prop
-from gateway.mqtt.encode import encode, publish_frame
+from gateway.mqtt.encode import encode
 from gateway.mqtt.packets import (
+    PUBLISH,
+    V5,
     ConnAck,
     Disconnect,
     Filter,
@@ -31,8 +33,10 @@ from gateway.mqtt.packets import (
     SubAck,
     Subscribe,
 )
+from gateway.mqtt.properties import pack_list
 from gateway.mqtt.reasons import PACKET_TOO_LARGE, REASONS, UNSPECIFIED_ERROR
-from gateway.mqtt.wire import MAX_VARINT
+from gateway.mqtt.wire import MAX_VARINT, pack_text, pack_varint
+from gateway.uplinks.base import Row
 from gateway.uplinks.mqtt import explain
 from gateway.uplinks.mqtt.aliases import Aliases
 from gateway.uplinks.mqtt.answers import Answer, Answers
@@ -40,7 +44,7 @@ from gateway.uplinks.mqtt.config import Endpoint, MqttUplink
 from gateway.uplinks.mqtt.line import Line
 from gateway.uplinks.mqtt.link import Link
 from gateway.uplinks.mqtt.mapping import Received
-from gateway.uplinks.mqtt.window import SUBSCRIBE_ID
+from gateway.uplinks.mqtt.window import SUBSCRIBE_ID, packet_id
 from gateway.uplinks.profiles.service import PLAIN, Reply, Service
 
 MOST_UNANSWERED: Final = 256
@@ -50,6 +54,16 @@ session goes on, and sends all that waits. To end the connection for that would 
 
 FILTERS_AT_ONCE: Final = 8
 """Topic filters in one SUBSCRIBE; AWS IoT Core takes no more."""
+
+MOST_NAMES: Final = 1024
+"""Topics that are remembered as they stand in a packet."""
+
+_PUBLISH_QOS_1: Final = PUBLISH << 4 | 1 << 1
+_AROUND: Final = 16
+"""Bytes of a PUBLISH beside topic, properties and payload, at most: fixed header, identifier, length, alias."""
+
+_ALIAS: Final = bytes((prop.TOPIC_ALIAS,))
+_NO_NAME: Final = b"\0\0"
 
 _REFUSED: Final = 0x80
 """This reason code and those above say no."""
@@ -69,7 +83,8 @@ class CloudClient:
     """One connection, used once: ``connect``, ``subscribe`` and ``publish``, ``close``.
 
     answers     what is owed for messages of the cloud; the same object for each connection
-    on_answer   called with packet identifier and reason code for each PUBACK
+    on_answer   called with packet identifier and reason code for a PUBACK
+    on_acked    called instead with the identifiers of several, for what has arrived
     on_message  called with each message and, for QoS 1 and 2, ``done``: the cloud gets its PUBACK or PUBREC
                 only after ``done(None)``. ``done`` with Refused passes its reason on; with any other error
                 the connection is given up, and the cloud sends the message again on the next one
@@ -86,6 +101,7 @@ class CloudClient:
         client_id: str,
         answers: Answers,
         on_answer: Callable[[int, int], None],
+        on_acked: Callable[[Sequence[int]], None],
         on_message: Callable[[Received, Done | None], None],
         on_lost: Callable[[], None],
         line: Line,
@@ -95,13 +111,16 @@ class CloudClient:
         self._client_id = client_id
         self._line = line
         self._service = service
+        self._is_plain = type(service).up is Service.up  # messages go up as they are
         self._answers = answers
         self._on_answer = on_answer
+        self._on_acked = on_acked
         self._on_message = on_message
         self._on_lost = on_lost
         self._link = self._new_link(line.hosts.current)
         self._welcome: Welcome | None = None
         self._aliases = Aliases(0)
+        self._names: dict[str, bytes] = {}  # topics that the service takes, as they stand in a packet
         self._subscribed: asyncio.Future[tuple[int, ...]] | None = None
         self.farewell: int | None = None
 
@@ -128,7 +147,8 @@ class CloudClient:
         raise Retry(" / ".join(map(str, failures))) from cause
 
     def _new_link(self, endpoint: Endpoint) -> Link:
-        return Link(self._config, endpoint, self._client_id, self._line.meter, self._take, self._lost)
+        meter = self._line.meter
+        return Link(self._config, endpoint, self._client_id, meter, self._take, self._on_acked, self._lost)
 
     def check(self) -> None:
         """Raise Retry when the connection has ended, or the exception of a callback that ended it."""
@@ -156,30 +176,99 @@ class CloudClient:
         props: Properties,
         duplicate: bool,
         qos: int = 1,
+        packed: bytes | None = None,
     ) -> int:
-        """Send one message with QoS 1 or 0; the bytes it takes. With QoS 1 its end is told to ``on_answer``.
+        """Send one message with QoS 1 or 0; the bytes it takes. With QoS 1 its end is told to ``on_answer`` or
+        ``on_acked``. ``packed``: its properties as they stand in the packet, without their length, if they are known.
 
         Raises Refused when it is larger than the broker takes (0x95) or has a topic that is not taken there (0x90),
         and ValueError when it cannot be written.
         """
-        welcome = self._welcome
+        welcome, aliases, service = self._welcome, self._aliases, self._service
         assert welcome is not None, "connect first"
-        topic, retain, props = self._service.up(topic, retain, props)
-        self._service.check(topic, len(payload))
-        retained = retain and welcome.retain
-        if not qos:
-            duplicate, packet_id = False, 0
-        name, alias = self._aliases.choose(topic)
-        if alias:
-            props = (*props, (prop.TOPIC_ALIAS, alias))
-        before, behind = publish_frame(name, payload, self._link.version, duplicate << 3 | qos << 1 | retained, props)
-        frame = before + packet_id.to_bytes(2, "big") + behind if qos else before
-        if len(frame) > welcome.maximum_packet:
-            text = f"{len(frame)} bytes are more than the {welcome.maximum_packet} that the broker takes"
+        if self._is_plain:
+            retain = retain and service.limits.retain
+        else:
+            topic, retain, changed = service.up(topic, retain, props)
+            if changed is not props:
+                props, packed = changed, None
+        name = self._names.get(topic)
+        if name is None or len(payload) > service.limits.payload:
+            name = self._check(topic, len(payload))
+        first, body = PUBLISH << 4 | qos << 1 | (retain and welcome.retain), b""
+        if self._link.version == V5:
+            body = pack_list(props, PUBLISH) if packed is None else packed
+            heard, alias = aliases.choose(topic)
+            if alias:
+                body += _ALIAS + alias.to_bytes(2, "big")
+                name = name if heard else _NO_NAME
+            body = pack_varint(len(body)) + body
+        if qos:
+            identifier = packet_id.to_bytes(2, "big")
+            first |= duplicate << 3
+        else:
+            identifier = b""
+        size = len(name) + len(identifier) + len(body) + len(payload)
+        head = b"%c%b" % (first, pack_varint(size))
+        size += len(head)
+        if size > welcome.maximum_packet:
+            text = f"{size} bytes are more than the {welcome.maximum_packet} that the broker takes"
             raise Refused(text, PACKET_TOO_LARGE)
-        self._link.write(frame)
-        self._aliases.sent(topic, alias)
-        return len(frame)
+        self._link.write(head, name, identifier, body, payload)
+        if aliases.maximum:
+            aliases.sent(topic, alias)
+        return size
+
+    def publish_all(self, rows: Sequence[Row], topics: Sequence[str], bodies: Sequence[bytes]) -> tuple[int, int]:
+        """Send rows for the first time, with QoS 1, as many of the first ones as surely can be: how many, and the
+        bytes they take. ``bodies``: their properties, as ``packed``. The same as ``publish`` one by one."""
+        welcome, aliases, names = self._welcome, self._aliases, self._names
+        assert welcome is not None, "connect first"
+        if not self._is_plain:
+            return 0, 0
+        count = total = 0
+        is_v5, choose, most = self._link.version == V5, aliases.choose, self._service.limits.payload
+        parts: list[bytes] = []
+        for row, topic, body in zip(rows, topics, bodies, strict=True):
+            seq, payload, name = row[0], row[3], names.get(topic)
+            room = welcome.maximum_packet - len(payload) - len(body) - _AROUND
+            if name is None or len(payload) > most or len(name) > room:
+                break
+            alias = 0
+            if is_v5:
+                if aliases.maximum:
+                    heard, alias = choose(topic)
+                    aliases.sent(topic, alias)
+                    if alias:
+                        body += _ALIAS + alias.to_bytes(2, "big")
+                        name = name if heard else _NO_NAME
+                size = len(body)
+                body = b"%c%b" % (size, body) if size < 0x80 else pack_varint(size) + body
+            else:
+                body = b""
+            size = len(name) + 2 + len(body) + len(payload)
+            if 0x80 <= size < 0x4000:
+                head = bytes((_PUBLISH_QOS_1, size & 0x7F | 0x80, size >> 7))
+            else:
+                head = b"%c%b" % (_PUBLISH_QOS_1, pack_varint(size))
+            total += len(head) + size
+            count += 1
+            parts += head, name, packet_id(seq).to_bytes(2, "big"), body, payload
+        if parts:
+            self._link.write(*parts)
+        return count, total
+
+    def _check(self, topic: str, size: int) -> bytes:
+        """The topic as it stands in a packet. Raises what ``publish`` raises."""
+        self._service.check(topic, size)
+        if len(self._names) >= MOST_NAMES:
+            self._names.clear()
+        name = self._names[topic] = pack_text(topic)
+        return name
+
+    def flush(self) -> None:
+        """Let go what was sent; without it that is done when the loop comes round."""
+        self._link.flush()
 
     async def drained(self) -> None:
         """Wait until the socket has taken enough of what was sent; what has no answer would fill the memory else."""

@@ -1,12 +1,13 @@
 """Parcels on their way: sent, answered, refused, tried again, given up.
 
 A refusal that may pass stops the line for a while, and the parcel is tried again. After ``TRIES``, and when it can
-never arrive, its rows are counted and go to the dead letters: one bad row must not hold up those behind it.
+never arrive, its rows are counted and go to the dead letters: one bad row must not hold up those behind it. A parcel of
+several rows is halved first, again and again, where the refusal may be meant for one of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gateway.clock import Clock
 from gateway.errors import Refused
@@ -18,7 +19,7 @@ from gateway.uplinks.mqtt.client import CloudClient
 from gateway.uplinks.mqtt.mapping import Topics, with_expiry
 from gateway.uplinks.mqtt.poison import STRIKES, Poison
 from gateway.uplinks.mqtt.progress import Progress
-from gateway.uplinks.mqtt.refusals import PASSING, TRIES, word
+from gateway.uplinks.mqtt.refusals import MOST_REFUSED, OF_ROWS, PASSING, TRIES, word
 from gateway.uplinks.mqtt.totals import Totals
 from gateway.uplinks.mqtt.window import Run, Slot, Window
 from gateway.uplinks.parcel import Parcel
@@ -33,6 +34,7 @@ class Despatch:
     dead        where rows go that the cloud will not take
     pace        how many messages a second the service takes
     random      0 to 1, spreads the pauses
+    halves      a parcel of several rows as two or more; none when it cannot be said how
     limit       messages that may be under way, when nothing is suspected
     resume_at   monotonic: the line rests until then
     last_error  what was last refused or given up on this connection
@@ -49,6 +51,7 @@ class Despatch:
         metrics: Metrics,
         random: Callable[[], float],
         pauses: tuple[float, ...],
+        halves: Callable[[Parcel], list[Parcel]],
     ) -> None:
         self.window = window
         self.totals = Totals()
@@ -63,6 +66,7 @@ class Despatch:
         self._metrics = metrics
         self._random = random
         self._pauses = pauses
+        self._halves = halves
         self._progress = Progress(reader)
         self._poison = Poison()
         self._sent_at = 0.0
@@ -97,6 +101,11 @@ class Despatch:
         self._progress.flush()
         self.window.disconnected()
 
+    @property
+    def is_unpaced(self) -> bool:
+        """Whether as many messages may go as there is room for."""
+        return self._pace.is_free
+
     def must_rest(self, now: float) -> bool:
         """Whether the line rests, after a refusal or because the broker takes no more in this second."""
         rest = self._pace.wait(now)
@@ -114,16 +123,16 @@ class Despatch:
         assert parcel is not None, "a settled parcel is never sent"
         if first is not None and parcel.rows[0].expires is not None and (expires := parcel.expires) is not None:
             slot.until = first + expires - self._clock.time()  # a step of the clock does not end what is under way
-        props = parcel.props
+        props, packed = parcel.props, parcel.packed
         if slot.until is not None:
             left = slot.until - self._clock.now()
             if left <= 0:
                 self._give_up(slot, "expired")
                 return
-            props = with_expiry(props, left)
+            props, packed = with_expiry(props, left), None
         try:
-            qos = self._topics.qos(parcel.rows[0].topic)
-            size = client.publish(slot.id, parcel.topic, parcel.payload, parcel.retain, props, slot.sent, qos)
+            qos = self._topics.qos(parcel.rows)
+            size = client.publish(slot.id, parcel.topic, parcel.payload, parcel.retain, props, slot.sent, qos, packed)
         except Refused as refused:
             self._give_up(slot, "too_large" if refused.reason == PACKET_TOO_LARGE else "bad_topic", str(refused))
             return
@@ -131,11 +140,17 @@ class Despatch:
             self._give_up(slot, "malformed", f"it cannot be written as MQTT: {error}")
             return
         self.window.start(slot)
-        self._sent_at = self._clock.now()
+        self._sent_at = self._clock.now() if first is None else first
         self._pace.sent(self._sent_at)
         self.totals.publish(len(parcel.rows), size)
         if not qos:
             self._settle(slot)  # nobody will say whether it has arrived
+
+    def sent(self, run: Run, parcels: Sequence[Parcel], size: int, now: float) -> None:
+        """Parcels of one row, ``size`` bytes in all, have been handed to the connection for the first time."""
+        self.window.enter(run, parcels)
+        self._sent_at = now
+        self.totals.publish(len(parcels), size, len(parcels))
 
     def answered(self, identifier: int, reason: int) -> bool:
         """The cloud has answered for a packet identifier; whether it was one of ours."""
@@ -152,6 +167,18 @@ class Despatch:
             self._on_refusal(slot, slot.parcel, reason)
         return True
 
+    def acked(self, identifiers: Sequence[int]) -> list[int]:
+        """The cloud has what was sent under these packet identifiers; those that are not ours."""
+        rows, moved, others = self.window.acked(identifiers)
+        if rows:
+            self._is_answered = True
+            if self._poison.answered():
+                self.window.limit = self.limit
+            self.totals.acked += rows
+            for run in moved:
+                self._progress.moved(run)
+        return others
+
     def skip(self, run: Run, seq: int) -> None:
         """Pass by rows that nobody is sent."""
         if self.window.skip(run, seq):
@@ -166,8 +193,18 @@ class Despatch:
         if reason in PASSING and slot.tries < TRIES:
             pause = self._pauses[min(slot.tries, len(self._pauses)) - 1]
             self.resume_at = self._clock.now() + pause * (0.5 + self._random())
-        else:
+        elif reason not in OF_ROWS or not self._split(slot, parcel):
             self._give_up(slot, word(reason), text)
+
+    def _split(self, slot: Slot, parcel: Parcel) -> bool:
+        """Send the halves of a refused parcel in its place, so that in the end only what is meant is given up."""
+        spare = [MOST_REFUSED] if slot.spare is None else slot.spare
+        if len(parcel.rows) == 1 or spare[0] <= 0:
+            return False
+        spare[0] -= 1
+        parts = self._halves(parcel)
+        # What may pass has had its tries: each part has one.
+        return len(parts) > 1 and self.window.split(slot, parts, TRIES - 1, spare)
 
     def _give_up(self, slot: Slot, reason: str, error: str = "") -> None:
         """``error``: what to keep its rows with among the dead letters; without one they are not kept."""

@@ -10,6 +10,7 @@ Pure: no clock, no I/O.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -166,11 +167,20 @@ class Share:
         load = lane.load
         if not load.parcels:
             return True
-        share = self._share
-        if now - self._live_at >= IDLE:
-            # All but one: the first live row after a while goes at once.
-            share = max(share, (limit - 1) / limit)
+        share = self._part(limit, now)
         return load.parcels < limit * share and load.bytes + size <= MAX_BYTES * share
+
+    def free(self, lane: Lane, limit: int, now: float) -> int:
+        """How many more parcels the backlog may have in a window of ``limit``, if they are small; 0: ask for each."""
+        if self._allowance is not None:
+            return 0
+        return math.ceil(limit * self._part(limit, now)) - lane.load.parcels
+
+    def _part(self, limit: int, now: float) -> float:
+        if now - self._live_at < IDLE:
+            return self._share
+        # All but one: the first live row after a while goes at once.
+        return max(self._share, (limit - 1) / limit)
 
     def wait(self, now: float) -> float:
         """Seconds until a row may go; 0 when one may go now."""

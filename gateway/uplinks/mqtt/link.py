@@ -1,8 +1,9 @@
 """The line to the cloud broker, on gmqtt: packets in, packets out, and how it ends. The only module that knows gmqtt.
 
 gmqtt writes CONNECT, cuts the stream into packets and sends PINGREQ, on a connection that is opened here, so that
-its bytes can be counted. What it does with packets is not used: it counts a refused PUBACK as delivered, forgets or
-repeats messages in flight by its own rules, and reconnects by itself. Instead a ``_Handler`` stands in for its package
+its bytes can be counted. PUBACKs are taken out of the stream before it (``cutter.py``): they are nearly all that
+comes, and cost most. What it does with packets is not used: it counts a refused PUBACK as delivered, forgets or repeats
+messages in flight by its own rules, and reconnects by itself. Instead a ``_Handler`` stands in for its package
 handler, packets are read by the strict decoder of ``gateway.mqtt`` and written by its encoder, and a watchdog of our
 own finds dead lines. An own client can replace gmqtt here and nowhere else.
 
@@ -18,7 +19,7 @@ import logging
 import math
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -29,10 +30,11 @@ from gmqtt.mqtt.protocol import MQTTProtocol
 from gateway.errors import Malformed, Retry
 from gateway.mqtt.decode import Decoder
 from gateway.mqtt.encode import encode
-from gateway.mqtt.packets import CONNACK, V5, V311, Disconnect, Packet, PubAck
+from gateway.mqtt.packets import CONNACK, V5, V311, Disconnect, Packet
 from gateway.mqtt.wire import MAX_VARINT, pack_varint
 from gateway.uplinks.mqtt import dial, explain
 from gateway.uplinks.mqtt.config import Endpoint, MqttUplink
+from gateway.uplinks.mqtt.cutter import Cutter
 from gateway.uplinks.mqtt.wire import Meter
 from gateway.uplinks.profiles.pick import service_of
 from gateway.uplinks.tls import client_context
@@ -49,12 +51,6 @@ SILENCE: Final = 1.5
 GOODBYE: Final = 1.0
 """Seconds to let DISCONNECT and the farewell of TLS leave before the socket is cut."""
 
-_PUBACK: Final = 0x40
-"""First byte of a PUBACK."""
-
-_YES: Final = {V311: (b"",), V5: (b"", b"\x10")}
-"""What may stand behind its packet identifier: nothing, or that nobody subscribes to the topic there."""
-
 _CONNECTION_LOST: Final = 0xE0
 """gmqtt reports the end of the connection as a DISCONNECT without a body."""
 
@@ -65,7 +61,8 @@ logging.getLogger("gmqtt").setLevel(logging.CRITICAL + 1)
 class Link:
     """One connection, used once: ``open``, ``welcomed``, ``write``, ``close``.
 
-    on_packet  called with each packet of the broker; what it raises ends the link and comes out of ``check``
+    on_packet  called with each packet of the broker but those; what it raises ends the link and comes out of ``check``
+    on_acked   called with the packet identifiers of messages that have arrived; likewise
     on_lost    called once when the link ends, except by ``close``; ``problem`` says why, ``is_cut`` whether it was
                the broker that closed or reset the connection
     """
@@ -77,18 +74,20 @@ class Link:
         client_id: str,
         meter: Meter,
         on_packet: Callable[[Packet], None],
+        on_acked: Callable[[Sequence[int]], None],
         on_lost: Callable[[], None],
     ) -> None:
         self.problem: str | None = None
         self.is_cut = False
         self.version = V5 if config.version == "5" else V311
-        self._yes = _YES[self.version]
+        self._cutter = Cutter(self.version)
         self.endpoint = endpoint
         self._config = config
         # Bytes, because gmqtt counts the characters of a text and writes its bytes.
         self._client_id = client_id.encode()
         self._meter = meter
         self._on_packet = on_packet
+        self._on_acked = on_acked
         self._on_lost = on_lost
         # Version 3 cannot tell the broker a limit, and a packet refused here would come again for ever.
         self._decoder = Decoder(self.version, MAX_RECEIVED if self.version == V5 else MAX_VARINT + 5)
@@ -106,7 +105,7 @@ class Link:
         Raises Retry with words on what failed and what may help.
         """
         config, (host, port, tls) = self._config, self.endpoint
-        client = _Client(self._meter, self._client_id, clean_session=False, **self._connect_properties())
+        client = _Client(self, self._meter, self._client_id, clean_session=False, **self._connect_properties())
         client._package_handler = _Handler(self)
         if config.username is not None:
             client.set_auth_credentials(config.username, config.password)
@@ -136,13 +135,14 @@ class Link:
         if self.problem is not None:
             raise Retry(self.problem)
 
-    def write(self, frame: bytes) -> None:
+    def write(self, *parts: bytes) -> None:
         """Send an encoded packet: one write to the socket for all that is said in one pass of the loop."""
         if not self._out:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._out.append(frame)
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._out += parts
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send it now; without it that is done when the loop comes round."""
         frames, self._out = self._out, []
         if frames and not self._connection.is_closing():
             self._connection.send_package(b"".join(frames))
@@ -175,13 +175,22 @@ class Link:
         self._connection = connection
         connection._protocol._read_loop_future.add_done_callback(self._reading_ended)
 
+    def arrived(self, data: bytes) -> bytes:
+        """Bytes from the socket; what of them is for gmqtt."""
+        acked, rest = self._cutter.receive(data)
+        if acked and self._welcomed and self.problem is None:
+            self._connection._last_data_in = time.monotonic()
+            try:
+                self._on_acked(acked)
+            except Exception as error:
+                # As from gmqtt's reading task: ``check`` raises it.
+                self._bug = error
+                self.lose(explain.loss(error, self.endpoint, self._welcomed))
+        return rest
+
     def received(self, first: int, body: bytes) -> None:
         """One packet as gmqtt cut it out. Nothing is taken after the end."""
         if self.problem is not None:
-            return
-        if first == _PUBACK and len(body) >= 2 and body[2:] in self._yes and body[:2] != b"\0\0":
-            # Nearly all packets of a broker are these: what a decoder would make of them is plain.
-            self._on_packet(PubAck(body[0] << 8 | body[1], body[2] if len(body) > 2 else 0))
             return
         if first == _CONNECTION_LOST and not body and self._connection.is_closing():
             closed = self._connection._protocol.closed
@@ -231,7 +240,7 @@ class Link:
                 self.problem = "closed"
                 if self._welcomed:
                     self._out.append(encode(Disconnect(), self.version))
-                    self._flush()
+                    self.flush()
             connection._transport.close()
             await asyncio.wait({protocol.closed}, timeout=GOODBYE)
         finally:
@@ -272,14 +281,15 @@ class Link:
 class _Client(gmqtt.Client):  # type: ignore[misc]  # gmqtt has no types
     """gmqtt's client on a connection that ``dial`` has opened."""
 
-    def __init__(self, meter: Meter, *args: Any, **more: Any) -> None:
+    def __init__(self, link: Link, meter: Meter, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
+        self._link = link
         self._meter = meter
 
     async def _create_connection(
         self, host: str, port: int, ssl: ssl.SSLContext | None, clean_session: bool, keepalive: int
     ) -> Any:
-        make = partial(MQTTProtocol, connection_state=self._connection_state, id_generator=None)
+        make = partial(_Protocol, self._link, connection_state=self._connection_state, id_generator=None)
         loop = asyncio.get_running_loop()
         sock, wire = await dial.connect(await dial.resolve(Endpoint(host, port, ssl is not None)), self._meter)
         try:
@@ -291,6 +301,19 @@ class _Client(gmqtt.Client):  # type: ignore[misc]  # gmqtt has no types
             raise
         protocol.closed.add_done_callback(lambda _: self._meter.end(wire))
         return MQTTConnection(transport, protocol, clean_session, keepalive, package_handler=self._package_handler)
+
+
+class _Protocol(MQTTProtocol):  # type: ignore[misc]
+    """gmqtt's protocol behind the cutter."""
+
+    def __init__(self, link: Link, **more: Any) -> None:
+        super().__init__(**more)
+        self._link = link
+
+    def data_received(self, data: bytes) -> None:
+        rest = self._link.arrived(data)
+        if rest:
+            super().data_received(rest)
 
 
 class _Handler:

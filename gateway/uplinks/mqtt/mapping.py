@@ -11,7 +11,7 @@ Pure: no clock, no I/O.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from gateway.clock import iso_time
@@ -56,38 +56,65 @@ class Received(NamedTuple):
 
 
 class Topics:
-    """Rewrites of one direction; the first that matches decides."""
+    """Rewrites of one direction; the first that matches decides. ``is_plain``: all are of QoS 1."""
 
-    __slots__ = ("_entries", "_is_plain", "_rewrites")
+    __slots__ = ("_entries", "_known", "_rewrites", "is_plain")
+
+    MOST_KNOWN = 1024
+    """Topics of which it is remembered where they go."""
 
     def __init__(self, entries: Iterable[Forward | Receive]) -> None:
         self._entries = entries = tuple(entries)
-        self._is_plain = all(entry.qos == 1 for entry in entries)
+        self.is_plain = all(entry.qos == 1 for entry in entries)
+        self._known: dict[str, str | None] = {}
         self._rewrites = [Rewrite(entry.filter, entry.filter if entry.to is None else entry.to) for entry in entries]
 
     def __call__(self, topic: str) -> str | None:
         """The topic on the other side, or None when no entry matches."""
-        for rewrite in self._rewrites:
-            target = rewrite(topic)
-            if target is not None:
-                return target
-        return None
+        try:
+            return self._known[topic]
+        except KeyError:
+            pass
+        found = next((target for rewrite in self._rewrites if (target := rewrite(topic)) is not None), None)
+        if len(self._known) >= self.MOST_KNOWN:
+            self._known.clear()
+        self._known[topic] = found
+        return found
 
-    def qos(self, topic: str) -> int:
-        """The QoS of the entry that decides; 1 when none does."""
-        entry = None if self._is_plain else self._entry(topic)
-        return 1 if entry is None else entry.qos
+    def all(self, topics: Sequence[str]) -> list[str | None]:
+        """The same for several."""
+        try:
+            return list(map(self._known.__getitem__, topics))
+        except KeyError:
+            return [self(topic) for topic in topics]
+
+    def qos(self, rows: Sequence[Row]) -> int:
+        """The QoS of what carries these rows: the highest that an entry asks for; 1 for a row that none matches."""
+        return 1 if self.is_plain else max([1 if entry is None else entry.qos for entry in map(self._entry_of, rows)])
 
     def keeps_retain(self, topic: str) -> bool:
         """Whether the entry that decides keeps the retain flag."""
         entry = self._entry(topic)
         return not isinstance(entry, Forward) or entry.retain
 
+    def _entry_of(self, row: Row) -> Forward | Receive | None:
+        return self._entry(row.topic)
+
     def _entry(self, topic: str) -> Forward | Receive | None:
         for entry, rewrite in zip(self._entries, self._rewrites, strict=True):
             if rewrite(topic) is not None:
                 return entry
         return None
+
+
+def plain_topics(rows: Sequence[Row], uplink: str, topics: Topics) -> list[str] | None:
+    """Where rows go when all of them go and have nothing but topic and payload, which is nearly always; else None: they
+    are looked at one by one."""
+    odd = [row for row in rows if row.retain or row.expires is not None or row.props or row.clock]
+    if odd or not all(uplink in names for names in {row.uplinks for row in rows}):
+        return None
+    found = [topic for topic in topics.all([row.topic for row in rows]) if topic is not None]
+    return found if len(found) == len(rows) else None
 
 
 def own_properties(row: Row) -> Properties:

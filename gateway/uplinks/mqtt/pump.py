@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 from gateway.clock import Clock
@@ -24,21 +25,29 @@ from gateway.uplinks.mqtt.again import Again
 from gateway.uplinks.mqtt.client import CloudClient, Welcome
 from gateway.uplinks.mqtt.config import Forward, MqttUplink
 from gateway.uplinks.mqtt.despatch import Despatch
+from gateway.uplinks.mqtt.envelope import Envelope
 from gateway.uplinks.mqtt.lanes import Lane, Share, split, status_of, why_at_rest
-from gateway.uplinks.mqtt.mapping import Topics, outgoing_properties
+from gateway.uplinks.mqtt.mapping import Topics, outgoing_properties, plain_topics
 from gateway.uplinks.mqtt.packed import Packing
 from gateway.uplinks.mqtt.refusals import NOT_FORWARDED
 from gateway.uplinks.mqtt.saver import Saver
 from gateway.uplinks.mqtt.waiting import FOREVER, HOLD_LOOK, WAITING, wait_for
-from gateway.uplinks.mqtt.window import Run, Window
+from gateway.uplinks.mqtt.window import MAX_BYTES, Run, Window
 from gateway.uplinks.packing.filling import Filling
-from gateway.uplinks.parcel import single
+from gateway.uplinks.parcel import make_parcel
 from gateway.uplinks.profiles.pace import Pace
 from gateway.uplinks.profiles.service import Limits
 
 READ_ROWS: Final = 512
 READ_BYTES: Final = 256 * 1024
 """One batch from the outbox: what waits in memory in front of the window, of a lane and a class."""
+
+READ_ROWS_MANY: Final = 2000
+READ_BYTES_MANY: Final = 512 * 1024
+"""The same of a backlog, and where rows share parcels."""
+
+AT_ONCE: Final = 16
+"""Rows in one write to the socket: while the broker reads them, the next ones are made."""
 
 
 class Pump:
@@ -82,12 +91,18 @@ class Pump:
         self._limits = limits
         own = [Forward(filter=local, to=topic) for local, topic in ledger_topics(config.ledger, gateway_name)]
         self._topics = Topics((*own, *config.forward))
-        self._packing = Packing(config, gateway_name, self._topic, reader, clock, timing.date, self._pass)
+        self._packing = Packing(
+            self._name, config, gateway_name, self._topics, self._topic, reader, clock, timing.date_all, self._pass
+        )
         self._window = Window(config.window)
-        self.out = Despatch(self._window, self._topics, reader, dead, Pace(limits.rate), clock, metrics, random, pauses)
+        self.out = Despatch(
+            self._window, self._topics, reader, dead, Pace(limits.rate), clock, metrics, random, pauses,
+            self._packing.halves,
+        )  # fmt: skip
         can_repeat = archive if config.version == "5" else None
         self.again = Again(can_repeat, self._topics, gateway_name, metrics, self.moved.set)
         self._lanes: tuple[Lane, ...] = ()
+        self._envelopes = [Envelope(gateway_name, is_marked) for is_marked in (False, True)]
         self._share = Share(1.0, None, 0.0)
         self._begins = 0
         self._is_up = self._is_finishing = False
@@ -151,6 +166,7 @@ class Pump:
                     if await self.again.turn(client, self._window, self.out.allowed, is_idle):
                         self.moved.set()
                 missing = self._send_new(client, now)
+                client.flush()
                 self.out.totals.count(self._metrics)
                 if isinstance(missing, tuple):
                     await self._read(*missing)
@@ -190,9 +206,12 @@ class Pump:
 
     def _send_from(self, client: CloudClient, lane: Lane, run: Run, queue: deque[Row], now: float) -> float:
         """Send what there is room for of one class; the seconds after which to try again."""
-        window, is_backlog = self._window, lane.is_backlog
+        window, is_backlog, out, date = self._window, lane.is_backlog, self.out, self._timing.date
         is_marked, prefix = is_backlog and self._config.backlog.mark, self._config.backlog.prefix if is_backlog else ""
         maybe_sent, is_held = self._possibly_sent[run.room], self._saver.holds(run.room)
+        envelope, gateway = self._envelopes[is_marked], self._gateway
+        while queue and not is_held and self._send_plain(client, lane, run, queue, now):
+            client.flush()
         while queue:
             if is_held:
                 rest = self._saver.rest(queue, now, partial(self.out.skip, run))
@@ -209,14 +228,43 @@ class Pump:
             if rest:
                 return rest
             queue.popleft()
-            row = self._timing.date(row)
-            parcel = single(row, prefix + topic, outgoing_properties(row, self._gateway, is_marked))
-            if row.retain and not self._topics.keeps_retain(row.topic):
-                parcel = parcel._replace(retain=False)
-            self.out.send(client, window.take(run, parcel, row.seq in maybe_sent), now)
+            row = date(row)
+            props, packed = outgoing_properties(row, gateway, is_marked), envelope(row)
+            retain = row.retain and self._topics.keeps_retain(row.topic)
+            parcel = make_parcel(((row,), prefix + topic, row.payload, retain, props, packed))
+            out.send(client, window.take(run, parcel, row.seq in maybe_sent), now)
         if not is_backlog:
             self._share.live(now)
         return 0.0
+
+    def _send_plain(self, client: CloudClient, lane: Lane, run: Run, queue: deque[Row], now: float) -> bool:
+        """Send some rows at once for which there surely is room, when none has anything unusual: what else there is to
+        be seen to of a row costs more than to send it. Whether all of them went; what is left goes one by one."""
+        window, topics, backlog = self._window, self._topics, self._config.backlog
+        free, bytes_in_flight = min(window.free, AT_ONCE), MAX_BYTES
+        if lane.is_backlog:
+            free = min(free, self._share.free(lane, window.limit, now))
+            bytes_in_flight = min(MAX_BYTES, int(MAX_BYTES * backlog.share) - lane.load.bytes + window.bytes)
+        if free < 2 or not topics.is_plain or not self.out.is_unpaced or self.out.must_rest(now):
+            return False
+        rows = list(islice(queue, free))
+        if self._possibly_sent[run.room].touches(rows[0].seq - 1, rows[-1].seq):
+            return False
+        targets = plain_topics(rows, self._name, topics)
+        if targets is None or not window.has_room_for(rows, bytes_in_flight) or self._timing.date_all(rows) is not rows:
+            return False
+        if lane.is_backlog and backlog.prefix:
+            targets = [backlog.prefix + topic for topic in targets]
+        bodies = self._envelopes[lane.is_backlog and backlog.mark].all(rows)
+        count, size = client.publish_all(rows, targets, bodies)
+        sent = [
+            make_parcel(((row,), topic, row.payload, False, (), body))
+            for row, topic, body in zip(rows[:count], targets, bodies, strict=False)
+        ]
+        for _ in sent:
+            queue.popleft()
+        self.out.sent(run, sent, size, now)
+        return count == len(rows)
 
     def _topic(self, row: Row) -> str | None:
         """Where a row goes at the cloud; None when it does not go there."""
@@ -277,7 +325,10 @@ class Pump:
 
     async def _read(self, lane: Lane, run: Run) -> None:
         wakes, read_to = self._wakes, run.read_to
-        batch = await self._reader.read(run.room, read_to, run.upto, READ_ROWS, READ_BYTES)
+        limit, size = READ_ROWS, READ_BYTES
+        if lane.is_backlog or lane.fillings[run.room] is not None:
+            limit, size = READ_ROWS_MANY, READ_BYTES_MANY
+        batch = await self._reader.read(run.room, read_to, run.upto, limit, size)
         run.read_to = max(read_to, batch.reached)
         lane.queues[run.room].extend(batch.rows)
         self._saver.took(run.room, batch.rows)
@@ -296,6 +347,15 @@ class Pump:
             self.moved.set()
             if not self._window.in_flight:
                 self._still.set()
+
+    def acked(self, identifiers: Sequence[int]) -> None:
+        """The cloud has what was sent under these packet identifiers."""
+        others = self.out.acked(identifiers)
+        for identifier in others:
+            self.again.answered(identifier, 0)
+        self.moved.set()
+        if not self._window.in_flight:
+            self._still.set()
 
     def status(self) -> dict[str, Any]:
         """What a person wants to see of it, a part of the uplink's."""

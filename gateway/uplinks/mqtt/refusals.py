@@ -7,6 +7,7 @@ from typing import Final
 from gateway.mqtt.reasons import (
     IMPLEMENTATION_SPECIFIC_ERROR,
     PACKET_IDENTIFIER_IN_USE,
+    PAYLOAD_FORMAT_INVALID,
     QUOTA_EXCEEDED,
     REASONS,
     UNSPECIFIED_ERROR,
@@ -20,6 +21,13 @@ PAUSES: Final = (1.0, 5.0)
 
 PASSING: Final = frozenset((UNSPECIFIED_ERROR, IMPLEMENTATION_SPECIFIC_ERROR, PACKET_IDENTIFIER_IN_USE, QUOTA_EXCEEDED))
 """Refusals that say nothing against the parcel itself."""
+
+OF_ROWS: Final = frozenset((UNSPECIFIED_ERROR, IMPLEMENTATION_SPECIFIC_ERROR, PAYLOAD_FORMAT_INVALID))
+"""Refusals that may be meant for one row among many in a parcel; others are for its topic, or for all that comes."""
+
+MOST_REFUSED: Final = 32
+"""Refused parts of one parcel until the rest of it is given up: enough to find one bad row among 10 000 by halves, and
+not so many that a cloud that takes nothing is asked for each row."""
 
 NOT_FORWARDED: Final = "not_forwarded"
 """Why a row is given up that no entry of ``forward`` matches any more."""

@@ -18,10 +18,10 @@ class Totals:
         self.sent = self.acked = self.refused = self.messages = self.bytes = 0
         self._counted = (0, 0)
 
-    def publish(self, rows: int, size: int) -> None:
-        """One publish with so many rows and bytes."""
+    def publish(self, rows: int, size: int, messages: int = 1) -> None:
+        """So many publishes with so many rows and bytes."""
         self.sent += rows
-        self.messages += 1
+        self.messages += messages
         self.bytes += size
 
     def count(self, metrics: Metrics) -> None:

@@ -100,6 +100,7 @@ class MqttUplinkRunner:
             self._client_id,
             self._answers,
             pump.answered,
+            pump.acked,
             self._on_message,
             pump.moved.set,
             self._line,

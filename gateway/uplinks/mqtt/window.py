@@ -11,8 +11,10 @@ Pure bookkeeping: no clock, no I/O, no decision about what is sent or given up.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
+from gateway.uplinks.base import Row
 from gateway.uplinks.parcel import Parcel
 
 PACKET_IDS: Final = 65_470
@@ -77,10 +79,11 @@ class Slot:
     sent    may have reached the cloud in the session that goes on: the next PUBLISH of it has DUP
     live    sent on this connection, the answer is due
     tries   how often the cloud has refused it
+    spare   how many parcels may still be refused of those that it was split into, shared by them; None: it is whole
     until   monotonic clock after which it is not worth sending; None: always
     """
 
-    __slots__ = ("id", "last", "live", "parcel", "run", "sent", "tries", "until")
+    __slots__ = ("id", "last", "live", "parcel", "run", "sent", "spare", "tries", "until")
 
     def __init__(self, run: Run, last: int, parcel: Parcel | None, identifier: int = 0, sent: bool = False) -> None:
         self.run = run
@@ -90,6 +93,7 @@ class Slot:
         self.sent = sent
         self.live = False
         self.tries = 0
+        self.spare: list[int] | None = None
         self.until: float | None = None
 
 
@@ -136,6 +140,39 @@ class Window:
         load.parcels += 1
         return slot
 
+    @property
+    def free(self) -> int:
+        """How many more parcels may enter now, if they are small."""
+        return min(self.limit - len(self._by_id), MAX_SPAN - self._span)
+
+    def has_room_for(self, rows: Sequence[Row], bytes_in_flight: int) -> bool:
+        """Whether so many rows as are ``free``, each a parcel, may enter as far as their sizes and identifiers go;
+        ``bytes_in_flight``: how many may be, with those that are."""
+        by_id = self._by_id
+        if rows[-1].seq - rows[0].seq >= PACKET_IDS:
+            return False
+        if self.bytes + sum([len(row.payload) for row in rows]) > bytes_in_flight:
+            return False
+        return not by_id or by_id.keys().isdisjoint([packet_id(row.seq) for row in rows])
+
+    def enter(self, run: Run, parcels: Sequence[Parcel]) -> None:
+        """Let parcels of one row in that have just been handed to the connection for the first time."""
+        by_id, order, size = self._by_id, run.order, 0
+        for parcel in parcels:
+            seq = parcel.rows[0].seq
+            identifier = packet_id(seq)
+            slot = Slot(run, seq, parcel, identifier, True)
+            slot.live = True
+            order.append(slot)
+            by_id[identifier] = slot
+            size += len(parcel.payload)
+        count, load = len(parcels), run.load
+        self._span += count
+        self.in_flight += count
+        self.bytes += size
+        load.bytes += size
+        load.parcels += count
+
     def skip(self, run: Run, seq: int) -> bool:
         """Move a run past rows that are not for this uplink, up to ``seq``. True when its cursor moved."""
         order = run.order
@@ -166,33 +203,100 @@ class Window:
         slot.sent = False
         slot.tries += 1
 
+    def split(self, slot: Slot, parcels: Sequence[Parcel], tries: int, spare: list[int]) -> bool:
+        """Put several parcels in the place of one that waits. False, and nothing is done, when a packet identifier is
+        in use. ``tries``, ``spare``: what each of them begins with."""
+        run, whole = slot.run, slot.parcel
+        identifiers = [packet_id(parcel.first) for parcel in parcels]
+        if whole is None or not (self._by_id.keys() - {slot.id}).isdisjoint(identifiers):
+            return False
+        slots = []
+        for parcel, identifier in zip(parcels, identifiers, strict=True):
+            part = Slot(run, parcel.last, parcel, identifier)
+            part.tries, part.spare, part.until = tries, spare, slot.until
+            slots.append(part)
+        slots[-1].last = slot.last
+        at = run.order.index(slot)
+        del run.order[at]
+        for part in reversed(slots):
+            run.order.insert(at, part)
+        by_id: dict[int, Slot] = {}
+        for identifier, known in self._by_id.items():
+            by_id |= {part.id: part for part in slots} if known is slot else {identifier: known}
+        self._by_id = by_id
+        more = sum([len(parcel.payload) for parcel in parcels]) - len(whole.payload)
+        self._span += len(slots) - 1
+        self.bytes += more
+        run.load.bytes += more
+        run.load.parcels += len(slots) - 1
+        slot.parcel = None
+        return True
+
     def settle(self, slot: Slot) -> bool:
         """The parcel has arrived or is given up. True when the cursor of its run moved."""
         if slot.parcel is None:
             return False
-        self._land(slot)
+        run = slot.run
+        self._leave(slot, slot.parcel)
+        if run.order[0].parcel is not None:
+            return False
+        self._pass_settled(run)
+        return True
+
+    def _leave(self, slot: Slot, parcel: Parcel) -> None:
+        if slot.live:
+            slot.live = False
+            self.in_flight -= 1
         del self._by_id[slot.id]
-        run, parcel = slot.run, slot.parcel
         slot.parcel = None
         size = len(parcel.payload)
         self.bytes -= size
-        load = run.load
+        load = slot.run.load
         load.bytes -= size
         load.parcels -= 1
         load.settled += len(parcel.rows)
+
+    def _pass_settled(self, run: Run) -> None:
+        """Move the cursor of a run past what is settled."""
         order = run.order
-        if order[0].parcel is not None:
-            return False
         while order and order[0].parcel is None:
             run.cursor = order.popleft().last
             self._span -= 1
-        return True
+
+    def acked(self, identifiers: Sequence[int]) -> tuple[int, set[Run], list[int]]:
+        """Parcels in flight under these packet identifiers have arrived: how many rows they had, the runs of which the
+        cursor moved, and the identifiers that nobody waits for."""
+        by_id = self._by_id
+        rows, moved, others = 0, set[Run](), list[int]()
+        for identifier in identifiers:
+            slot = by_id.get(identifier)
+            parcel = None if slot is None or not slot.live else slot.parcel
+            if slot is None or parcel is None:
+                others.append(identifier)
+                continue
+            rows += len(parcel.rows)
+            run = slot.run
+            self._leave(slot, parcel)
+            if run.order[0] is slot:
+                moved.add(run)
+        for run in moved:
+            self._pass_settled(run)
+        return rows, moved, others
 
     def waiting(self) -> list[Slot]:
-        """What must be sent again before anything new, in order."""
+        """What must be sent again before anything new, in order. Of the parts of one parcel only the first: what behind
+        it is split no further would overtake it."""
         if len(self._by_id) == self.in_flight:
             return []
-        return [slot for slot in self._by_id.values() if not slot.live]
+        found, split = list[Slot](), set[int]()
+        for slot in self._by_id.values():
+            if slot.spare is not None:
+                if id(slot.spare) in split:
+                    continue
+                split.add(id(slot.spare))
+            if not slot.live:
+                found.append(slot)
+        return found
 
     def runs(self) -> set[Run]:
         """Those that have parcels in it."""

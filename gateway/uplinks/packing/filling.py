@@ -6,8 +6,8 @@ Pure: time is passed in.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
-from gateway.message import Properties
 from gateway.outbound import Row
 from gateway.uplinks.packing.batch import Batch
 from gateway.uplinks.packing.entry import Entry
@@ -37,13 +37,20 @@ class Filling:
         """The first row that it holds."""
         return self.ready[0].rows[0] if self.ready else self._gathering.first
 
-    def add(self, row: Row, topic: str, props: Properties, now: float) -> None:
-        """The next row; ``props``: those of the message, without its id. What it has no room beside is made ready."""
-        entry = Entry(row, topic, props)
-        if not self._gathering.add(entry, now):
-            self._pack()
-            self._gathering.add(entry, now)
+    @property
+    def room(self) -> int:
+        """How many rows should come next at most, at least one."""
+        return max(self._gathering.room, 1)
+
+    def add(self, entries: Sequence[Entry], now: float) -> None:
+        """The next rows, at least one. What they have no room beside is made ready."""
         self.passed = 0
+        if self._gathering.add_all(entries, now):
+            return
+        for entry in entries:
+            if not self._gathering.add(entry, now):
+                self._pack()
+                self._gathering.add(entry, now)
 
     def pass_by(self, seq: int) -> None:
         """A row behind all that it holds is sent to nobody."""

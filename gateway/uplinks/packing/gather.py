@@ -5,6 +5,8 @@ Pure: time is passed in, and ``due`` says when to ask again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gateway.outbound import Row
 from gateway.uplinks.packing.batch import Batch
 from gateway.uplinks.packing.entry import Entry
@@ -38,6 +40,22 @@ class Gathering:
         entries.append(entry)
         self._bytes = size
         return True
+
+    def add_all(self, entries: Sequence[Entry], now: float) -> bool:
+        """The next rows at once; False, and none is taken, when there is no room for all of them."""
+        size = self._bytes + sum([len(entry[1]) + len(entry[0][3]) for entry in entries])
+        if len(self._entries) + len(entries) > self._batch.rows or size > self._batch.bytes:
+            return False
+        if not self._entries:
+            self._since = now
+        self._entries += entries
+        self._bytes = size
+        return True
+
+    @property
+    def room(self) -> int:
+        """How many rows are wanted beside these."""
+        return self._batch.rows - len(self._entries)
 
     def due(self, factor: float = 1) -> float | None:
         """When the rows must be taken (monotonic clock), even if there is room for more; None while there is none."""

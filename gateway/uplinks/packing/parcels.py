@@ -10,6 +10,7 @@ from gateway.mqtt.packets import PUBLISH
 from gateway.mqtt.properties import pack_properties
 from gateway.uplinks.packing.batch import Batch
 from gateway.uplinks.packing.entry import Entry
+from gateway.uplinks.packing.lines import LEVEL, Lines
 from gateway.uplinks.packing.pack import pack
 from gateway.uplinks.parcel import Parcel
 
@@ -36,12 +37,16 @@ class Packer:
     gateway  its name
     marks    further properties of each parcel
     prefix   put in front of its topic
+    level    of zlib, for lines
     """
 
-    __slots__ = ("_batch", "_overhead", "props", "topic")
+    __slots__ = ("_batch", "_overhead", "_lines", "props", "topic")
 
-    def __init__(self, batch: Batch, gateway: str, marks: Properties = (), prefix: str = "") -> None:
+    def __init__(
+        self, batch: Batch, gateway: str, marks: Properties = (), prefix: str = "", level: int = LEVEL
+    ) -> None:
         self._batch = batch
+        self._lines = Lines(level)
         self.topic = prefix + (batch.topic or default_topic(gateway))
         encoding = () if batch.compress == "none" else ((USER_PROPERTY, (ENCODING, batch.compress)),)
         self.props: Properties = ((CONTENT_TYPE, CONTENT_TYPES[batch.format]), *encoding, *marks)
@@ -53,6 +58,6 @@ class Packer:
         A row that is larger alone comes alone: it is refused where messages that are not packed are.
         """
         limit = max(maximum_packet - self._overhead, 1)
-        for packed in pack(entries, self._batch.format, self._batch.compress, limit):
+        for packed in pack(entries, self._batch.format, self._batch.compress, limit, self._lines):
             rows = tuple([entry.row for entry in packed.entries])
             yield Parcel(rows, self.topic, packed.payload, False, self.props)

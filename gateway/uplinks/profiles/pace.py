@@ -22,6 +22,11 @@ class Pace:
         # When the next one would leave if all left evenly.
         self._at = float("-inf")
 
+    @property
+    def is_free(self) -> bool:
+        """There is no limit."""
+        return not self._gap
+
     def wait(self, now: float) -> float:
         """Seconds until one more may leave; 0: at once."""
         wait = self._at - now - (self._burst - 1) * self._gap

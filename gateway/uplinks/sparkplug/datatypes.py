@@ -9,7 +9,7 @@ import math
 from enum import IntEnum
 from typing import Any, Final
 
-from gateway.message import Value
+from gateway.message import Value, dump_json
 
 
 class DataType(IntEnum):
@@ -57,30 +57,67 @@ _BY_NAME: Final = {
     "float32": DataType.FLOAT,
     "float64": DataType.DOUBLE,
     "bool": DataType.BOOLEAN,
+    # Decimal digits of Modbus.
+    "bcd16": DataType.UINT16,
+    "bcd32": DataType.UINT32,
+    # IEC 61131-3 section 6.3, as S7 names them.
+    "byte": DataType.UINT8,
+    "usint": DataType.UINT8,
+    "sint": DataType.INT8,
+    "word": DataType.UINT16,
+    "uint": DataType.UINT16,
+    "dword": DataType.UINT32,
+    "udint": DataType.UINT32,
+    "dint": DataType.INT32,
+    "lword": DataType.UINT64,
+    "ulint": DataType.UINT64,
+    "lint": DataType.INT64,
+    "lreal": DataType.DOUBLE,
+    # The same word is 16 bits in S7, and has no size in others; so has real.
+    "int": DataType.INT64,
+    "real": DataType.DOUBLE,
+    # Kinds that know no sizes.
+    "number": DataType.DOUBLE,
+    "float": DataType.DOUBLE,
+    "double": DataType.DOUBLE,
+    "integer": DataType.INT64,
+    "unsigned": DataType.UINT64,
+    "hex": DataType.UINT64,
+    "boolean": DataType.BOOLEAN,
+    "text": DataType.STRING,
 }
 
 _FLOAT_MAX: Final = 3.4028234663852886e38
 
 
 def datatype_of(point: Any) -> DataType:
-    """The type of a point's metric, from its settings ``type``, ``scale`` and ``offset``.
+    """The type of a point's metric, from its settings.
 
-    A number that is scaled is a Double, whatever the device stores. A point without a ``type``, or of one that is
-    text or not known here, is a String.
+    A value that is a name (``values``) is a String, one of a single bit a Boolean, of several bits a UInt64; a total
+    (``counter``) is a UInt64; what is scaled is a Double, whatever the device stores. Else it is what the point's
+    ``type`` says. Without a type that is known here a value that has a unit is a Double, and any other a String.
     """
-    name = str(getattr(point, "type", "string"))
-    found = _BY_NAME.get(name, DataType.STRING)
-    if found in BITS and (point.scale, point.offset) != (1, 0):
+    if getattr(point, "values", None):
+        return DataType.STRING
+    bits = getattr(point, "bits", None)
+    if bits is not None and ".." not in str(bits):
+        return DataType.BOOLEAN
+    found = _BY_NAME.get(str(getattr(point, "type", None)))
+    is_scaled = (point.scale, point.offset) != (1, 0)
+    if bits is not None or getattr(point, "counter", None) is not None:
+        is_float = found in (DataType.FLOAT, DataType.DOUBLE)
+        return DataType.DOUBLE if is_scaled or is_float else DataType.UINT64
+    if is_scaled and (found is None or found in BITS):
         return DataType.DOUBLE
-    return found
+    if found is not None:
+        return found
+    return DataType.STRING if getattr(point, "unit", None) is None else DataType.DOUBLE
 
 
 def fit(value: Value, datatype: DataType) -> Value:
-    """``value`` as the type has it. Raises ValueError when it does not fit."""
+    """``value`` as the type has it; as text, what is none is JSON. Raises ValueError when it does not fit."""
     if datatype in TEXTS:
-        if isinstance(value, str):
-            return value
-        raise ValueError(f"{value!r} is no text")
+        return value if isinstance(value, str) else dump_json(value).decode()
     if datatype is DataType.BOOLEAN:
         if isinstance(value, bool) or value in (0, 1):
             return bool(value)

@@ -1,0 +1,1 @@
+"""BACnet/IP: controllers of buildings, meters, air handling."""

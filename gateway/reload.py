@@ -1,0 +1,305 @@
+"""New settings into a gateway that runs: read, checked as a whole, compared, taken over part by part.
+
+Whatever is wrong leaves everything as it was, with an alarm. What did not change is not touched: its connections stay
+open. A device that changed is started anew before its old self is ended, so that a bus that others share, or that it
+has for itself, stays connected.
+
+Reading and checking thousands of lines takes a while, so that is done beside the loop; what is left for the loop is
+done in small steps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gateway import kinds
+from gateway.check import cross_check
+from gateway.clock import Clock
+from gateway.config.diff import Change, Difference, difference
+from gateway.config.find import credentials_folder, rule_files
+from gateway.config.load import Loaded, read
+from gateway.config.settings import Settings
+from gateway.connectors.direct import CapturePort
+from gateway.crew import Crew, Member
+from gateway.errors import ConfigError, GatewayError
+from gateway.parts import Parts
+from gateway.rules.load import RuleSet, load
+from gateway.supervise import Health, share_of
+
+log = logging.getLogger("gateway.reload")
+
+ALARM: Final = "settings"
+"""The alarm that stands while the settings in the file are not those that run."""
+
+PATIENCE: Final = 3.0
+"""Seconds that a device has to come up beside its old self, which is ended then whether it has or not."""
+
+DRAIN: Final = 3.0
+"""Seconds for the commands that a device has begun."""
+
+_AT_START: Final = ("ledger", "budget", "dead_letter")
+"""Keys of an uplink that only a new start takes up."""
+
+
+class Reloader:
+    """Takes new settings over. One reload at a time.
+
+    confirmed by  a reload with ``confirm`` seconds goes back by itself unless ``commit`` is called before
+    """
+
+    def __init__(self, parts: Parts, crew: Crew, loaded: Loaded[Settings], clock: Clock) -> None:
+        self.loaded = loaded
+        self._parts = parts
+        self._crew = crew
+        self._clock = clock
+        self._rules: RuleSet | None = None
+        self._lock = asyncio.Lock()
+        self._unconfirmed: tuple[Loaded[Settings], RuleSet | None, asyncio.TimerHandle] | None = None
+        self._were_up: frozenset[str] = frozenset()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._files: Files | None = None
+        self._taken: Files | None = None
+
+    def adopt(self, rules: RuleSet) -> None:
+        """The rules that run."""
+        self._rules = rules
+
+    def look(self) -> None:
+        """Once a second: where the settings say so, reload when a file has changed and has stayed so for a second."""
+        if not self.loaded.value.gateway.watch:
+            self._files = None
+            return
+        seen = _files(self.loaded)
+        if self._files is None or seen == self._taken:
+            self._taken = self._taken if self._files is not None else seen
+        elif seen == self._files:
+            self._taken = seen
+            self.soon()
+        self._files = seen
+
+    def soon(self) -> None:
+        """Reload when the loop comes to it; what is wrong is logged."""
+        task = asyncio.get_running_loop().create_task(self._logged())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _logged(self) -> None:
+        try:
+            await self.reload()
+        except GatewayError:
+            pass  # logged where it was found
+
+    async def reload(self, confirm: float | None = None) -> dict[str, Any]:
+        """Take the settings file and the rules as they are now.
+
+        The result: ``applied``, ``restarted``, ``needs_restart``, each a list of keys. Raises ConfigError with all that
+        is wrong; nothing is changed then.
+        """
+        async with self._lock:
+            try:
+                loaded, rules = await asyncio.to_thread(self._read)
+            except ConfigError as error:
+                for problem in error.problems:
+                    log.error("settings not taken", extra={"problem": problem})
+                self._parts.alarms.update({ALARM: f"{self.loaded.source.name}: {error.problems[0]}"})
+                raise
+            if confirm is not None and self._unconfirmed is None:
+                handle = asyncio.get_running_loop().call_later(confirm, self._expire)
+                self._unconfirmed = (self.loaded, self._rules, handle)
+                self._were_up = self._up()
+            report = await self._take(loaded, rules)
+            self._parts.alarms.update({ALARM: None})
+            log.info("settings taken", extra={key: ", ".join(value) for key, value in report.items() if value})
+            return report
+
+    def commit(self, *, force: bool = False) -> None:
+        """The settings stay. Raises GatewayError when there is nothing to confirm, or an uplink that was up has not
+        come back, unless ``force``."""
+        if self._unconfirmed is None:
+            raise GatewayError("nothing waits for being confirmed")
+        gone = sorted(self._were_up - self._up())
+        if gone and not force:
+            raise GatewayError(f"uplink {', '.join(gone)} was up and has not come back; --force keeps the settings")
+        self._unconfirmed[2].cancel()
+        self._unconfirmed = None
+        log.info("settings confirmed")
+
+    def close(self) -> None:
+        """The gateway stops: what was not confirmed is not gone back from here, but at the next start from the file."""
+        if self._unconfirmed is not None:
+            self._unconfirmed[2].cancel()
+
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether the settings go back by themselves."""
+        return self._unconfirmed is not None
+
+    def _up(self) -> frozenset[str]:
+        return frozenset(name for name, one in self._crew.of("uplink").items() if one.health is Health.UP)
+
+    def _expire(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._go_back())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _go_back(self) -> None:
+        async with self._lock:
+            if self._unconfirmed is None:
+                return
+            loaded, rules, _ = self._unconfirmed
+            self._unconfirmed = None
+            log.error("settings not confirmed: back to those before")
+            await self._take(loaded, rules)
+            text = f"{loaded.source.name} was not confirmed: the settings before it run; the file has others"
+            self._parts.alarms.update({ALARM: text})
+
+    # -- reading, beside the loop --------------------------------------------------------------------------
+
+    def _read(self) -> tuple[Loaded[Settings], RuleSet]:
+        loaded = read(self.loaded.source.path, Settings, kinds, credentials=credentials_folder(os.environ))
+        problems = cross_check(loaded)
+        if problems:
+            raise ConfigError(problems)
+        shared: dict[str, Any] = {}
+        for name, config in loaded.value.device.items():
+            # A constructor does no I/O, and finds what only it can: two devices that want one line in two ways.
+            port = CapturePort(name, self._clock)
+            port.shared = shared
+            kinds.runner("device", loaded.kinds[f"device.{name}"])(name, config, port)
+        return loaded, load(rule_files(loaded.value.rules, loaded.source))
+
+    # -- taking over, on the loop --------------------------------------------------------------------------
+
+    async def _take(self, loaded: Loaded[Settings], rules: RuleSet | None) -> dict[str, Any]:
+        old, new = self.loaded, loaded
+        found = difference(old.value, new.value, old.kinds, new.kinds)
+        needs = list(found.restart)
+        self.loaded = loaded
+        self._parts.take(loaded)
+        await self._take_devices(found.device)
+        await self._take_listeners(found.listener)
+        needs += await self._take_uplinks(old.value, new.value, found)
+        if rules is not None:
+            self._parts.rules.swap(rules.actions, rules.models)
+            self._rules = rules
+        self._parts.front_desk.reload(loaded)
+        self._parts.read_clocks()
+        self._parts.server.enforcer.recheck()
+        for listener in self._parts.listeners.values():
+            listener.reload()
+        return _report(found, needs)
+
+    async def _take_devices(self, change: Change) -> None:
+        for name in change.removed:
+            await self._drain(name)
+            await self._crew.stop("device", name)
+            await self._crew.stop("desk", name)
+            self._parts.remove_device(name)
+        waiting: list[tuple[str, list[Member]]] = []
+        for name in (*change.changed, *change.added):
+            if name in change.changed:
+                await self._drain(name)
+                self._parts.detach_desk(name)
+            self._parts.build_device(name)
+            before = [
+                self._crew.start("desk", name, _life(self._parts.desks[name].run)),
+                self._crew.start("device", name, self._parts.life_of(name)),
+            ]
+            waiting.append((name, [member for member in before if member is not None]))
+            await asyncio.sleep(0)
+        for name, members in waiting:
+            if members:
+                await self._crew.settled("device", name, PATIENCE)
+            for member in members:
+                await member.end()
+        self._parts.forget_unshared()
+
+    async def _drain(self, name: str) -> None:
+        try:
+            async with asyncio.timeout(DRAIN):
+                await self._parts.desks[name].drain()
+        except TimeoutError:
+            pass
+
+    async def _take_listeners(self, change: Change) -> None:
+        for name in (*change.removed, *change.changed):
+            # An address can be bound once: the old one goes first.
+            await self._crew.stop("listener", name)
+            self._parts.listeners.pop(name, None)
+        for name in (*change.changed, *change.added):
+            self._parts.build_listener(name)
+            self._crew.start("listener", name, self._parts.listeners[name].run)
+            await asyncio.sleep(0)
+
+    async def _take_uplinks(self, old: Settings, new: Settings, found: Difference) -> list[str]:
+        """The result: what only a new start takes up, for the outbox has a place for each uplink from its begin."""
+        change = found.uplink
+        needs = [f"uplink.{name}" for name in (*change.removed, *change.added)]
+        for name in change.changed:
+            before, after = old.uplink[name], new.uplink[name]
+            late = [key for key in _AT_START if getattr(before, key, None) != getattr(after, key, None)]
+            if type(before) is not type(after):
+                needs.append(f"uplink.{name}")
+                continue
+            needs += [f"uplink.{name}.{key}" for key in late]
+            await self._parts.uplinks[name].finish()
+            await self._crew.stop("uplink", name)
+            self._parts.rebuild_uplink(name)
+            spread = after.reconnect_spread * share_of(self._parts.name)
+            self._crew.start("uplink", name, self._parts.uplinks[name].run, spread)
+        if change.changed:
+            self._parts.route_uplinks()
+        return needs
+
+
+Files = tuple[tuple[str, int, int], ...]
+"""Files with the time of their last change, in nanoseconds, and their size."""
+
+
+def _files(loaded: Loaded[Settings]) -> Files:
+    found = []
+    for path in (loaded.source.path, *rule_files(loaded.value.rules, loaded.source)):
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            found.append((str(path), status.st_mtime_ns, status.st_size))
+    return tuple(found)
+
+
+def _report(found: Difference, needs: list[str]) -> dict[str, Any]:
+    applied, restarted = [], []
+    for section in ("device", "listener", "uplink"):
+        change: Change = getattr(found, section)
+        if section != "uplink":
+            applied += [f"{section}.{name}" for name in (*change.removed, *change.added)]
+        restarted += [f"{section}.{name}" for name in change.changed if f"{section}.{name}" not in needs]
+    return {"applied": [*applied, "rules", "access"], "restarted": restarted, "needs_restart": needs}
+
+
+def _life(run: Any) -> Any:
+    """A part that needs nobody to be there is up when it starts."""
+
+    async def live(up: Any) -> None:
+        up()
+        await run()
+
+    return live
+
+
+def commands(reloader: Reloader) -> Mapping[str, Any]:
+    """Commands of the control socket."""
+
+    async def reload(request: Mapping[str, Any]) -> dict[str, Any]:
+        seconds = request.get("confirm")
+        report = await reloader.reload(float(seconds) if isinstance(seconds, int | float) else None)
+        return {**report, "confirm": seconds if reloader.is_unconfirmed else None}
+
+    def commit(request: Mapping[str, Any]) -> dict[str, Any]:
+        reloader.commit(force=bool(request.get("force")))
+        return {"confirmed": True}
+
+    return {"reload": reload, "commit": commit}
