@@ -89,6 +89,11 @@ class OpcuaListener:
         return parse_address(self.bind)
 
     @property
+    def is_datagram(self) -> bool:
+        """Whether it is bound to a port of UDP."""
+        return False
+
+    @property
     def tls(self) -> Tls | None:
         """OPC-UA protects its own messages."""
         return None
