@@ -138,6 +138,11 @@ class ModbusListener:
         return None
 
     @property
+    def is_datagram(self) -> bool:
+        """Whether it is on UDP, whose ports are others than those of TCP."""
+        return False
+
+    @property
     def is_local(self) -> bool:
         """Nobody logs in here: no password crosses the network."""
         return True
