@@ -45,22 +45,23 @@ def test_everything(tmp_path: Path) -> None:
             assert (await doctor.read(wrong, ["x"]))[0].quality is Quality.BAD
 
             found = [one async for one in doctor.browse(config)]
-            variables = {one.where: one for one in found if one.what == "variable"}
-            one = variables["nsu=urn:plant;s=A"]
-            assert (one.type, one.value) == ("Double", 215.0)
-            below = [one.name async for one in doctor.browse(config, "Objects/2:Box")]
-            assert below == ["Objects/2:Box/2:C"]
+            one = {one.address: one for one in found if one.what == "point"}["nsu=urn:plant;s=A"]
+            assert (one.name, one.value, one.note) == ("a", 215.0, "Double Objects/2:a")
+            assert [one.name for one in found if one.what == "group" and one.name == "Box"]
+            below = [(one.name, one.note) async for one in doctor.browse(config, "Objects/2:Box")]
+            assert below == [("C", "Double Objects/2:Box/2:C")]
             with pytest.raises(Retry, match="no node"):
                 [one async for one in doctor.browse(config, "Objects/0:Nothing")]
 
             said: list[str] = []
             (endpoint,) = [one async for one in doctor.scan(f"127.0.0.1:{plant.stations[0].port}", said.append)]
-            assert (endpoint.what, endpoint.type) == ("endpoint", "None None_")
-            assert said and endpoint.where.startswith(config.url)
+            assert (endpoint.what, endpoint.note) == ("device", "None None_")
+            assert said and endpoint.address.startswith(config.url)
+            assert endpoint.settings["kind"] == "opcua"
             assert [one async for one in doctor.scan("127.0.0.1:9")] == []
 
             path = tmp_path / "gateway.toml"
-            path.write_text(doctor.profile_of(found, "found", config.url))
+            path.write_text(doctor.profile_of([endpoint, *found], "found"))
             made = cast(OpcuaDevice, load(path, Settings, kinds).value.device["found"])
             assert {one.node for one in made.point} >= {"nsu=urn:plant;s=A"}
             values = {one.point: one.value for one in await doctor.read(made, [])}

@@ -6,14 +6,16 @@ Everything has its own short connection. ``scan`` asks an address for its endpoi
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from gateway.clock import Clock
 from gateway.connectors.base import Quality, Sample
+from gateway.connectors.found import Found, toml_of
 from gateway.connectors.opcua.config import DEFAULT_PORT, OpcuaDevice, OpcuaPoint, parse_url
 from gateway.connectors.opcua.connector import OpcuaConnector
 from gateway.connectors.opcua.resolve import Missing, Resolver
@@ -32,22 +34,8 @@ DEEPEST: Final = 12
 
 MOST_SERVERS: Final = 50
 
-
-class Found(NamedTuple):
-    """One thing that was found.
-
-    what    "endpoint", "object", "variable" or "method"
-    where   its url, or the node as a point names it
-    name    browse path, or name of the server
-    type    of a variable: its type; of an endpoint: its security policies and modes
-    value   of a variable, or None
-    """
-
-    what: str
-    where: str
-    name: str
-    type: str = ""
-    value: Any = None
+BEST: Final = ("Aes256_Sha256_RsaPss", "Basic256Sha256", "Aes128_Sha256_RsaOaep")
+"""Policies that are proposed, the first that a server has."""
 
 
 async def read(config: OpcuaDevice, points: Sequence[str], state: Path | None = None) -> list[Sample]:
@@ -98,13 +86,15 @@ async def browse(config: OpcuaDevice, start: str | None = None, state: Path | No
                 if one.NodeClass == ua.NodeClass.Variable:
                     variables.append((child, name))
                 elif one.NodeClass == ua.NodeClass.Method:
-                    yield Found("method", look.where(child), name)
+                    where = look.where(child)
+                    yield Found("point", where, _last(name), None, f"method {name}", {"node": where, "write": {}})
                 elif one.NodeClass == ua.NodeClass.Object:
-                    yield Found("object", look.where(child), name)
+                    yield Found("group", look.where(child), _last(name), None, name)
                     if depth < DEEPEST:
                         todo.append((child, name, depth + 1))
             for (child, name), (kind, value) in zip(variables, await look.describe(variables), strict=True):
-                yield Found("variable", look.where(child), name, kind, value)
+                where = look.where(child)
+                yield Found("point", where, _last(name), value, f"{kind} {name}".strip(), {"node": where})
 
 
 async def scan(target: str, progress: Callable[[str], None] = lambda text: None) -> AsyncIterator[Found]:
@@ -128,29 +118,16 @@ async def scan(target: str, progress: Callable[[str], None] = lambda text: None)
         for endpoint in endpoints:
             by_url.setdefault(str(endpoint.EndpointUrl), []).append(endpoint)
         for there, group in by_url.items():
-            policies = ", ".join(
-                sorted({f"{one.SecurityPolicyUri.rpartition('#')[2]} {one.SecurityMode.name}" for one in group})
-            )
-            yield Found("endpoint", there, str(group[0].Server.ApplicationName.Text or ""), policies)
+            offers = {(one.SecurityPolicyUri.rpartition("#")[2], one.SecurityMode.name) for one in group}
+            words = ", ".join(sorted(f"{policy} {mode}" for policy, mode in offers))
+            best = [policy for policy in BEST if (policy, "SignAndEncrypt") in offers]
+            settings = {"kind": "opcua", "url": there, **({"security": best[0]} if best else {})}
+            yield Found("device", there, str(group[0].Server.ApplicationName.Text or ""), None, words, settings)
 
 
-def profile_of(found: Sequence[Found], name: str = "found", url: str = "opc.tcp://10.0.0.5:4840") -> str:
-    """A device in TOML with a point for each variable that was found; names are made different where they are not."""
-    lines = [f"[device.{name}]", 'kind = "opcua"', f'url = "{url}"', ""]
-    used: set[str] = set()
-    for one in found:
-        if one.what != "variable":
-            continue
-        last = one.name.rpartition("/")[2].partition(":")
-        short = "".join(c if c.isalnum() or c in "-_." else "-" for c in last[2] or last[0]) or "point"
-        number = 2
-        unique = short
-        while unique in used or unique == "set":
-            unique, number = f"{short}-{number}", number + 1
-        used.add(unique)
-        node = one.where.replace("\\", "\\\\").replace('"', '\\"')
-        lines += [f"[[device.{name}.point]]", f'name = "{unique}"', f'node = "{node}"', ""]
-    return "\n".join(lines)
+def profile_of(found: Sequence[Found], name: str = "found") -> str:
+    """TOML of a device with a point for each node that was found."""
+    return toml_of(name, found)
 
 
 async def _discover(url: str) -> tuple[list[Any], list[Any]]:
@@ -174,7 +151,9 @@ class _Look:
 
     def __init__(self, config: OpcuaDevice, state: Path | None) -> None:
         self._config = replace(config, mode="poll")
-        self._state = state
+        # The commands do not say where it is; systemd does, to whom it starts.
+        folder = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+        self._state = state or (Path(folder) if folder else None)
         self.types = Types()
         self._session: Session
         self._services: Services
@@ -245,6 +224,12 @@ class _NoPort:
 
     def share(self, key: str, make: Callable[[], Any]) -> Any:
         return self._state if key == "state folder" else make()
+
+
+def _last(path: str) -> str:
+    """The last name of a browse path, without its namespace."""
+    head, colon, name = path.rpartition("/")[2].partition(":")
+    return name if colon else head
 
 
 def _step(name: Any) -> str:
