@@ -42,6 +42,10 @@ KINDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
             "gateway.connectors.modbus.connector:ModbusConnector",
         ),
         "opcua": ("gateway.connectors.opcua.config:OpcuaDevice", "gateway.connectors.opcua.connector:OpcuaConnector"),
+        "serial": (
+            "gateway.connectors.serial.config:SerialDevice",
+            "gateway.connectors.serial.connector:SerialConnector",
+        ),
         "s7": ("gateway.connectors.s7.config:S7Device", "gateway.connectors.s7.connector:S7Connector"),
         "coap": ("gateway.connectors.coap.config:CoapDevice", "gateway.connectors.coap.connector:CoapConnector"),
     },
