@@ -318,6 +318,10 @@ def test_hostile_cbor(data: str) -> None:
     assert problem.startswith("is not CBOR")
 
 
+def test_cbor_that_is_too_long_for_the_loop() -> None:
+    assert values_of(cbor_decoder, b"\x01" * 65_537) == ["has 65537 bytes; CBOR is read up to 65536"]
+
+
 def test_no_more_records_than_a_message_may_have() -> None:
     found = values_of(bounded(json_lines_decoder), b"1\n" * (MAX_RECORDS + 500))
     assert len(found) == MAX_RECORDS + 1

@@ -162,13 +162,33 @@ _TOML = st.recursive(
     ),
     max_leaves=8,
 )
-_KEYS = ["name", "on", "when", "do", "enabled", "loop", "given", "expect", "errors", "on.topic", "x"]
+_KEYS = [
+    "name",
+    "on",
+    "when",
+    "do",
+    "enabled",
+    "loop",
+    "given",
+    "expect",
+    "errors",
+    "on.topic",
+    "x",
+    "topic",
+    "format",
+    "to",
+    "field",
+    "must",
+]
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["action", "case"]), st.dictionaries(st.sampled_from(_KEYS), _TOML, max_size=6)),
+        st.tuples(
+            st.sampled_from(["action", "case", "codec", "schema", "model"]),
+            st.dictionaries(st.sampled_from(_KEYS), _TOML, max_size=6),
+        ),
         max_size=3,
     )
 )

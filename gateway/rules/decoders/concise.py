@@ -18,6 +18,9 @@ from gateway.rules.decoders.record import Record
 MAX_DEPTH: Final = 32
 """Arrays, maps and tags inside each other."""
 
+MAX_BYTES: Final = 65_536
+"""Bytes of one message: each may be an item, and each item takes a microsecond or two."""
+
 _BREAK: Final = object()
 _FLOATS: Final = {25: struct.Struct(">e"), 26: struct.Struct(">f"), 27: struct.Struct(">d")}
 _SIMPLE: Final[dict[int, Value]] = {20: False, 21: True, 22: None, 23: None}
@@ -30,6 +33,9 @@ def cbor_decoder(message: Message) -> Iterator[Record]:
     at = 0
     if not data:
         yield Record(None, "is empty", data)
+    if len(data) > MAX_BYTES:
+        yield Record(None, f"has {len(data)} bytes; CBOR is read up to {MAX_BYTES}", data)
+        return
     while at < len(data):
         begin = at
         try:
