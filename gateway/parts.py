@@ -13,6 +13,7 @@ from typing import Any
 
 from gateway import __version__, kinds
 from gateway.alarms import Alarms
+from gateway.blackbox.desk import BlackBoxes
 from gateway.bounds import limits_of, make_client_id, rooms_of
 from gateway.broker.broker import Broker
 from gateway.broker.delayed import DelayedDesk
@@ -154,6 +155,9 @@ class Parts:
         self.queue_topics = QueueTopics(self.queues, self.queue_store, self.broker, clock, mqtt.sys.interval)
         self.rules = RuleEngine(self.broker, clock, self.metrics)
         self.rule_state = RuleStateStore(self.database)
+        self.blackboxes = BlackBoxes(
+            settings.blackbox, state, self.broker, clock, lambda: self.database.health.floor, self.metrics
+        )
         self.listeners: dict[str, Any] = {}
         for name in settings.listener:
             self.build_listener(name)

@@ -12,10 +12,54 @@ from gateway.rules.cases import run_cases
 
 PAGE = (Path(__file__).parents[2] / "docs" / "lot.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
-STATEMENTS = """ON TOPIC|ON CHANGE|ON EVERY|ON START|ON CONNECT|ON DISCONNECT|ON SUBSCRIBE|INPUT|SET|PUBLISH TOPIC|PUBLISH MODEL
-KEEP TOPIC|KEEP ENV|IF|SWITCH|LOOP|CALL ACTION|CALL PYTHON|RETURN|TRIGGER|CONTAINS|STARTS_WITH|ENDS_WITH|EQUALS|RANDOM
-TIMESTAMP|GET TOPIC|GET JSON|GET ENV|FILTER|SPLIT|REPLACE|TRIM|AND_THEN|PAYLOAD AS BYTES|TOPIC POSITION|DEFINE MODEL|COLLAPSED
-FROM Parent|AS TRIGGER|ADD |STORE IN|WITH FORMAT|MQTT_BRIDGE|OVERLOAD_POLICY|ADD TAG""".replace("\n", "|").split("|")
+STATEMENTS = [
+    "ON TOPIC",
+    "ON CHANGE",
+    "ON EVERY",
+    "ON START",
+    "ON CONNECT",
+    "ON DISCONNECT",
+    "ON SUBSCRIBE",
+    "INPUT",
+    "SET",
+    "PUBLISH TOPIC",
+    "PUBLISH MODEL",
+    "KEEP TOPIC",
+    "KEEP ENV",
+    "IF",
+    "SWITCH",
+    "LOOP",
+    "CALL ACTION",
+    "CALL PYTHON",
+    "RETURN",
+    "TRIGGER",
+    "CONTAINS",
+    "STARTS_WITH",
+    "ENDS_WITH",
+    "EQUALS",
+    "RANDOM",
+    "TIMESTAMP",
+    "GET TOPIC",
+    "GET JSON",
+    "GET ENV",
+    "FILTER",
+    "SPLIT",
+    "REPLACE",
+    "TRIM",
+    "AND_THEN",
+    "PAYLOAD AS BYTES",
+    "TOPIC POSITION",
+    "DEFINE MODEL",
+    "COLLAPSED",
+    "FROM Parent",
+    "AS TRIGGER",
+    "ADD ",
+    "STORE IN",
+    "WITH FORMAT",
+    "MQTT_BRIDGE",
+    "OVERLOAD_POLICY",
+    "ADD TAG",
+]
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: re.findall(r'name += "(.*?)"', block)[0])
