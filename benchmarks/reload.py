@@ -2,10 +2,10 @@
 
     PYTHONPATH=tests python -m benchmarks.reload [--rounds 3]
 
-A real process with a probe in its loop: a task that wants to run each millisecond and notes how late it was. The reload is
-asked for over the control socket. Counted: connections that the simulated device server saw, samples that are missing
-(a gap in the source times of a point), and how late the loop was while the reload ran, in total and at most, beside
-a stretch as long without one.
+A real process with a probe in its loop: a task that wants to run each millisecond and notes how late it was. The
+reload is asked for over the control socket. Counted: connections that the simulated device server saw, samples
+that are missing (a gap in the source times of a point), and how late the loop was while the reload
+ran, in total and at most, beside a stretch as long without one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from typing import Any
 from e2e.rig import settings
 from e2e.rig.clients import Collector
 from e2e.rig.waiting import free_port, wait_until
-
 from gateway.connectors.modbus.sim import Simulator
 from gateway.control import ask
 
@@ -167,7 +166,8 @@ def _measure(folder: Path, server: int, simulator: Simulator, rounds: int) -> No
         quiet = [how * 1000 for at, how in late if end + 0.3 <= at <= end + 0.4 + (end - begin)]
         print(
             f"reload took {(end - begin) * 1000:.0f} ms; loop late {sum(during):.0f} ms in total, "
-            f"{max(during, default=0):.1f} ms at most; as long without one: {sum(quiet):.0f} and {max(quiet, default=0):.1f} ms"
+            f"{max(during, default=0):.1f} ms at most; "
+            f"as long without one: {sum(quiet):.0f} and {max(quiet, default=0):.1f} ms"
         )
 
 

@@ -32,7 +32,7 @@ class Floor(Protocol):
 
 
 class BlackBoxes:
-    """All of them. They record from the start; ``tick`` comes about once a second, ``close`` saves what was asked for."""
+    """All of them. They record from the start; ``tick`` comes once a second, ``close`` saves what was asked for."""
 
     def __init__(
         self,
