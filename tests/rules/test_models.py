@@ -298,7 +298,10 @@ def test_what_a_payload_says_stays_data(passes: Passes) -> None:
 [[action]]
 name = "quote"
 on = { topic = "in" }
-do = [{ publish = { topic = "out", value = { text = "payload" } } }, { publish = { topic = "text", payload = "<{payload}>" } }]
+do = [
+  { publish = { topic = "out", value = { text = "payload" } } },
+  { publish = { topic = "text", payload = "<{payload}>" } },
+]
 
 [[case]]
 name = "as it came"
