@@ -37,6 +37,7 @@ COMMANDS: Final = (
     "user",
     "access",
     "blackbox",
+    "opcua",
     "device",
     "sim",
     "demo",
