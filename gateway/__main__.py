@@ -36,6 +36,7 @@ COMMANDS: Final = (
     "sub",
     "user",
     "access",
+    "blackbox",
     "opcua",
     "device",
     "sim",

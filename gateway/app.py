@@ -173,6 +173,7 @@ class App:
             **parts.reports.commands(),
             **DeviceDesk(lambda: self.reloader.loaded, parts.ports, self._devices, parts.broker, self.clock).commands(),
             **parts.queue_commands.commands(),
+            **parts.blackboxes.commands(),
         }
         control = ControlServer(self.state, known, {"trace": self.parts.server.tracer.begin})
         async with asyncio.TaskGroup() as group:
@@ -207,6 +208,7 @@ class App:
             self.parts.accounts.keep()
             await crew.end("desk", "functions")
             self.parts.remember_rules(is_last=True)
+            await self.parts.blackboxes.close()
             await self._finish_delayed()
 
     def _offset(self, uplink: str) -> float:
@@ -247,6 +249,7 @@ class App:
             self.parts.reports.tick()
             self.parts.ledgers.tick()
             self.parts.rules.tick()
+            self.parts.blackboxes.tick()
             self.reloader.look()
             self.parts.remember_rules()
             self.parts.database.look_after()

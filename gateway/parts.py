@@ -14,6 +14,7 @@ from typing import Any
 
 from gateway import __version__, kinds
 from gateway.alarms import Alarms
+from gateway.blackbox.desk import BlackBoxes
 from gateway.bounds import limits_of, make_client_id, rooms_of
 from gateway.broker.broker import Broker
 from gateway.broker.delayed import DelayedDesk
@@ -158,6 +159,9 @@ class Parts:
         self.rules.guard_with = self.broker.guard_with
         self.rules.functions = self.functions = PythonWorker(self.metrics)
         self.rule_state = RuleStateStore(self.database)
+        self.blackboxes = BlackBoxes(
+            settings.blackbox, state, self.broker, clock, lambda: self.database.health.floor, self.metrics
+        )
         self._state = state
         self.listeners: dict[str, Any] = {}
         for name in settings.listener:

@@ -13,6 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from gateway.config.access import Access
 from gateway.config.address import Address
+from gateway.config.blackbox import BlackBox
 from gateway.config.declare import Duration, Folder, Secret, Size, between, not_empty, setting
 from gateway.config.extras import AutoSubscribe, Dedup, DelayedPublish, RewriteRule, Slow, Sys
 from gateway.config.queue import Queue, Queues, Stream, cross_problems
@@ -328,6 +329,7 @@ class Settings:
     store: Store = setting(factory=Store, text="")
     time: Time = setting(factory=Time, text="")
     rules: Rules = setting(factory=Rules, text="")
+    blackbox: dict[str, BlackBox] = setting(factory=dict, text="")
     mqtt: Mqtt = setting(factory=Mqtt, text="")
     log: Log = setting(factory=Log, text="")
 

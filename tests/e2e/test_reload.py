@@ -198,3 +198,14 @@ def test_changed_files_are_taken_where_the_settings_say_so(start_gateway: StartG
     gateway.settings.write_text(head + device(line, 1, 5))
     collector.wait_for("plant/d1/p5", 10)
     collector.close()
+
+
+def test_a_failing_case_blocks_activation(start_gateway: StartGateway) -> None:
+    gateway = start_gateway(settings.listener(free_port()))
+    folder = gateway.settings.parent / "rules"
+    folder.mkdir(exist_ok=True)
+    action = '[[action]]\nname = "a"\non.topic = "i"\ndo = [{ publish = { topic = "o" } }]\n'
+    (folder / "a.toml").write_text(action + '[[case]]\nname = "c"\ngiven = [{ topic = "i" }]\nexpect = []\n')
+    done = run_command("reload", "--state", str(gateway.state))
+    assert done.returncode == 1
+    assert "a.toml: the case 'c' fails" in done.stdout + done.stderr

@@ -281,3 +281,33 @@ def test_a_loop_between_a_model_and_an_action_is_found(rules: Any) -> None:
     action = "[[action]]\nname = 'a'\non.topic = 'line/+/reading'\ndo = [{ publish = { topic = 'line/x/raw/temp' } }]\n"
     with pytest.raises(ConfigError, match="publishes line/x/raw/temp and runs"):
         rules(LINE + action)
+
+
+def test_a_model_triggered_by_a_timestamp_is_an_error_with_its_line(rules: Any) -> None:
+    """Regression 22: every tick of a clock would publish the record."""
+    field = 'name = "ts"\ntopic = "clock"\ntype = "timestamp"\ntrigger = true\n'
+    with pytest.raises(
+        ConfigError, match=r"rule0.toml:\d+: model\[0\].field\[0\].trigger: a timestamp must not trigger"
+    ):
+        rules(f'[[model]]\nname = "m"\ntopic = "o"\n[[model.field]]\n{field}')
+
+
+def test_what_a_payload_says_stays_data(passes: Passes) -> None:
+    """Regression 23, rules side: texts of a payload are never read as an expression, a topic or JSON."""
+    passes("""
+[[action]]
+name = "quote"
+on = { topic = "in" }
+do = [
+  { publish = { topic = "out", value = { text = "payload" } } },
+  { publish = { topic = "text", payload = "<{payload}>" } },
+]
+
+[[case]]
+name = "as it came"
+given = [{ topic = "in", payload = "'; DROP TABLE x; -- \\"}{1 / 0}" }]
+expect = [
+  { topic = "out", value = { text = "'; DROP TABLE x; -- \\"}{1 / 0}" } },
+  { topic = "text", payload = "<'; DROP TABLE x; -- \\"}{1 / 0}>" },
+]
+""")

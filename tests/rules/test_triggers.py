@@ -16,6 +16,7 @@ Passes = Callable[[str], None]
 
 
 def test_change_compares_bytes_for_each_topic(passes: Passes) -> None:
+    """Regression 22."""
     passes("""
 [[action]]
 name = "change"
