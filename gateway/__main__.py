@@ -24,6 +24,7 @@ COMMANDS: Final = (
     "session",
     "delayed",
     "journal",
+    "rules",
     "outbox",
     "uplink",
     "unpack",

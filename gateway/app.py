@@ -24,6 +24,7 @@ from gateway.connectors.device_desk import DeviceDesk
 from gateway.control import ControlServer
 from gateway.crew import Crew
 from gateway.errors import GatewayError
+from gateway.explain.rule_desk import RuleDesk
 from gateway.message import Message
 from gateway.mqtt.session_desk import SessionDesk
 from gateway.parts import Parts
@@ -173,8 +174,10 @@ class App:
             **parts.reports.commands(),
             **DeviceDesk(lambda: self.reloader.loaded, parts.ports, self._devices, parts.broker, self.clock).commands(),
             **parts.queue_commands.commands(),
+            **RuleDesk(parts.rules).commands(),
         }
-        control = ControlServer(self.state, known, {"trace": self.parts.server.tracer.begin})
+        streams = {"trace": parts.server.tracer.begin, "rules-trace": parts.rules.tracer.begin}
+        control = ControlServer(self.state, known, streams)
         async with asyncio.TaskGroup() as group:
             crew = self.crew
             crew.open(group)
