@@ -29,6 +29,7 @@ KINDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         ),
         "mqtt": ("gateway.config.listener:MqttListener", "gateway.listeners.mqtt:MqttListener"),
         "websocket": ("gateway.config.listener:WebSocketListener", "gateway.listeners.websocket:WebSocketListener"),
+        "coap": ("gateway.config.coap_listener:CoapListener", "gateway.listeners.coap.listener:CoapListener"),
     },
     "device": {
         "bacnet": (
@@ -39,7 +40,12 @@ KINDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
             "gateway.connectors.modbus.config:ModbusDevice",
             "gateway.connectors.modbus.connector:ModbusConnector",
         ),
+        "serial": (
+            "gateway.connectors.serial.config:SerialDevice",
+            "gateway.connectors.serial.connector:SerialConnector",
+        ),
         "s7": ("gateway.connectors.s7.config:S7Device", "gateway.connectors.s7.connector:S7Connector"),
+        "coap": ("gateway.connectors.coap.config:CoapDevice", "gateway.connectors.coap.connector:CoapConnector"),
     },
     "uplink": {
         "mqtt": ("gateway.uplinks.mqtt.config:MqttUplink", "gateway.uplinks.mqtt.uplink:MqttUplinkRunner"),

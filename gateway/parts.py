@@ -207,6 +207,7 @@ class Parts:
             publisher=self.broker,
             ledger=self.ledger,
             clock=self.clock,
+            ready=connector.ready,
             look=self._last_sample,
         )
         for pattern in desk.filters:

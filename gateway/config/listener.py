@@ -130,6 +130,11 @@ class SocketListener:
         """Whether everybody who connects is on this machine. Behind a proxy nobody is taken to be."""
         return self.address.is_loopback and not self.proxy
 
+    @property
+    def is_datagram(self) -> bool:
+        """Whether it is UDP, whose ports are not those of TCP."""
+        return False
+
     def problems(self) -> Iterator[tuple[str, ...]]:
         if not self.address.path:
             if self.mode != DEFAULT_MODE:

@@ -15,7 +15,6 @@ from gateway.config.access import Access
 from gateway.config.address import Address
 from gateway.config.declare import Duration, Folder, Size, between, not_empty, setting
 from gateway.config.extras import AutoSubscribe, Dedup, DelayedPublish, RewriteRule, Slow, Sys
-from gateway.config.listener import Tls
 from gateway.config.queue import Queue, Queues, Stream, cross_problems
 from gateway.config.store import Store
 from gateway.config.time import Time
@@ -197,13 +196,22 @@ class Log:
     format: Literal["text", "json"] = setting("text", text="One line of text or one JSON object for each event.")
 
 
+class Encryption(Protocol):
+    """What encrypts a listener."""
+
+    @property
+    def client_auth(self) -> str: ...
+
+
 class Listener(Protocol):
     """What every kind of listener declares."""
 
     @property
     def bind(self) -> str: ...
     @property
-    def tls(self) -> Tls | None: ...
+    def tls(self) -> Encryption | None: ...
+    @property
+    def is_datagram(self) -> bool: ...
     @property
     def address(self) -> Address: ...
     @property
@@ -311,7 +319,7 @@ class Settings:
     def problems(self) -> Iterator[tuple[str, ...]]:
         """Binds that collide, topics with two sources."""
         for (first, one), (second, other) in combinations(self.listener.items(), 2):
-            if one.address.collides(other.address):
+            if one.is_datagram == other.is_datagram and one.address.collides(other.address):
                 yield f"listener.{second}.bind", f'"{other.bind}" collides with listener.{first} at "{one.bind}"'
         yield from self._shared_topics()
         yield from self._interlocks()

@@ -88,6 +88,10 @@ class Connector(ABC):
         are checked by the command desk before this is called.
         """
 
+    async def ready(self) -> None:  # noqa: B027
+        """Return when something can be written. A kind whose devices sleep waits here until one shows itself; raises
+        Retry when it has not for too long. The desk bounds the wait by what its command is good for."""
+
     def status(self) -> dict[str, Any]:
         """What a person wants to see: state of the device, counts, last error. Plain JSON types."""
         return {}

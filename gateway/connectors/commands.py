@@ -77,6 +77,7 @@ class Desk(Subscriber):
     topic    the device's topic
     points   its points by name
     write    carries a checked command out; raises Rejected or Retry (``Connector.write``)
+    ready    returns when there is somebody to write to (``Connector.ready``); a command waits for that while it is good
     look     the last sample of a point of a device, for interlocks
     """
 
@@ -90,6 +91,7 @@ class Desk(Subscriber):
         publisher: Publisher,
         ledger: Ledger,
         clock: Clock,
+        ready: Callable[[], Awaitable[None]] | None = None,
         time_limit: float = TIME_LIMIT,
         capacity: int = QUEUE,
         make_id: Callable[[], str] = lambda: uuid.uuid4().hex,
@@ -104,6 +106,8 @@ class Desk(Subscriber):
         self._publisher = publisher
         self._ledger = ledger
         self._clock = clock
+        self._ready = ready
+        self._waiting: asyncio.Timeout | None = None
         self._time_limit = time_limit
         self._capacity = capacity
         self._make_id = make_id
@@ -159,6 +163,8 @@ class Desk(Subscriber):
         """Take no more commands, give back those that wait, and return when the one at work is answered."""
         self._is_closing = True
         self._give_back()
+        if self._waiting is not None:
+            self._waiting.reschedule(asyncio.get_running_loop().time())
         await self._idle.wait()
 
     def _give_back(self) -> None:
@@ -227,6 +233,13 @@ class Desk(Subscriber):
         before = self._look(self._device, point)
         try:
             self._check(command)
+            if self._ready is not None and not await self._reached(command, self._ready):
+                if self._is_closing:
+                    return "failed", {"reason": "the gateway stops before the device is awake; nothing was written"}
+                return "expired", {"reason": "the device slept for as long as it was good; nothing was written"}
+            # What held before it slept may not hold now.
+            self._check(command)
+            before = self._look(self._device, point)
             self._guard.fire(point, command.id, value, self._clock.now())
             self._guard.writes(point, self._clock.now())
             async with asyncio.timeout(self._time_limit):
@@ -243,6 +256,18 @@ class Desk(Subscriber):
             if after is not None and after is not before and self._guard.is_near(point, value, after):
                 return "done", {"value": after.value}
             return "failed", {"reason": str(error)}
+
+    async def _reached(self, command: Command, ready: Callable[[], Awaitable[None]]) -> bool:
+        """Wait for a device that sleeps; False when the command was not good for so long, or the desk closes."""
+        left = None if command.expires_now is None else command.expires_now - self._clock.now()
+        try:
+            async with asyncio.timeout(left) as self._waiting:
+                await ready()
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting = None
+        return True
 
     def _check(self, command: Command) -> None:
         """Raises Rejected for what no device should be asked."""

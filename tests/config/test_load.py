@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.config.declare import Folder, Secret, setting
+from gateway.config.listener import Tls
 from gateway.config.load import Loaded, read
 from gateway.config.settings import Settings
 from gateway.config.shape import Kinds, keys
@@ -127,7 +128,7 @@ def test_paths_start_in_the_folder_of_the_file_and_keep_links(load: Load, tmp_pa
     (tmp_path / "link.pem").symlink_to("real.pem")
     text = '[listener.a]\nkind = "mqtt"\nbind = "127.0.0.1:1"\ntls = { cert = "link.pem", key = "real.pem" }'
     tls = load(text).value.listener["a"].tls
-    assert tls is not None
+    assert isinstance(tls, Tls)
     assert (tls.cert, tls.key) == (str(tmp_path / "link.pem"), str(tmp_path / "real.pem"))
 
 

@@ -56,16 +56,13 @@ def test_what_is_absent_is_said_before_the_exponent() -> None:
 
 
 @given(st.integers(-32768, 32767), st.integers(-10, 10), st.booleans())
-def test_what_a_simulator_puts_there_is_read(number: int, exponent: int, is_before: bool) -> None:
-    codec = powered(at=3, exponent=0) if is_before else powered(at=0, exponent=4)
-    before = [7] * codec.width
-    before[0 if is_before else 4] = exponent & 0xFFFF
-    value = codec.decode([*before[:3], number & 0xFFFF] if is_before else [number & 0xFFFF, *before[1:]])
-    after = codec.put(before, value)
-    assert codec.decode(after) == value
-    assert [word for at, word in enumerate(after) if at != (3 if is_before else 0)] == [
-        word for at, word in enumerate(before) if at != (3 if is_before else 0)
-    ]
+def test_the_number_comes_back_wherever_its_exponent_stands(number: int, exponent: int, is_before: bool) -> None:
+    at, place = (3, 0) if is_before else (0, 4)
+    codec = powered(at, place)
+    words = [7] * codec.width
+    words[place] = exponent & 0xFFFF
+    words[at] = number & 0xFFFF
+    assert codec.number(codec.decode(words), exponent) == [number & 0xFFFF]
 
 
 def test_it_cannot_be_written() -> None:
@@ -115,9 +112,20 @@ def test_number_and_exponent_are_read_in_one_request_and_change_together() -> No
     run(main())
 
 
-def test_the_simulation_has_it_too() -> None:
-    points = (ModbusPoint(name="v", address="holding:100", exponent="holding:103"),)
+def test_the_simulation_gives_points_that_share_an_exponent_as_many_decimals_as_fit() -> None:
+    points = (
+        ModbusPoint(name="v", address="holding:100", exponent="holding:103"),
+        ModbusPoint(name="w", address="holding:101", type="int16", exponent="holding:103"),
+        ModbusPoint(name="x", address="holding:110", exponent="holding:109"),
+    )
     config = ModbusDevice(url="tcp://127.0.0.1:9", point=points)
     simulation = simulate({"dev": config}, Clock())
-    simulation.set("dev", "v", 42)
-    assert simulation.get("dev", "v") == 42
+    simulation.set("dev", "v", 12.345)
+    simulation.set("dev", "x", 0.5)
+    assert [simulation.get("dev", name) for name in "vwx"] == [12.345, 0, 0.5]
+    simulation.set("dev", "w", -2301.5)
+    assert [simulation.get("dev", name) for name in "vwx"] == [12.3, -2301.5, 0.5]
+    simulation.set("dev", "v", 5_000_000)
+    assert [simulation.get("dev", name) for name in "vwx"] == [5_000_000, -2300, 0.5]
+    with pytest.raises(Rejected, match="is too large"):
+        simulation.set("dev", "v", 1e16)

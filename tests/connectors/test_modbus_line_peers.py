@@ -101,6 +101,18 @@ async def running(*connectors: ModbusConnector) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def listening(tcp_port: int) -> None:
+    """Wait until a program that does not say so accepts connections."""
+    for _ in range(400):
+        with suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", tcp_port)
+            writer.close()
+            await writer.wait_closed()
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it does not listen")
+
+
 def point(name: str, address: str, type: str = "uint16", **fields: Any) -> ModbusPoint:
     return ModbusPoint(name=name, address=address, type=type, **fields)
 
@@ -207,6 +219,7 @@ def test_modbus_serial_over_tcp(tmp_path: Path) -> None:
             tcp_port = one.getsockname()[1]
         arguments = (PEERS / "modbus_units.js", str(tcp_port))
         async with program("node", *arguments, until="", NODE_PATH=str(NODE_MODULES), PATH="/usr/bin:/bin"):
+            await listening(tcp_port)
             connector, port = device(f"tcp://127.0.0.1:{tcp_port}", 1)
             async with running(connector):
                 await check(connector, port, masks=False)

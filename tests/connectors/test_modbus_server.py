@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import tty
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -19,10 +21,11 @@ from gateway.clock import FixedClock
 from gateway.config.load import read
 from gateway.config.settings import Settings
 from gateway.connectors.modbus.client import Client, connect
-from gateway.connectors.modbus.endpoint import Endpoint
+from gateway.connectors.modbus.endpoint import Endpoint, Framing, parse_url
 from gateway.connectors.modbus.pdu import DeviceError, Timeout
 from gateway.connectors.modbus.server import ModbusServer
 from gateway.connectors.modbus.server_config import ModbusListener, ServedPoint
+from gateway.connectors.modbus.wire import open_wire
 from gateway.errors import ConfigError, Retry
 from gateway.message import Message, Value
 from gateway.metrics import Metrics
@@ -293,6 +296,7 @@ def problems(tmp_path: Path, register: str, listener: str = "") -> Iterator[str]
         ('address = "holding:9"\nscale = 0', "", "register[1].scale: must not be 0"),
         ('address = "holding:9"\ntype = "string:4"\nfill = 1', "", "register[1].fill: has no meaning for text"),
         ('address = "holding:9"', 'clients = ["x"]', "clients: must be addresses or networks"),
+        ('address = "holding:9"', "unit = 0", "unit: must be between 1 and 247"),
         ('address = "holding:9"', "max_connections = 0", "max_connections: must be between 1 and 1000"),
         ('address = "holding:65535"', "", "register[1].address: float32 takes 2 registers and runs over"),
     ],
@@ -300,3 +304,71 @@ def problems(tmp_path: Path, register: str, listener: str = "") -> Iterator[str]
 def test_wrong_settings_are_named(register: str, listener: str, words: str, tmp_path: Path) -> None:
     assert [problem[: len(words)] for problem in problems(tmp_path, register, listener)] == [words]
     assert list(problems(tmp_path, 'address = "holding:9"')) == []
+
+
+@pytest.mark.parametrize("framing", ["rtu", "ascii"])
+def test_it_is_a_unit_of_a_serial_line(framing: Framing, tmp_path: Path) -> None:
+    """The master is our own client; between them two pseudo-terminals, joined."""
+
+    async def main() -> None:
+        ends = [os.openpty() for _ in range(2)]
+        loop = asyncio.get_running_loop()
+        for name, (_, end) in zip(("master", "slave"), ends, strict=True):
+            tty.setraw(end)
+            (tmp_path / name).symlink_to(os.ttyname(end))
+
+        def carry(source: int, target: int) -> None:
+            os.write(target, os.read(source, 4096))
+
+        for (source, _), (target, _) in (ends, ends[::-1]):
+            loop.add_reader(source, carry, source, target)
+        line = f"baud=115200&parity=N&framing={framing}"
+        settings = ModbusListener(bind=f"serial:{tmp_path / 'slave'}?{line}", unit=17, register=POINTS)
+        site = Site(*POINTS)
+        server = ModbusServer("line", settings, site, site.clock)
+        up = asyncio.Event()
+        task = asyncio.create_task(server.run(up.set))
+        await up.wait()
+        wire = await open_wire(parse_url(f"serial:{tmp_path / 'master'}?{line}"), 1.0)
+        try:
+            site.says("plant/temperature", good(-12.5))
+            assert await wire.read("holding", 17, 10, 1, 1.0, 1.0) == [65536 - 125]
+            await wire.write("holding", 17, 10, [713], 1.0, 1.0)
+            await wire.broadcast("coil", 3, [1])
+            await refused(2, wire.read("holding", 17, 9, 2, 1.0, 1.0))
+            with pytest.raises(Timeout):
+                await wire.read("holding", 5, 10, 1, 0.05, 0.01)
+            assert site.commands.seen == [("plant/temperature/set", 71.3), ("plant/pump/set", True)]
+            assert server.status()["bound"] == [str(tmp_path / "slave")]
+            loop.remove_reader(ends[1][0])
+            os.close(ends[1][0])
+            with pytest.raises(Retry, match="is gone"):
+                await task
+            assert len(site.broker.receivers("plant/power")) == 0
+        finally:
+            task.cancel()
+            wire.close()
+            loop.remove_reader(ends[0][0])
+            for file in (ends[0][0], ends[0][1], ends[1][1]):
+                os.close(file)
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("bind", "more", "words"),
+    [
+        ("serial:/dev/ttyS1?baud=1", "", "bind: baud must be a number between 110 and 4000000"),
+        ("unix:/run/a.sock", "", "bind: must be an address and a port"),
+        ("serial:/dev/ttyS1", 'clients = ["10.0.0.0/8"]', "clients: has no effect on a serial line"),
+    ],
+)
+def test_where_it_cannot_be_bound(bind: str, more: str, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text(
+        f'[listener.m]\nkind = "modbus"\nbind = "{bind}"\n{more}\n'
+        '[[listener.m.register]]\ntopic = "a/b"\naddress = "holding:1"\n'
+    )
+    with pytest.raises(ConfigError) as caught:
+        read(file, Settings, kinds)
+    assert caught.value.problems[0].partition("listener.m.")[2].startswith(words)

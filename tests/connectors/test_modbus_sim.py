@@ -117,7 +117,7 @@ def test_every_fault_and_its_end(tmp_path: Path) -> None:
         await port.value("temperature", 20.0)
         for kind, amount, quality in (
             ("mute", 0.0, Quality.STALE),
-            ("late", 0.15, Quality.STALE),
+            ("late", 0.3, Quality.STALE),
             ("garbage", 0.0, Quality.STALE),
             ("exception", 6, Quality.STALE),
             ("exception", 4, Quality.BAD),

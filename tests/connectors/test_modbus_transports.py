@@ -60,14 +60,49 @@ def test_unit_0_of_a_line_is_everybody_and_nobody_answers(tmp_path: Path) -> Non
 def test_devices_of_one_line_must_agree_about_it() -> None:
     shared: dict[str, Any] = {}
 
-    def make(url: str) -> ModbusConnector:
-        config = ModbusDevice(url=url, point=(point("p", "holding:0"),))
+    def make(url: str, **fields: Any) -> ModbusConnector:
+        config = ModbusDevice(url=url, point=(point("p", "holding:0"),), **fields)
         return ModbusConnector("dev", config, FakePort(shared=shared))
 
     make("serial:/dev/x?baud=9600")
     make("serial:/dev/x?baud=9600&parity=E")
     with pytest.raises(ConfigError, match=r"device\.dev\.url: must have 9600 8E1 rtu as other devices on /dev/x"):
         make("serial:/dev/x?baud=19200")
+    with pytest.raises(ConfigError, match=r"device\.dev\.echo: must be that of the other devices on /dev/x"):
+        make("serial:/dev/x?baud=9600", echo=True)
+    shared.clear()
+    make("tls://h", tls=Tls(check_name=False))
+    with pytest.raises(ConfigError, match=r"device\.dev\.tls: must be that of the other devices on h:802"):
+        make("tls://h")
+
+
+def test_a_line_that_runs_is_changed_by_a_reload(tmp_path: Path) -> None:
+    """The new device is there before the old one ends, which has the port until then."""
+
+    async def main() -> None:
+        simulator = Simulator()
+        simulator.unit(1).holding[0] = 5
+        simulator.plug(str(tmp_path / "tty"))
+        shared: dict[str, Any] = {}
+
+        def make(baud: int) -> tuple[ModbusConnector, FakePort]:
+            url = f"serial:{tmp_path / 'tty'}?baud={baud}&parity=N"
+            port = FakePort(shared=shared)
+            return ModbusConnector(
+                "dev", ModbusDevice(url=url, poll=0.02, point=(point("p", "holding:0"),)), port
+            ), port
+
+        old, old_port = make(9600)
+        async with running(old):
+            await old_port.value("p", 5)
+            new, new_port = make(115_200)
+            with pytest.raises(Retry, match="another program uses it"):
+                await new.run(lambda: None)
+        async with running(new):
+            await new_port.value("p", 5)
+        await simulator.stop()
+
+    run(main())
 
 
 def test_echo_and_rs485_reach_the_port(tmp_path: Path) -> None:

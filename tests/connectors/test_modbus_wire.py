@@ -195,7 +195,7 @@ def test_bytes_that_are_no_answer_are_shown(tmp_path: Path) -> None:
 def test_an_answer_that_is_late_within_the_quiet_time_is_thrown_away_and_ends_it(tmp_path: Path) -> None:
     async def main() -> None:
         async with line(tmp_path / "tty") as (device, wire):
-            device.unit(1).delay = 0.06
+            device.unit(1).delay = 0.3
             with pytest.raises(Timeout):
                 await wire.read("holding", 1, 10, 1, 0.03, 60.0)
             device.unit(1).delay = 0.0

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from connectors.fakes import FakePort, run
 from gateway import kinds
 from gateway.config.load import read
 from gateway.config.profile import shipped_names
 from gateway.config.settings import Settings
 from gateway.connectors.base import Quality
 from gateway.connectors.modbus.config import ModbusDevice, ModbusPoint
+from gateway.connectors.modbus.connector import ModbusConnector
+from gateway.connectors.modbus.sim import Simulator
 from gateway.connectors.points import Point
 
 Image = dict[str, dict[int, int]]
@@ -126,9 +130,9 @@ CASES: dict[str, tuple[Image, dict[str, Any]]] = {
 }
 
 
-def device(profile: str, folder: Path) -> ModbusDevice:
+def device(profile: str, folder: Path, url: str = "tcp://10.0.0.5") -> ModbusDevice:
     path = folder / "gateway.toml"
-    path.write_text(f'[device.d]\nprofile = "{profile}"\nurl = "tcp://10.0.0.5"\n')
+    path.write_text(f'[device.d]\nprofile = "{profile}"\nurl = "{url}"\n')
     made = read(path, Settings, kinds).value.device["d"]
     assert isinstance(made, ModbusDevice)
     return made
@@ -185,3 +189,49 @@ def test_no_two_points_of_a_profile_are_the_same_register_unless_they_are_bits_o
                 taken[place],
             )
             taken[place] = point.name
+
+
+REQUESTS = {
+    "energy-meter": 1,
+    "sunspec-inverter": 1,
+    "sunspec-inverter-float": 1,
+    "drive-goodrive": 3,
+    "temperature-humidity": 2,
+    "io-module": 2,
+}
+"""Requests for all points of a device: what the registers of its map allow."""
+
+
+@pytest.mark.parametrize("profile", CASES)
+def test_a_device_with_these_registers_is_read_and_written_through_its_profile(profile: str, tmp_path: Path) -> None:
+    held, expected = CASES[profile]
+
+    async def main() -> None:
+        simulator = Simulator()
+        unit = simulator.unit(1)
+        for table, words in held.items():
+            # What lies between them is there too, as in a device.
+            unit.table(table).update(dict.fromkeys(range(min(words), max(words) + 1), 0) | words)
+        tcp = await simulator.start()
+        settings = device(profile, tmp_path, f"tcp://127.0.0.1:{tcp}")
+        port = FakePort("d")
+        connector = ModbusConnector("d", settings, port)
+        task = asyncio.create_task(connector.run(lambda: None))
+        try:
+            for point, value in expected.items():
+                await port.until(lambda point=point: point in port.last)  # type: ignore[misc]
+                near = pytest.approx(value, rel=1e-6) if isinstance(value, float) else value
+                assert (port.last[point].value, port.last[point].quality) == (near, Quality.GOOD), point
+            assert connector.status()["requests_per_scan"] == REQUESTS[profile]
+            for one in settings.point:
+                if one.write is not None:
+                    value = port.last[one.name].value
+                    assert await connector.write(one.name, value) == value
+            for table, words in held.items():
+                assert {address: unit.table(table)[address] for address in words} == words
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+            await simulator.stop()
+
+    run(main())

@@ -19,6 +19,10 @@ from gateway.connectors.points import WriteLimits
 
 
 class ModbusRig(Rig):
+    """``more`` points are read beside the one that is written: on a line a poll has its pauses, and what counts for
+    the memory is how often values came."""
+
+    more = 0
     point = "setpoint"
     values = (-12.5, 60.0)
     refused = (True, "20", 5000, -5000)
@@ -26,12 +30,13 @@ class ModbusRig(Rig):
     def __init__(self) -> None:
         self._simulator = Simulator()
         self._simulator.questions = deque(maxlen=10)
-        self._simulator.unit(1).holding[0] = -125 & 0xFFFF
+        self._simulator.unit(1).holding.update({0: -125 & 0xFFFF} | {n: n for n in range(1, 1 + self.more)})
         self._port = 0
 
     def make(self, port: FakePort, sleep: Sleep = asyncio.sleep) -> Connector:
         point = ModbusPoint(name=self.point, address="holding:0", type="int16", scale=0.1, write=WriteLimits())
-        config = ModbusDevice(url=self.url(), poll=0.01, timeout=0.2, point=(point,))
+        more = (ModbusPoint(name=f"p{n}", address=f"holding:{n}") for n in range(1, 1 + self.more))
+        config = ModbusDevice(url=self.url(), poll=0.01, timeout=0.2, point=(point, *more))
         return ModbusConnector("dev", config, port, sleep=sleep)
 
     def url(self) -> str:
@@ -63,6 +68,8 @@ class TestModbus(ConnectorContract):
 
 
 class DeviceServerRig(ModbusRig):
+    more = 9
+
     def url(self) -> str:
         return f"rtu+tcp://127.0.0.1:{self._port or 9}"
 
@@ -71,6 +78,8 @@ class DeviceServerRig(ModbusRig):
 
 
 class LineRig(ModbusRig):
+    more = 9
+
     def __init__(self) -> None:
         super().__init__()
         self._path = Path(tempfile.gettempdir()) / f"line-{secrets.token_hex(8)}"  # gone with the simulator

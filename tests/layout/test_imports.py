@@ -158,7 +158,20 @@ SPARKPLUG_SHARES = ("gateway.uplinks.mqtt", "gateway.uplinks.mqtt.config", "gate
     [
         (
             "connectors",
-            {"base", "breaker", "found", "point_settings", "points", "polling", "shape", "simulation", "turns"},
+            {
+                "base",
+                "breaker",
+                "expression",
+                "found",
+                "point_settings",
+                "points",
+                "polling",
+                "serial_line",
+                "serial_port",
+                "shape",
+                "simulation",
+                "turns",
+            },
         ),
         (
             "uplinks",

@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from gateway.connectors.base import Connector, Port, Sample
-from gateway.connectors.modbus.bus import Bus, Member, Skipped, Terms
+from gateway.connectors.modbus.bus import Member, Skipped, Terms
 from gateway.connectors.modbus.codec import Codec
 from gateway.connectors.modbus.config import ModbusDevice, ModbusPoint
-from gateway.connectors.modbus.dialer import Dialer
+from gateway.connectors.modbus.dialer import join
 from gateway.connectors.modbus.pdu import DeviceError, Timeout
 from gateway.connectors.modbus.planner import Item, Plan, Request
 from gateway.connectors.modbus.writer import Writer
@@ -24,7 +24,7 @@ from gateway.connectors.points import Point
 from gateway.connectors.polling import Rates
 from gateway.connectors.shape import Part
 from gateway.connectors.turns import Urgency
-from gateway.errors import ConfigError, Rejected, Retry
+from gateway.errors import Rejected, Retry
 from gateway.message import Value
 
 _ILLEGAL_ADDRESS: Final = 2
@@ -72,12 +72,8 @@ class ModbusConnector(Connector):
         self._writer = Writer(quirks)
         polls = {place.point.name: place.point.poll for place in self._places.values()}
         self._rates = Rates(name, polls, 0.0, config.phase)
-        endpoint = config.endpoint
-        self._bus: Bus = port.share(f"modbus {endpoint.key}", lambda: Bus(endpoint, port.clock, Dialer(config)))
-        if self._bus.endpoint != endpoint:
-            raise ConfigError(
-                [f"device.{name}.url: must have {self._bus.endpoint.line} as other devices on {endpoint} have"]
-            )
+        self._line = join(name, config, port)
+        self._bus = self._line.bus
         self._terms = Terms(
             config.unit,
             config.timeout,
@@ -90,6 +86,7 @@ class ModbusConnector(Connector):
         self._last_error = ""
 
     async def run(self, up: Callable[[], None]) -> None:
+        self._line.is_running = True
         try:
             async with self._bus.member(self._terms) as member:
                 self._rates.restart(self._clock.now())

@@ -7,12 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from typing import NamedTuple
 
-from gateway.connectors.modbus.bus import Connection
+from gateway.connectors.base import Port
+from gateway.connectors.modbus.bus import Bus, Connection
 from gateway.connectors.modbus.config import ModbusDevice
 from gateway.connectors.modbus.endpoint import Endpoint
+from gateway.connectors.modbus.options import Rs485Table, Tls
 from gateway.connectors.modbus.wire import open_wire
-from gateway.errors import Retry
+from gateway.errors import ConfigError, Retry
+
+
+class Way(NamedTuple):
+    """What makes a connection."""
+
+    endpoint: Endpoint
+    rs485: Rs485Table | None
+    echo: bool
+    tls: Tls | None
 
 
 class Dialer:
@@ -38,6 +50,40 @@ class Dialer:
             except OSError as error:  # which ssl.SSLError is too
                 raise Retry(f"cannot use the certificates for {endpoint}: {error}") from None
         return await connect(endpoint, timeout, context)
+
+
+class Line:
+    """One endpoint, as the devices on it have it.
+
+    way         what makes its connection; devices with another cannot be on it at the same time
+    is_running  a device has used it: from then on another way is a reload, which has asked all devices before
+    """
+
+    def __init__(self, way: Way, bus: Bus) -> None:
+        self.way = way
+        self.bus = bus
+        self.is_running = False
+
+
+def join(name: str, config: ModbusDevice, port: Port) -> Line:
+    """The line that a device shares with all that name the same. Raises ConfigError when they disagree about it."""
+    endpoint = config.endpoint
+    way = Way(endpoint, config.rs485, config.echo, config.tls)
+
+    def make() -> Line:
+        return Line(way, Bus(endpoint, port.clock, Dialer(config)))
+
+    line = port.share(f"modbus {endpoint.key}", make)
+    if line.way == way:
+        return line
+    if not line.is_running:
+        other = line.way.endpoint
+        if other != endpoint:
+            raise ConfigError([f"device.{name}.url: must have {other.line} as other devices on {endpoint} have"])
+        key = next(key for key in ("rs485", "echo", "tls") if getattr(line.way, key) != getattr(way, key))
+        raise ConfigError([f"device.{name}.{key}: must be that of the other devices on {endpoint}"])
+    # Changed while it runs: those who still have it the old way end soon, and then the port is free.
+    return port.share(f"modbus {endpoint.key} {way}", make)
 
 
 def client_context(config: ModbusDevice) -> ssl.SSLContext:

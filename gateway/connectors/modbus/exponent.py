@@ -27,17 +27,17 @@ class Powered(Codec):
     absent    numbers by which the device says that it has no value, before the exponent
     """
 
-    __slots__ = ("_absent", "_at", "_exponent", "_number")
+    __slots__ = ("_absent", "at", "_number", "exponent")
 
     def __init__(self, number: Codec, at: int, exponent: int, absent: Sequence[float] = ()) -> None:
         super().__init__(max(at + number.width, exponent + 1))
         self._number = number
-        self._at = at
-        self._exponent = exponent
+        self.at = at
+        self.exponent = exponent
         self._absent = frozenset(absent)
 
     def decode(self, words: Sequence[int]) -> Value:
-        number = self._number.decode(words[self._at : self._at + self._number.width])
+        number = self._number.decode(words[self.at : self.at + self._number.width])
         if number in self._absent:
             raise ValueError(f"the device says {number}: it has no value")
         exponent = self._power(words)
@@ -47,17 +47,13 @@ class Powered(Codec):
     def encode(self, value: Value) -> list[int]:
         raise Rejected("its exponent stands in the device, and it cannot be written")
 
-    def put(self, before: Sequence[int], value: float) -> list[int]:
-        """The registers ``before``, with the number that makes ``value`` of them with their exponent. For simulators.
-        Raises Rejected for one that does not fit."""
-        after = list(before)
-        power = self._power(before)
-        number = value / 10**power if power >= 0 else value * 10**-power
-        after[self._at : self._at + self._number.width] = self._number.encode(round(number))
-        return after
+    def number(self, value: float, exponent: int) -> list[int]:
+        """The registers of the number that makes ``value`` with this exponent. For simulators. Raises Rejected for one
+        that does not fit."""
+        return self._number.encode(round(value / 10**exponent if exponent >= 0 else value * 10**-exponent))
 
     def _power(self, words: Sequence[int]) -> int:
-        exponent = words[self._exponent]
+        exponent = words[self.exponent]
         exponent -= (exponent & 0x8000) << 1
         if abs(exponent) > GREATEST:
             raise ValueError(f"the device says that its exponent is {exponent}")

@@ -1,4 +1,4 @@
-"""The Modbus server: shows the last values of points to Modbus TCP clients, and makes commands of what they write.
+"""The Modbus server: shows the last values of points to Modbus clients, and makes commands of what they write.
 
 A subscriber of the broker like any other: of what it is given it keeps nothing but the last value. A write becomes a
 command at ``<topic>/set``, so that limits, interlocks and the journal are those of every other command. The client is
@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Protocol, cast
 
 from gateway.broker.port import Done, Publisher, Subscriber
 from gateway.clock import Clock
 from gateway.connectors.modbus.mbap import header, take_frame
 from gateway.connectors.modbus.server_config import ModbusListener
+from gateway.connectors.modbus.server_line import ServedLine
 from gateway.connectors.modbus.serving import serve
 from gateway.connectors.modbus.shown import Registers
 from gateway.errors import Malformed, Retry
@@ -56,28 +58,43 @@ class ModbusServer(Subscriber):
 
     async def run(self, up: Callable[[], None]) -> None:
         """Bind, serve, and on cancellation close everything."""
+        endpoint = self.settings.line
+        if endpoint is not None:
+            line = ServedLine(endpoint, self.settings.unit, self._serve)
+            with self._informed([str(endpoint)]):
+                up()
+                await line.run()
+            return
         address, loop = self.settings.address, asyncio.get_running_loop()
         try:
             server = await loop.create_server(lambda: _Client(self), address.host, address.port)
         except OSError as error:
             raise Retry(f"cannot listen on {self.settings.bind}: {error.strerror or error}") from None
         try:
-            self.bound = [_text(one.getsockname()) for one in server.sockets]
-            self._registers.now = self._clock.now()
-            for topic in self._registers.topics:
-                for message in self._broker.retained(topic):
-                    self.deliver(message, None)
-                self._broker.subscribe(topic, self)
-            up()
-            await asyncio.Event().wait()
+            with self._informed([_text(one.getsockname()) for one in server.sockets]):
+                up()
+                await asyncio.Event().wait()
         finally:
-            self.bound = []
-            for topic in self._registers.topics:
-                self._broker.unsubscribe(topic, self)
             server.close()
             for client in list(self.clients):
                 client.cut()
             await asyncio.sleep(0)
+
+    @contextmanager
+    def _informed(self, bound: list[str]) -> Iterator[None]:
+        """Bound, and told of new values."""
+        self.bound = bound
+        self._registers.now = self._clock.now()
+        try:
+            for topic in self._registers.topics:
+                for message in self._broker.retained(topic):
+                    self.deliver(message, None)
+                self._broker.subscribe(topic, self)
+            yield
+        finally:
+            self.bound = []
+            for topic in self._registers.topics:
+                self._broker.unsubscribe(topic, self)
 
     def deliver(self, message: Message, done: Done | None) -> bool:
         """A point has a new value."""
@@ -123,9 +140,10 @@ class ModbusServer(Subscriber):
         """The answer to one question; None for another unit."""
         self.clients.pop(client, None)
         self.clients[client] = None  # the last one to have asked
+        return self._serve(pdu) if unit in self._units else None
+
+    def _serve(self, pdu: bytes) -> bytes:
         self.questions += 1
-        if unit not in self._units:
-            return None
         self._registers.now = self._clock.now()
         return serve(pdu, self._registers)
 

@@ -19,13 +19,20 @@ from gateway.connectors.modbus.config import (
     is_type,
     parse_place,
 )
+from gateway.connectors.modbus.endpoint import Endpoint, parse_url
 from gateway.connectors.shape import Whole
 
 
 def _bind(value: str) -> str | None:
+    if value.startswith("serial:"):
+        try:
+            parse_url(value)
+        except ValueError as error:
+            return str(error)
+        return None
     problem = address(value)
     if problem is None and parse_address(value).path:
-        return 'must be an address and a port, such as "127.0.0.1:502"'
+        return 'must be an address and a port, such as "127.0.0.1:502", or a line, "serial:/dev/..."'
     return problem
 
 
@@ -96,18 +103,20 @@ class ServedPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModbusListener:
-    """A Modbus TCP server that shows the last values of points, and takes writes to them."""
+    """A Modbus server, on TCP or a serial line, that shows the last values of points and takes writes to them."""
 
-    kind: Literal["modbus"] = setting("modbus", text="Modbus TCP.")
+    kind: Literal["modbus"] = setting("modbus", text="Modbus TCP, RTU, ASCII.")
     bind: str = setting(
-        text="Address and port to listen on; 502 is the one that IANA registered. 0.0.0.0 is every IPv4 address.",
+        text="Address and port to listen on; 502 is the one that IANA registered. 0.0.0.0 is every IPv4 address. Or a "
+        'serial line, as in the url of a device: "serial:/dev/serial/by-id/...?baud=19200&parity=E".',
         check=_bind,
         example='"127.0.0.1:502"',
     )
     unit: int = setting(
         1,
-        text="Unit identifier that it answers to; 0 and 255, which mean the server itself, are answered too.",
-        check=between(0, 255),
+        text="Unit identifier that it answers to. On TCP 0 and 255, which mean the server itself, are answered too; on "
+        "a line a write to 0 is taken and not answered.",
+        check=between(1, 247),
     )
     clients: tuple[str, ...] = setting(
         LOOPBACK,
@@ -129,8 +138,14 @@ class ModbusListener:
 
     @property
     def address(self) -> Address:
-        """``bind`` taken apart."""
-        return parse_address(self.bind)
+        """``bind`` taken apart; of a line its device file, which nobody else may have either."""
+        line = self.line
+        return parse_address(self.bind) if line is None else Address("", 0, line.path)
+
+    @property
+    def line(self) -> Endpoint | None:
+        """The serial line, if it is one."""
+        return parse_url(self.bind) if self.bind.startswith("serial:") else None
 
     @property
     def tls(self) -> Tls | None:
@@ -138,11 +153,18 @@ class ModbusListener:
         return None
 
     @property
+    def is_datagram(self) -> bool:
+        """Whether it is on UDP, whose ports are others than those of TCP."""
+        return False
+
+    @property
     def is_local(self) -> bool:
         """Nobody logs in here: no password crosses the network."""
         return True
 
     def problems(self) -> Iterator[tuple[str, str]]:
+        if self.line is not None and self.clients != LOOPBACK:
+            yield "clients", "has no effect on a serial line"
         taken: dict[tuple[str, int], int] = {}
         for index, point in enumerate(self.register):
             for at in range(point.width):

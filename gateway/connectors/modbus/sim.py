@@ -7,19 +7,20 @@ file, with the registers of the points that stand there. A serial url becomes a 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from gateway.clock import Clock
 from gateway.connectors.modbus.codec import Codec, make_codec
 from gateway.connectors.modbus.config import ModbusDevice, ModbusPoint
 from gateway.connectors.modbus.endpoint import Endpoint
-from gateway.connectors.modbus.exponent import Powered
+from gateway.connectors.modbus.exponent import GREATEST, Powered
 from gateway.connectors.modbus.sim_server import Simulator as Simulator
 from gateway.connectors.modbus.sim_unit import Content
 from gateway.connectors.modbus.sim_unit import Question as Question
 from gateway.connectors.modbus.sim_unit import Unit as Unit
 from gateway.connectors.shape import Shape, parse_bits, parse_names
+from gateway.errors import Rejected
 from gateway.message import Value
 
 GARBAGE: Final = b"\x00\x01\x00\x00\x00\x05\x01\x63\x02\x00\x2a"
@@ -27,6 +28,9 @@ GARBAGE: Final = b"\x00\x01\x00\x00\x00\x05\x01\x63\x02\x00\x2a"
 
 _BUSY: Final = 6
 """What a fault ``exception`` without a code says."""
+
+_MOST_DECIMALS: Final = 3
+"""Decimals of values whose exponent stands in the device."""
 
 _TABLES: Final = ("coil", "discrete", "input", "holding")
 
@@ -55,10 +59,7 @@ class _Place:
 
     def put(self, unit: Unit, value: Value) -> None:
         raw = self.shape.raw(value)
-        if isinstance(self.codec, Powered):
-            words = self.codec.put(self.words(unit), raw)
-        else:
-            words = self.codec.encode(raw) if self.shape.bits is None else self._changed(unit, raw)
+        words = self.codec.encode(raw) if self.shape.bits is None else self._changed(unit, raw)
         unit.table(self.table).update((self.address + at, word) for at, word in enumerate(words))
 
     def _changed(self, unit: Unit, raw: Value) -> list[int]:
@@ -114,7 +115,11 @@ class ModbusSimulation:
 
     def set(self, device: str, point: str, value: Value) -> None:
         """What the next question finds. Raises Rejected for a value that the point cannot hold."""
-        self._places[device][point].put(self._units[device][1], value)
+        place, unit = self._places[device][point], self._units[device][1]
+        if isinstance(place.codec, Powered):
+            _put_powered(unit, place, value, self._places[device].values())
+        else:
+            place.put(unit, value)
 
     def get(self, device: str, point: str) -> Value:
         """What stands there."""
@@ -147,6 +152,27 @@ class ModbusSimulation:
                 self._timers[device] = asyncio.get_running_loop().call_later(amount, unit.settle)
             case _:
                 raise ValueError(f'a Modbus device has no fault "{kind}"')
+
+
+def _put_powered(unit: Unit, place: _Place, value: Value, places: Iterable[_Place]) -> None:
+    """Points may share an exponent: it becomes the least one with which the values of all of them fit, so that they
+    have decimals, but no more than three. Raises Rejected for a value that fits with none."""
+    codecs = {other: other.codec for other in places if isinstance(other.codec, Powered)}
+    shared = place.address + codecs[place].exponent
+    sharing = {other: codec for other, codec in codecs.items() if other.address + codec.exponent == shared}
+    values = {other: codec.decode(other.words(unit)) for other, codec in sharing.items()}
+    values[place] = place.shape.raw(value)
+    for exponent in range(-_MOST_DECIMALS, GREATEST + 1):
+        try:
+            numbers = {other: codec.number(values[other], exponent) for other, codec in sharing.items()}
+        except Rejected:
+            continue
+        table = unit.table(place.table)
+        for other, words in numbers.items():
+            table.update((other.address + sharing[other].at + at, word) for at, word in enumerate(words))
+        table[shared] = exponent & 0xFFFF
+        return
+    raise Rejected(f"is too large: {value!r}")
 
 
 def simulate(devices: Mapping[str, ModbusDevice], clock: Clock) -> ModbusSimulation:

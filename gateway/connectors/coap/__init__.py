@@ -1,0 +1,1 @@
+"""CoAP devices: resources that are polled or observed, and written by PUT."""
