@@ -25,6 +25,7 @@ COMMANDS: Final = (
     "delayed",
     "journal",
     "rules",
+    "why",
     "outbox",
     "uplink",
     "unpack",

@@ -53,13 +53,7 @@ class PlantPoint(NamedTuple):
         refused = point.write.refusal(value)
         if refused is not None:
             return refused
-        shape = Shape(
-            point.scale,
-            point.offset,
-            None if point.bits is None else parse_bits(point.bits),
-            None if point.values is None else parse_names(point.values),
-            point.whole(),
-        )
+        shape = shape_of(point)
         try:
             shape.raw(value)
         except Rejected as rejected:
@@ -112,6 +106,17 @@ class Plant:
         if close:
             return f'; did you mean "{close[0]}"?'
         return f"; its points are: {', '.join(known[:10]) or 'none'}{' ...' if len(known) > 10 else ''}"
+
+
+def shape_of(point: PointSettings) -> Shape:
+    """Both directions between what the device holds and the value."""
+    return Shape(
+        point.scale,
+        point.offset,
+        None if point.bits is None else parse_bits(point.bits),
+        None if point.values is None else parse_names(point.values),
+        point.whole(),
+    )
 
 
 def overlaps_any(pattern: str, others: Iterable[str]) -> bool:

@@ -112,7 +112,7 @@ STATE = 'topic = "plant/boiler/state"'
                 "do = [{ publish = { topic = 'z' } }]", name="b"), 8, 'has the trigger and the condition of "a"'),
         (action(TEMPERATURE, "do = [{ call = 'c' }]") + '[[action]]\nname = "c"\nenabled = false\n' + DO, 4,
             '"c" is not enabled'),
-        (MODEL + 'topic = "plant/boiler/state"\ntype = "float"\ntrigger = true\n', 7, 'has names as values ("off", "run"), which are no "float"'),
+        (MODEL + 'topic = "plant/boiler/state"\ntype = "float"\ntrigger = true\n', 7, "has names as values"),
         (MODEL + 'topic = "plant/boiler/stat"\ntrigger = true\n', 6, 'did you mean "state"?'),
     ],
 )  # fmt: skip
