@@ -26,6 +26,7 @@ from gateway.crew import Crew
 from gateway.errors import GatewayError
 from gateway.explain.follow import Followers
 from gateway.explain.rule_desk import RuleDesk
+from gateway.explain.rule_topics import RuleTopics
 from gateway.explain.why import Site, WhyDesk
 from gateway.message import Message
 from gateway.mqtt.session_desk import SessionDesk
@@ -82,6 +83,7 @@ class App:
         self._started = clock.now()
         self.crew = Crew(self.parts.random, self.parts.metrics, self.clock.now, self._say_state)
         self.reloader = Reloader(self.parts, self.crew, loaded, self.clock)
+        self._rule_topics = RuleTopics(self.parts.rules, self.parts.broker, clock, loaded.value.mqtt.sys.interval)
         self._watchdog = Watchdog(clock, self.parts.database, self.parts.uplinks)
 
     # -- life ----------------------------------------------------------------------------------------------
@@ -264,6 +266,7 @@ class App:
             self.parts.queues.tick()
             self.parts.sys_topics.tick()
             self.parts.queue_topics.tick()
+            self._rule_topics.tick()
             self.parts.accounts.tick()
             self.parts.reports.tick()
             self.parts.ledgers.tick()

@@ -82,6 +82,7 @@ class Follower(Subscriber):
         self._is_over = False
         self._traces: list[Trace] = []
         self._stop_packets: Callable[[], None] | None = None
+        self._client: str | None = None
         self._packet: int | None = None
         self._tapped: tuple[Any, _Tap] | None = None
         self._timers: list[asyncio.TimerHandle] = []
@@ -107,8 +108,13 @@ class Follower(Subscriber):
                 self._watch_packets(known[0].source.removeprefix("client:"))
         except GatewayError as error:
             self._tell("not all is seen", reason=str(error))
-        self._later(self._seconds, self.stop)
-        self._tell("watching", seconds=self._seconds)
+        self._later(self._seconds, self._time_is_over)
+        self._tell("watching", seconds=self._seconds, packets_of=self._client or "nobody: who publishes is not known")
+
+    def _time_is_over(self) -> None:
+        if self._open:
+            self._tell("not acknowledged", uplinks=sorted(self._open), reason="the time to watch is over")
+        self.stop()
 
     def stop(self) -> None:
         """Look no more; stopping twice is once."""
@@ -173,7 +179,8 @@ class Follower(Subscriber):
                 hops=message.hops,
                 made=iso_time(message.time) if message.time else None,
             )
-            self._tell("routed", **subscribers(self._site, self._topic))
+            found = subscribers(self._site, self._topic)
+            self._tell("routed", **{**found, "receivers": found["receivers"] - 1})  # without this one
             self._payload = shown_bytes(message.payload)
             for line in self._early:
                 self._rule(line)
@@ -193,6 +200,7 @@ class Follower(Subscriber):
             elif name in ("PUBACK", "PUBREC", "PUBCOMP") and line.get("id") == self._packet and self._packet:
                 self._tell("told the publisher", packet=name, client=line["client"])
 
+        self._client = client
         tracer = self._site.server.tracer
         trace = tracer.start(client, True, self._seconds, packet)
         self._stop_packets = lambda: tracer.stop(trace)

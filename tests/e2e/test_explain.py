@@ -12,6 +12,7 @@ import pytest
 
 from e2e.conftest import StartGateway
 from e2e.rig import settings
+from e2e.rig.clients import Publisher
 from e2e.rig.gateway import GatewayProcess, run_command
 from e2e.rig.waiting import free_port, wait_until
 from e2e.test_reload import Line
@@ -145,10 +146,16 @@ def test_new_rules_over_a_recorded_stream(start_gateway: StartGateway) -> None:
     assert (report["messages"], report["left_out"], report["different"]) == (3, 3, 3)
     assert report["topics"] == [{"topic": "out/count", "kind": "published", "changed": 3, "only_old": 0, "only_new": 0}]
     assert [one["new"]["payload"] for one in report["first"]] == ["1", "2", "3"]
-    watch = Stream(gateway, "why-watch", topic="in/a", seconds=20)
+    client = Publisher(port, "plc7")
+    client.publish("in/a", b"6", retain=True)
+    wait_until(lambda: not client.unanswered, 10, "it is retained")
+    watch = Stream(gateway, "why-watch", topic="in/a", seconds=3)
     wait_until(lambda: watch.lines, 10, "it watches")
-    say(port, "in/a", "7")
+    client.publish("in/a", b"7")
     steps = {step["step"]: step for step in watch.end()}
-    assert steps["message"]["source"].startswith("client:")
+    client.close()
+    assert (steps["watching"]["packets_of"], steps["packet"]["payload"]) == ("plc7", "7")
+    assert steps["told the publisher"]["packet"] == "PUBACK"
+    assert steps["message"]["source"] == "client:plc7"
     assert steps["routed"]["captured_by"] == ["$stream/telemetry"]
     assert steps["outbox"]["row"] is None
