@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 from gateway.config.keys import KeyPath
 from gateway.explain.hint_dead import NOTHING, folded
-from gateway.explain.plant import Plant, overlaps_any
+from gateway.explain.plant import Filters, Plant
 from gateway.message import Value
 from gateway.rules.action import Action
 from gateway.rules.model import Model
@@ -21,7 +21,7 @@ Hint = tuple[KeyPath, str]
 OTHERS: Final = "no device, model, rule or uplink of these settings publishes"
 
 
-def topic_hints(action: Action, plant: Plant, known: Sequence[str], kept: Sequence[str]) -> Iterator[Hint]:
+def topic_hints(action: Action, plant: Plant, known: Filters, kept: Filters) -> Iterator[Hint]:
     """Of one action. ``known``: filters of all that is published; ``kept``: filters of the names that are kept."""
     if action.on is not None:
         for key in ("topic", "change", "quality"):
@@ -38,7 +38,7 @@ def topic_hints(action: Action, plant: Plant, known: Sequence[str], kept: Sequen
             yield from _write(step.write, (*path, "write"), plant)
 
 
-def model_topic_hints(model: Model, plant: Plant, known: Sequence[str], kept: Sequence[str]) -> Iterator[Hint]:
+def model_topic_hints(model: Model, plant: Plant, known: Filters, kept: Filters) -> Iterator[Hint]:
     """Of one model."""
     for index, field in enumerate(model.field):
         if field.topic is not None:
@@ -47,14 +47,14 @@ def model_topic_hints(model: Model, plant: Plant, known: Sequence[str], kept: Se
         yield from _unfound(placed.tree, placed.path, plant, known, kept)
 
 
-def _unknown(pattern: str, path: KeyPath, plant: Plant, known: Sequence[str]) -> Iterator[Hint]:
+def _unknown(pattern: str, path: KeyPath, plant: Plant, known: Filters) -> Iterator[Hint]:
     """A filter below the topic of a device, where only what is configured is expected: elsewhere are clients."""
     device = plant.device_above(pattern)
-    if device is not None and not overlaps_any(pattern, known):
+    if device is not None and not known.overlap(pattern):
         yield path, f"{OTHERS} {pattern}{plant.near(device, pattern)}"
 
 
-def _unfound(tree: ast.expr, path: KeyPath, plant: Plant, known: Sequence[str], kept: Sequence[str]) -> Iterator[Hint]:
+def _unfound(tree: ast.expr, path: KeyPath, plant: Plant, known: Filters, kept: Filters) -> Iterator[Hint]:
     for node in ast.walk(tree):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "get" and node.args):
             continue
@@ -62,7 +62,7 @@ def _unfound(tree: ast.expr, path: KeyPath, plant: Plant, known: Sequence[str], 
         if not isinstance(name, str):
             continue
         device = plant.device_above(name)
-        if device is not None and not overlaps_any(name, known) and not overlaps_any(name, kept):
+        if device is not None and not known.overlap(name) and not kept.overlap(name):
             yield path, f'get("{name}"): nothing keeps that name, and {OTHERS} it{plant.near(device, name)}'
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from gateway.config.keys import KeyPath
 from gateway.connectors.base import Quality
-from gateway.explain.plant import Plant, Values, overlaps_any
+from gateway.explain.plant import Filters, Plant, Values
 from gateway.rules.action import Action
 from gateway.rules.model import Model
 from gateway.rules.trigger import each
@@ -20,7 +20,7 @@ Hint = tuple[KeyPath, str]
 QUALITIES: Final = Values("name", dict(enumerate(map(str, Quality))), "the quality of a point")
 
 
-def type_hints(action: Action, plant: Plant, made: Sequence[str]) -> Iterator[Hint]:
+def type_hints(action: Action, plant: Plant, made: Filters) -> Iterator[Hint]:
     """Of one action. ``made``: filters of what rules publish, of which no settings say what it is."""
     known = names_of(action, plant, made)
     is_set = any("v" in (step.set or {}) for _, step in steps_of(action))
@@ -39,7 +39,7 @@ def type_hints(action: Action, plant: Plant, made: Sequence[str]) -> Iterator[Hi
                         yield (*path, "case", number, "is"), text
 
 
-def model_hints(model: Model, plant: Plant, made: Sequence[str]) -> Iterator[Hint]:
+def model_hints(model: Model, plant: Plant, made: Filters) -> Iterator[Hint]:
     """Of one model: types that no value of a point has, and comparisons of computed fields."""
     known: dict[str, Values] = {}
     for index, field in enumerate(model.field):
@@ -55,7 +55,7 @@ def model_hints(model: Model, plant: Plant, made: Sequence[str]) -> Iterator[Hin
         yield from _compared(placed, known, plant)
 
 
-def names_of(action: Action, plant: Plant, made: Sequence[str]) -> dict[str, Values]:
+def names_of(action: Action, plant: Plant, made: Filters) -> dict[str, Values]:
     """What ``v`` and ``q`` are, where all that makes the action run are points of one kind."""
     on = action.on
     if on is None:
@@ -67,12 +67,12 @@ def names_of(action: Action, plant: Plant, made: Sequence[str]) -> dict[str, Val
     return {} if values is None else {"v": values, "q": QUALITIES}
 
 
-def _shared(filters: Sequence[str], plant: Plant, made: Sequence[str]) -> Values | None:
+def _shared(filters: Sequence[str], plant: Plant, made: Filters) -> Values | None:
     """What the values of all these points are; None where they differ, or something else may come too."""
     found: Values | None = None
     for pattern in filters:
         points = plant.at(pattern)
-        if not points or pattern.endswith("#") or overlaps_any(pattern, made):
+        if not points or pattern.endswith("#") or made.overlap(pattern):
             return None
         for point in points:
             values = point.values

@@ -17,7 +17,7 @@ from gateway.delay import target_filter
 from gateway.explain.hint_dead import dead_hints, pair_hints
 from gateway.explain.hint_topics import model_topic_hints, topic_hints
 from gateway.explain.hint_types import model_hints, type_hints
-from gateway.explain.plant import Plant
+from gateway.explain.plant import Filters, Plant
 from gateway.rules.action import Action, RuleFile
 from gateway.rules.alarm_table import ROOT as ALARMS
 from gateway.rules.load import RuleSet, load
@@ -73,7 +73,7 @@ def _where(file: Loaded[RuleFile], at: tuple[str, int]) -> str:
     return file.source.name if line is None else f"{file.source.name}:{line}"
 
 
-def _known(rules: RuleSet, settings: Settings) -> tuple[list[str], list[str], list[str]]:
+def _known(rules: RuleSet, settings: Settings) -> tuple[Filters, Filters, Filters]:
     """Filters of all that is published, of what rules and uplinks publish of it, and of the names that are kept."""
     made = [pattern for loaded in rules.actions if loaded.action.enabled for pattern in loaded.program.outputs]
     made += [loaded.program.filter for loaded in rules.models if loaded.model.enabled]
@@ -86,4 +86,5 @@ def _known(rules: RuleSet, settings: Settings) -> tuple[list[str], list[str], li
         for _, step in steps_of(loaded.action)
         if step.keep is not None
     ]
-    return [*Plant(settings).spoken(), *made, f"{ALARMS}/#"], made, kept
+    known = [*Plant(settings).spoken(), *made, f"{ALARMS}/#"]
+    return Filters(known), Filters(made), Filters(kept)

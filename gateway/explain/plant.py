@@ -14,7 +14,9 @@ from gateway.connectors.points import DeviceSettings, PointSettings
 from gateway.connectors.shape import Shape, parse_bits, parse_names
 from gateway.errors import Rejected
 from gateway.message import Value
-from gateway.topic import matches, overlaps
+from gateway.rules.loops import TriggerIndex
+from gateway.rules.program import Program
+from gateway.topic import matches
 
 Kind = Literal["number", "name", "switch", "text"]
 
@@ -119,9 +121,15 @@ def shape_of(point: PointSettings) -> Shape:
     )
 
 
-def overlaps_any(pattern: str, others: Iterable[str]) -> bool:
-    """Whether some topic matches this filter and one of the others."""
-    return any(overlaps(pattern, other) for other in others)
+class Filters:
+    """Many filters, to be asked whether one overlaps some of them: a thousand of them in microseconds."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self._index = TriggerIndex([Program("", tuple(dict.fromkeys(patterns)), (), None, ())])
+
+    def overlap(self, pattern: str) -> bool:
+        """Whether some topic matches this filter and one of these."""
+        return next(iter(self._index.overlapping([pattern])), None) is not None
 
 
 def _kind_of(point: PointSettings) -> tuple[Kind | None, dict[int, str]]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gateway import kinds
 from gateway.__main__ import main
 from gateway.config.load import read
 from gateway.config.settings import Settings
+from gateway.errors import ConfigError
 from gateway.explain.hint_dead import never_true
 from gateway.explain.hints import rule_hints
 from gateway.rules.load import shipped_rules
@@ -204,3 +208,39 @@ def test_warnings_fail_only_a_strict_check(tmp_path: Path, capsys: pytest.Captur
     assert "not strict" in said.out
     assert main([*given, "--strict", "--json"]) == 78
     assert '"ok": false' in capsys.readouterr().out
+
+
+_ATOMS = st.sampled_from(
+    [
+        "v",
+        "q",
+        "5",
+        "-3",
+        "1.5",
+        "'a'",
+        "true",
+        "null",
+        "value['a']",
+        "get('plant/boiler/state')",
+        "[1, 'a']",
+        "9" * 400,
+    ]
+)
+_EXPRESSIONS = st.recursive(
+    _ATOMS,
+    lambda inner: st.tuples(
+        inner, st.sampled_from([" and ", " or ", " < ", " == ", " in ", " + ", " ** ", " not in ", " % "]), inner
+    ).map(lambda parts: "(" + "".join(parts) + ")"),
+    max_leaves=8,
+)
+
+
+@given(st.one_of(_EXPRESSIONS, st.text(max_size=40)))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_expression_upsets_the_hints(tmp_path: Path, text: str) -> None:
+    never_true(text)
+    quoted = json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    try:
+        hints(tmp_path, action(TEMPERATURE, f"when = {quoted}"))
+    except (ConfigError, UnicodeEncodeError):
+        pass  # the loader does not take it; TOML knows no halves of characters
