@@ -38,6 +38,7 @@ COMMANDS: Final = (
     "sub",
     "user",
     "access",
+    "opcua",
     "device",
     "sim",
     "demo",
