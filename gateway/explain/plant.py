@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final, Literal, NamedTuple
 
 from gateway.config.settings import Settings
-from gateway.connectors.points import DeviceSettings, PointSettings
+from gateway.connectors.points import PointSettings
 from gateway.connectors.shape import Shape, parse_bits, parse_names
 from gateway.errors import Rejected
 from gateway.message import Value
@@ -39,17 +39,21 @@ class PlantPoint(NamedTuple):
 
     device: str
     topic: str
-    settings: PointSettings
+    settings: Any
 
     @property
     def values(self) -> Values | None:
-        """None where the settings do not say."""
+        """None where the settings do not say, as those of a kind from another package may."""
+        if not isinstance(self.settings, PointSettings):
+            return None
         kind, names = _kind_of(self.settings)
         return None if kind is None else Values(kind, names, f'point "{self.settings.name}" of {self.device}')
 
     def refusal(self, value: Value) -> str | None:
         """Why this value would never be written; None when it may be."""
         point = self.settings
+        if not isinstance(point, PointSettings):
+            return None
         if point.write is None:
             return "is read-only: it has no write = { ... }"
         refused = point.write.refusal(value)
@@ -73,8 +77,7 @@ class Plant:
             topic = device.topic or name
             self.devices[name] = topic
             for point in device.point:
-                if isinstance(device, DeviceSettings) and isinstance(point, PointSettings):
-                    self.points[f"{topic}/{point.name}"] = PlantPoint(name, f"{topic}/{point.name}", point)
+                self.points[f"{topic}/{point.name}"] = PlantPoint(name, f"{topic}/{point.name}", point)
 
     def device_above(self, pattern: str) -> str | None:
         """The device below whose topic all of a filter lies; None when there is none."""
