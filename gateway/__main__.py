@@ -24,6 +24,8 @@ COMMANDS: Final = (
     "session",
     "delayed",
     "journal",
+    "rules",
+    "why",
     "outbox",
     "uplink",
     "unpack",

@@ -24,12 +24,17 @@ from gateway.connectors.device_desk import DeviceDesk
 from gateway.control import ControlServer
 from gateway.crew import Crew
 from gateway.errors import GatewayError
+from gateway.explain.follow import Followers
+from gateway.explain.rule_desk import RuleDesk
+from gateway.explain.rule_topics import RuleTopics
+from gateway.explain.why import Site, WhyDesk
 from gateway.message import Message
 from gateway.mqtt.session_desk import SessionDesk
 from gateway.parts import Parts
 from gateway.reload import Reloader, commands
 from gateway.store.boots import begin_boot
 from gateway.store.dead_desk import DeadDesk
+from gateway.store.newest import NewestRows
 from gateway.store.outbox_desk import OutboxDesk
 from gateway.store.wear import wear
 from gateway.supervise import Health, Supervised, share_of
@@ -78,6 +83,7 @@ class App:
         self._started = clock.now()
         self.crew = Crew(self.parts.random, self.parts.metrics, self.clock.now, self._say_state)
         self.reloader = Reloader(self.parts, self.crew, loaded, self.clock)
+        self._rule_topics = RuleTopics(self.parts.rules, self.parts.broker, clock, loaded.value.mqtt.sys.interval)
         self._watchdog = Watchdog(clock, self.parts.database, self.parts.uplinks)
 
     # -- life ----------------------------------------------------------------------------------------------
@@ -158,6 +164,17 @@ class App:
 
     async def _live(self) -> None:
         parts = self.parts
+        site = Site(
+            loaded=lambda: self.reloader.loaded,
+            ports=parts.ports,
+            broker=parts.broker,
+            server=parts.server,
+            engine=parts.rules,
+            outbox=parts.outbox,
+            rows=NewestRows(parts.outbox, parts.database),
+            clock=self.clock,
+            date=parts.timekeeper.date,
+        )
         known = {
             "status": lambda request: self.status(),
             "access": self._access_status,
@@ -174,8 +191,15 @@ class App:
             **DeviceDesk(lambda: self.reloader.loaded, parts.ports, self._devices, parts.broker, self.clock).commands(),
             **parts.queue_commands.commands(),
             **parts.blackboxes.commands(),
+            **RuleDesk(parts.rules).commands(),
+            **WhyDesk(site).commands(),
         }
-        control = ControlServer(self.state, known, {"trace": self.parts.server.tracer.begin})
+        streams = {
+            "trace": parts.server.tracer.begin,
+            "rules-trace": parts.rules.tracer.begin,
+            "why-watch": Followers(site).begin,
+        }
+        control = ControlServer(self.state, known, streams)
         async with asyncio.TaskGroup() as group:
             crew = self.crew
             crew.open(group)
@@ -245,6 +269,7 @@ class App:
             self.parts.queues.tick()
             self.parts.sys_topics.tick()
             self.parts.queue_topics.tick()
+            self._rule_topics.tick()
             self.parts.accounts.tick()
             self.parts.reports.tick()
             self.parts.ledgers.tick()

@@ -14,6 +14,7 @@ from gateway.config.find import EMBEDDED, credentials_folder, find_settings
 from gateway.config.load import read
 from gateway.config.settings import Settings
 from gateway.errors import ConfigError
+from gateway.explain.hints import rule_hints
 
 
 def register(subparsers: Any) -> None:
@@ -23,11 +24,12 @@ def register(subparsers: Any) -> None:
     )
     parser.add_argument("--config", metavar="FILE", help="settings file; default: the one that gateway run would use")
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON on stdout")
+    parser.add_argument("--strict", action="store_true", help="warnings are mistakes: end with 78 when there are any")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when the settings are good, 78 (EX_CONFIG) when they are not."""
+    """0 when the settings are good, 78 (EX_CONFIG) when they are not; with --strict also when there are warnings."""
     path = find_settings(args.config, os.environ)
     try:
         loaded = read(path, Settings, kinds, credentials=credentials_folder(os.environ))
@@ -40,10 +42,12 @@ def run(args: argparse.Namespace) -> int:
     if not problems:
         loads, busy = bus_loads(loaded)
         warnings = loaded.source.problems([*loaded.value.warnings(), *unsteady_ports(loaded), *busy])
+        warnings += rule_hints(loaded)
+    is_good = not problems and not (args.strict and warnings)
     if args.json:
         print(
             json.dumps(
-                {"ok": not problems, "config": str(path), "problems": problems, "warnings": warnings, "loads": loads}
+                {"ok": is_good, "config": str(path), "problems": problems, "warnings": warnings, "loads": loads}
                 | counts
             )
         )
@@ -52,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         for warning in warnings:
             print(f"warning: {warning}", file=sys.stderr)
-        print(f"ok: {'embedded default' if path == EMBEDDED else path}")
+        print(f"{'ok' if is_good else 'not strict'}: {'embedded default' if path == EMBEDDED else path}")
         print(", ".join(f"{count} {name if count != 1 else name[:-1]}" for name, count in counts.items()))
         for load in loads:
             print(load)
-    return os.EX_CONFIG if problems else 0
+    return 0 if is_good else os.EX_CONFIG

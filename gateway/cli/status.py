@@ -78,7 +78,9 @@ def lines(status: dict[str, Any]) -> list[str]:
         out.append(f"device {name}: {device['state']}  points {points}{_why(device)}")
     for rule in status["rules"]:
         error = f"  last error: {rule['last_error']}" if rule["last_error"] else ""
-        out.append(f"rule {rule['name']}: seen {rule['seen']}  fired {rule['fired']}  errors {rule['errors']}{error}")
+        spent = f"  {rule['run_time']['total_ms']:g} ms, longest {rule['run_time']['longest_us']:g} us"
+        counts = f"seen {rule['seen']}  fired {rule['fired']}  errors {rule['errors']}"
+        out.append(f"rule {rule['name']}: {counts}{spent}{error}")
     out += [_queue(queue) for queue in status["queues"]]
     age = f"  oldest {_span(outbox['oldest_age'])}" if outbox["depth"] else ""
     out.append(f"outbox: {outbox['depth']} rows  {outbox['bytes']} bytes{age}")

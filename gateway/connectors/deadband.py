@@ -27,6 +27,9 @@ class Deadband(NamedTuple):
     amount: float
     is_relative: bool = False
 
+    def __str__(self) -> str:
+        return f"{self.amount * 100:g}%" if self.is_relative else f"{self.amount:g}"
+
     def is_left(self, value: float, last: float) -> bool:
         """Whether ``value`` is at least this far away from ``last``."""
         least = self.amount * abs(last) if self.is_relative else self.amount
@@ -48,6 +51,13 @@ def parse_deadband(given: float | str) -> Deadband:
     elif given >= 0:
         return Deadband(given)
     raise ValueError('must be a number of at least 0 in the unit of the point, or a percentage such as "2%"')
+
+
+class Verdict(NamedTuple):
+    """Whether a sample is published, and why, in a few words."""
+
+    is_published: bool
+    reason: str
 
 
 class Reporter:
@@ -88,6 +98,51 @@ class Reporter:
             self._held = sample
             return False
         return self._published(sample, now)
+
+    def verdict(self, sample: Sample, now: float) -> Verdict:
+        """What ``report`` would say of this sample now, and why. Changes nothing."""
+        last = self._last
+        if last is None:
+            return Verdict(True, "it is the first value")
+        if sample.quality is not last.quality or sample.reason != last.reason:
+            return Verdict(
+                True,
+                f"the quality was {last.quality}"
+                if sample.quality is not last.quality
+                else f"the reason of the quality was {last.reason or 'none'}",
+            )
+        if _is_zero(sample.value) > _is_zero(last.value):
+            return Verdict(True, "it has become 0 or false")
+        if self._longest is not None and _is_over(now - self._at, self._longest):
+            return Verdict(True, f"max_interval = {self._longest:g} s is over")
+        if not self._is_news(sample, last):
+            return Verdict(False, self._no_news(sample, last))
+        if not _is_over(now - self._at, self._shortest):
+            left = self._at + self._shortest - now
+            return Verdict(False, f"held back by min_interval = {self._shortest:g} s for {left:.1f} s more")
+        if self._deadband is None:
+            return Verdict(True, "there is no deadband: every reading is published")
+        return Verdict(True, f"it has left the deadband of {self._deadband} around {last.value!r}")
+
+    def standing(self, sample: Sample, now: float) -> Verdict:
+        """Of the sample that came last: whether it was published, and where it was not, why. Of one that was published
+        nothing more is known."""
+        if sample is self._last:
+            return Verdict(True, f"published {max(0.0, now - self._at):.1f} s ago")
+        if sample is self._held:
+            left = max(0.0, self._at + self._shortest - now)
+            return Verdict(False, f"held back by min_interval = {self._shortest:g} s for {left:.1f} s more")
+        return Verdict(False, self._no_news(sample, self._last) if self._last is not None else "nothing was published")
+
+    @property
+    def published(self) -> Sample | None:
+        """What was published last."""
+        return self._last
+
+    def _no_news(self, sample: Sample, last: Sample) -> str:
+        if sample.quality in (Quality.BAD, Quality.STALE):
+            return f"it is {sample.quality} for the same reason as before, which was published"
+        return f"it has not left the deadband of {self._deadband or Deadband(0.0)} around {last.value!r}"
 
     def next_timer(self) -> float | None:
         """When ``on_timer`` has something to publish if no sample comes before; None: never."""

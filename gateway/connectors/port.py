@@ -120,6 +120,14 @@ class DevicePort:
             return sample
         return self._stale(sample)
 
+    def outlet(self, point: str) -> _Outlet:
+        """Where a point publishes; for who looks at what is published and what is not. Raises KeyError."""
+        return self._outlets[point]
+
+    def trouble(self, point: str) -> Sample | None:
+        """The last bad answer for a point, however long ago."""
+        return self._bad.get(point)
+
     def emit(self, samples: Sequence[Sample]) -> None:
         thinned = 0
         now = self._clock.now()
@@ -183,9 +191,16 @@ class DevicePort:
     def _publish(self, outlet: _Outlet, sample: Sample) -> bool:
         if self._is_bare and sample.quality is not Quality.GOOD:
             return False
-        value = sample.value if self._is_bare else self._described(sample, outlet.unit)
-        self._publisher.publish(Message(outlet.topic, qos=1, time=sample.time, source=self._source, value=value))
+        self._publisher.publish(self._made(outlet, sample))
         return True
+
+    def message(self, sample: Sample) -> Message:
+        """The message that publishes a sample. Raises KeyError for a point that is not of this device."""
+        return self._made(self._outlets[sample.point], sample)
+
+    def _made(self, outlet: _Outlet, sample: Sample) -> Message:
+        value = sample.value if self._is_bare else self._described(sample, outlet.unit)
+        return Message(outlet.topic, qos=1, time=sample.time, source=self._source, value=value)
 
     def _described(self, sample: Sample, unit: str | None) -> dict[str, Any]:
         value: dict[str, Any] = {"v": sample.value, "q": str(sample.quality), "t": self._time(sample.time)}

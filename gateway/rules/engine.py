@@ -28,6 +28,8 @@ from gateway.rules.running import RunningAction
 from gateway.rules.running_codec import RunningCodec
 from gateway.rules.running_model import RunningModel
 from gateway.rules.timers import Timers
+from gateway.rules.tracer import RuleTracer
+from gateway.rules.watched import SAMPLED
 from gateway.topic import name_problem
 
 Alarm = Callable[[float, Callable[[], None]], Any]
@@ -47,8 +49,8 @@ class RuleEngine:
     """
 
     __slots__ = (
-        "publisher", "clock", "metrics", "room", "keeps", "timers", "alarms", "remembering", "alarm", "outside",
-        "functions", "guard_with", "_guard", "_running", "_models", "_codecs",
+        "publisher", "clock", "metrics", "room", "keeps", "timers", "alarms", "remembering", "tracer", "alarm",
+        "outside", "functions", "guard_with", "_guard", "_running", "_models", "_codecs",
         "_last_seen", "_acknowledgements", "_is_started", "_listens", "_armed_for",
     )  # fmt: skip
 
@@ -62,6 +64,7 @@ class RuleEngine:
         self.timers.on_earlier = self._arm
         self.alarms = AlarmTable(self.keeps, self.metrics)
         self.remembering = Remembering(self)
+        self.tracer = RuleTracer(self)
         self.alarm: Alarm | None = None
         self.outside: Outside = NOTHING
         self.functions: Functions | None = None
@@ -118,6 +121,7 @@ class RuleEngine:
             fresh.append(running)
         self.remembering.attach(fresh)
         self._look_at(wanted.values())
+        self.tracer.attach()
         if self._is_started:
             for running in fresh:
                 running.begin()
@@ -238,7 +242,8 @@ class RuleEngine:
         if running.memory is not None:
             inner.cells = running.memory.instance(inner.key).cells
         running.seen += 1
-        result = program.call(inner, outputs)
+        watched = running.watched if running.seen % SAMPLED == 1 else program
+        result = watched.call(inner, outputs)
         running.fired += 1
         frame.returned(inner)
         return result
@@ -277,6 +282,14 @@ class RuleEngine:
     def actions(self) -> Collection[RunningAction]:
         """The actions that run."""
         return self._running.values()
+
+    def rule(self, name: str) -> RunningAction | RunningModel | None:
+        """The action of this name that runs, else the model; None when there is none."""
+        return self._running.get(name) or self._models.get(name)
+
+    def rules(self) -> Collection[RunningAction | RunningModel]:
+        """The actions and models that run."""
+        return [*self._running.values(), *self._models.values()]
 
     def status(self) -> list[dict[str, Any]]:
         """One plain table for each running action, in the order of the files, then for each model, codec and schema."""

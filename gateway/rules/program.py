@@ -190,6 +190,13 @@ class Program:
             step(frame, outputs)
         return None
 
+    def later(self, steps: Sequence[Step], frame: Frame) -> list[Output]:
+        """What steps do that were planned. Raises RuleError."""
+        outputs: list[Output] = []
+        for step in steps:
+            step(frame, outputs)
+        return outputs
+
     def call(self, frame: Frame, outputs: list[Output]) -> Value:
         """Run as called by another action: ``outputs`` gets what is to be done. The value of ``returns``; None when
         there is none or the condition is false. Raises RuleError."""

@@ -20,6 +20,7 @@ from gateway.rules.schedule import Schedule
 from gateway.rules.timers import Timer
 from gateway.rules.trigger import each
 from gateway.rules.watch import ChangeWatch, QualityWatch, SilenceWatch
+from gateway.rules.watched import SAMPLED, Probe, Watched
 
 if TYPE_CHECKING:
     from gateway.rules.engine import RuleEngine
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 MAX_PLANNED: Final = 1000
 """Things that one action may have planned for later."""
+
+_SAMPLE: Final = SAMPLED - 1
 
 SCHEDULED: Final = "$at/"
 """Name under which is kept when an action ran last by the wall clock."""
@@ -38,16 +41,19 @@ class RunningAction(Subscriber):
     seen    times that something made it run
     fired   times its condition was true
     errors  times it failed
+    watched looks at what ``program`` does; takes its place while somebody traces, and for one run in SAMPLED
     """
 
     __slots__ = (
-        "loaded", "program", "memory", "asking", "seen", "fired", "errors", "last_error", "last_error_time", "_engine",
+        "loaded", "program", "watched", "memory", "asking", "seen", "fired", "errors", "last_error", "last_error_time",
+        "_engine",
         "_subscriptions", "_silence", "_ticks", "_schedule", "_planned", "_unnamed",
     )  # fmt: skip
 
     def __init__(self, loaded: LoadedAction, engine: RuleEngine) -> None:
         self.loaded = loaded
         self.program = loaded.program
+        self.watched = Watched(loaded.program, engine.clock)
         self.memory = Memory(loaded.program.makers, engine.room) if loaded.program.makers else None
         functions = engine.functions
         self.asking = Asking(self, functions) if loaded.program.asks and functions is not None else None
@@ -119,9 +125,10 @@ class RunningAction(Subscriber):
         clock = self._engine.clock
         frame = Frame(message, self.program.name, clock.time(), clock.now(), self._engine)
         frame.was = was
+        program = self.program if self.seen & _SAMPLE != 1 else self.watched
         try:
             instance = self._instance(frame)
-            outputs = self.program.run(frame)
+            outputs = program.run(frame)
         except RuleError as error:
             self.fail(str(error))
             return False
@@ -247,13 +254,7 @@ class RunningAction(Subscriber):
         clock = self._engine.clock
         later = frame.later(clock.time(), clock.now())
 
-        def run() -> list[Output]:
-            outputs: list[Output] = []
-            for step in steps:
-                step(later, outputs)
-            return outputs
-
-        self._evaluate(later, run)
+        self._evaluate(later, lambda: self.program.later(steps, later))
 
     def _evaluate(self, frame: Frame, run: Callable[[], list[Output] | None]) -> None:
         """Run something that no message waits for."""
@@ -302,7 +303,13 @@ class RunningAction(Subscriber):
             "last_error_time": iso_time(self.last_error_time) if self.errors else None,
             "instances": len(self.memory) if self.memory is not None else 0,
             "planned": len(self._planned),
+            "run_time": self.watched.timing.status(self.seen),
         }
+
+    def watch(self, probes: list[Probe]) -> None:
+        """Let these see each evaluation from now on, and nobody else."""
+        self.watched.probes = probes
+        self.program = self.watched if probes else self.loaded.program
 
     def dropped(self, reason: str) -> None:
         """A message was not evaluated."""
@@ -314,6 +321,7 @@ class RunningAction(Subscriber):
         self.last_error = veiled(text) if self.program.secrets else text
         self.last_error_time = self._engine.clock.time()
         self._engine.metrics.count("rule_errors")
+        self.watched.failed(self.last_error)
 
 
 def _shown(triggers: tuple[str, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.broker.port import Done, Subscriber
@@ -12,6 +13,7 @@ from gateway.rules.compile_model import Input, Key, ModelProgram, key_of
 from gateway.rules.frame import Frame
 from gateway.rules.language import RuleError
 from gateway.rules.release import Messages, count, release
+from gateway.rules.watched import SAMPLED, Probe, Timing, cause, deeds, shown
 
 if TYPE_CHECKING:
     from gateway.rules.engine import RuleEngine
@@ -22,6 +24,8 @@ MAX_INSTANCES: Final = 1000
 
 _MOST_OF_A_BATCH: Final = 64
 
+_SAMPLE: Final = SAMPLED - 1
+
 
 class _Instance:
     """The last known values, and when each came (monotonic)."""
@@ -31,6 +35,12 @@ class _Instance:
     def __init__(self, size: int) -> None:
         self.values: list[Value] = [None] * size
         self.times = [0.0] * size
+
+    def copy(self) -> _Instance:
+        """The same values, to be changed without changing these."""
+        made = _Instance(0)
+        made.values, made.times = list(self.values), list(self.times)
+        return made
 
 
 class RunningModel:
@@ -43,7 +53,7 @@ class RunningModel:
 
     __slots__ = (
         "loaded", "program", "seen", "fired", "errors", "evicted", "last_error", "last_error_time", "_engine",
-        "_instances", "_shared", "_inputs", "_ignored",
+        "_instances", "_shared", "_inputs", "_ignored", "timing", "probes",
     )  # fmt: skip
 
     def __init__(self, loaded: LoadedModel, engine: RuleEngine) -> None:
@@ -52,6 +62,8 @@ class RunningModel:
         self.seen = self.fired = self.errors = self.evicted = 0
         self.last_error = ""
         self.last_error_time = 0.0
+        self.timing = Timing()
+        self.probes: list[Probe] = []
         self._engine = engine
         self._instances: OrderedDict[Key, _Instance] = OrderedDict()
         self._shared = _Instance(len(self.program.inputs))
@@ -79,21 +91,9 @@ class RunningModel:
         clock = self._engine.clock
         frame = Frame(message, self.program.name, clock.time(), clock.now(), self._engine)
         self.seen += 1
-        key = key_of(inputs[0], message)
-        # A field without wildcards is the same for all instances.
-        instance = self._instance(key) if key or not self.program.holes else self._shared
-        wanted = False
+        make = self.make if self.seen & _SAMPLE != 1 and not self.probes else self._watched
         try:
-            for one in inputs:
-                value = one.read(frame)
-                if value is not None:
-                    instance.values[one.slot] = value
-                    instance.times[one.slot] = frame.now
-                    wanted = wanted or one.field.trigger
-            if not wanted:
-                return False
-            keys = [key] if instance is not self._shared else list(self._instances)
-            outputs = [output for one_key in keys for output in self._outputs(one_key, frame)]
+            outputs = make(inputs, frame)
         except RuleError as error:
             self._fail(str(error))
             return False
@@ -105,6 +105,73 @@ class RunningModel:
             return False
         self.fired += 1
         return release(self._engine.publisher, outputs, done)
+
+    def make(self, inputs: Sequence[Input], frame: Frame) -> list[Messages]:
+        """Remember the fields that a message brings; the records to publish, if one of them triggers.
+        Raises RuleError."""
+        key = key_of(inputs[0], frame.message)
+        # A field without wildcards is the same for all instances.
+        instance = self._instance(key) if key or not self.program.holes else self._shared
+        wanted = False
+        for one in inputs:
+            value = one.read(frame)
+            if value is not None:
+                instance.values[one.slot] = value
+                instance.times[one.slot] = frame.now
+                wanted = wanted or one.field.trigger
+        if not wanted:
+            return []
+        keys = [key] if instance is not self._shared else list(self._instances)
+        return [output for one_key in keys for output in self._outputs(one_key, frame)]
+
+    def _watched(self, inputs: Sequence[Input], frame: Frame) -> list[Messages]:
+        """The same, timed, and told to who traces."""
+        clock = self._engine.clock
+        begin = clock.now()
+        outputs: list[Messages] = []
+        error = ""
+        try:
+            outputs = self.make(inputs, frame)
+        except RuleError as problem:
+            error = str(problem)
+            raise
+        finally:
+            took = clock.now() - begin
+            self.timing.took(took)
+            if self.probes:
+                line = self.line(inputs, frame, outputs, error, took)
+                for probe in list(self.probes):
+                    probe(line)
+        return outputs
+
+    def line(
+        self, inputs: Sequence[Input], frame: Frame, outputs: Sequence[Messages], error: str, took: float
+    ) -> dict[str, Any]:
+        """One evaluation for a person. ``names`` are the fields of the record that was made."""
+        return {
+            "time": frame.time,
+            "rule": self.program.name,
+            "trigger": "message",
+            **cause(frame.message),
+            "instance": "/".join(key_of(inputs[0], frame.message)) or None,
+            "when": any(one.field.trigger for one in inputs),
+            "names": {name: shown(value) for name, value in frame.names.items()},
+            "did": [deed for output in outputs for deed in deeds(output)],
+            "error": error or None,
+            "took_us": round(took * 1e6, 1),
+        }
+
+    def watch(self, probes: list[Probe]) -> None:
+        """Let these see each evaluation from now on, and nobody else."""
+        self.probes = probes
+
+    def copy(self) -> RunningModel:
+        """One that knows the same and listens to nothing, to try something out."""
+        made = RunningModel(self.loaded, self._engine)
+        for key, instance in self._instances.items():
+            made._instances[key] = instance.copy()
+        made._shared = self._shared.copy()
+        return made
 
     def _instance(self, key: Key) -> _Instance:
         found = self._instances.get(key)
@@ -164,6 +231,7 @@ class RunningModel:
             "last_error_time": iso_time(self.last_error_time) if self.errors else None,
             "instances": len(self._instances),
             "evicted": self.evicted,
+            "run_time": self.timing.status(self.seen),
         }
 
     def _fail(self, text: str) -> None:

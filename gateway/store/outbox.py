@@ -94,7 +94,7 @@ class Outbox(Subscriber):
         )  # fmt: skip
         self._readers: dict[str, Reader] = {}
         self._bits: dict[str, int] = {}
-        self._reading = Reading(database, lambda: self._intake.block.last)
+        self.reading = Reading(database, lambda: self._intake.block.last)
         self._books = Books(lambda: self._join(LAZY).tallies, metrics)
         self._kept: dict[str, Position] = {}  # positions in the table
         self._promptness = Promptness()
@@ -104,14 +104,14 @@ class Outbox(Subscriber):
     async def load(self, boots: Boots) -> None:
         """Take up where the last stop left; ``boots`` is this start. Raises what ``Database.commit`` raises."""
         self._table = OutboxTable(boots, self.rooms, self._ring)
-        self._reading.open(self._table)
+        self.reading.open(self._table)
         while await self._database.commit(self._table.convert_old, size=0, within=0):
             pass
         load = partial(self._table.load, uplinks=self._uplinks, time=self._clock.time())
         loaded = await self._database.commit(load)
         self.accounts.drops = loaded.drops
         self._books.totals = loaded.tallies
-        self._reading.tail.bound(self.rooms)
+        self.reading.tail.bound(self.rooms)
         self._intake.block = Block(0, loaded.last + 1, boots.number, 0)
         self._take_up(loaded)
 
@@ -119,7 +119,7 @@ class Outbox(Subscriber):
         """Other settings. Readers of uplinks that stay keep working; others must not be used any more. Topics must be
         asked for anew: ``Broker.forget``."""
         self.rooms = self._table.rooms = rooms
-        self._reading.tail.bound(rooms)
+        self.reading.tail.bound(rooms)
         self._uplinks = tuple(uplinks)
         # Positions not stored yet go first, in the same transaction.
         self._join().must = True
@@ -128,12 +128,12 @@ class Outbox(Subscriber):
     def _take_up(self, loaded: Loaded) -> None:
         old = self._readers
         self._readers = {
-            name: old.get(name) or Reader(name, self, self._reading, position, loaded.last)
+            name: old.get(name) or Reader(name, self, self.reading, position, loaded.last)
             for name, position in loaded.positions.items()
         }
         self._bits = {name: 1 << number for number, name in enumerate(self._readers)}
         self._kept = dict(loaded.positions)
-        self._reading.learn(loaded.waiting)
+        self.reading.learn(loaded.waiting)
         self.accounts.drops.keep_only(self._readers)
         self._intake.instant = [room.interval is not None for room in self.rooms]
         self._intake.lingers = [self._linger if room.interval is None else room.interval for room in self.rooms]
@@ -177,7 +177,7 @@ class Outbox(Subscriber):
         """The books: ``stored``, ``dropped:<reason>``, ``outbox_thinned`` and what was booked. The table has them as
         they were at most ``LAZY`` seconds ago."""
         books = dict(self._books.totals)
-        books["stored"] = books.get("stored", 0) + self._reading.tail.pending
+        books["stored"] = books.get("stored", 0) + self.reading.tail.pending
         return books
 
     @property
@@ -204,7 +204,7 @@ class Outbox(Subscriber):
         first = self._intake.block.last + 1
         boots = self._table.boots
         block = changes.block = Block(self._database.transaction, first, boots.number, boots.up())
-        self._reading.tail.append(block)
+        self.reading.tail.append(block)
         now = self._clock.now()
         block.stamps.append((0, now))
         self._promptness.arrived(first, room, now)
@@ -215,9 +215,9 @@ class Outbox(Subscriber):
 
         Not when they are so many that they would fill it.
         """
-        changes.floor = self._reading.tail.floor(self._table.boots.up())
+        changes.floor = self.reading.tail.floor(self._table.boots.up())
         changes.positions = {name: reader.position for name, reader in self._readers.items()}
-        changes.handed = self._reading.snapshot(changes.positions)
+        changes.handed = self.reading.snapshot(changes.positions)
         block = changes.block
         if (
             not may_leave
@@ -240,7 +240,7 @@ class Outbox(Subscriber):
     def _go_on(self, block: Block, rest: float) -> None:
         self._batch.join(0, rest, block.kept).block = block
         block.transaction = self._database.transaction
-        self._reading.tail.append(block)
+        self.reading.tail.append(block)
         self._intake.resume(block, rest)
 
     def _announce(self, rows: int, size: int, within: float) -> None:
@@ -279,14 +279,14 @@ class Outbox(Subscriber):
             else:
                 self._put_off(changes)
         if block is not None:
-            self._reading.tail.written(block)
+            self.reading.tail.written(block)
             if block.is_held:
                 self._wake_readers()
-        self._reading.forget(self._readers.values())
+        self.reading.forget(self._readers.values())
         answer(iter(waiters), error)
 
     def _take_in(self, applied: Applied, changes: Changes) -> None:
-        self._reading.learn(applied.waiting)
+        self.reading.learn(applied.waiting)
         for name, position in changes.positions.items():
             if name in self._kept:
                 self._kept[name] = position
@@ -322,7 +322,7 @@ class Outbox(Subscriber):
     def _give_back(self, changes: Changes, block: Block) -> list[Done]:
         """Take the rows of a failed commit out; their waiters."""
         return self.accounts.give_back(
-            changes, block, self._bits, lambda name, *row: self._reading.state(self._readers.get(name), *row)
+            changes, block, self._bits, lambda name, *row: self.reading.state(self._readers.get(name), *row)
         )
 
     # Rows out
@@ -338,7 +338,7 @@ class Outbox(Subscriber):
         if kept is None:
             return
         known = kept.acked[room] if is_acked else kept.sent[room]
-        if not known.covers(after, min(upto, self._reading.stored_to[room])):
+        if not known.covers(after, min(upto, self.reading.stored_to[room])):
             with suppress(StoreError):  # closed: the rows will be sent again
                 self._join().must = True
 
@@ -350,7 +350,7 @@ class Outbox(Subscriber):
             seq = followed[0]
             if all(seq in reader.acked(room) for reader in readers):
                 self._promptness.acknowledged(self._clock.now())
-        self._reading.forget(readers)
+        self.reading.forget(readers)
         changes = self._batch.gathering
         block = changes.block if changes is not None else None
         if block is None or not block.rooms >> room & 1 or not self._elides:
@@ -384,7 +384,7 @@ class Outbox(Subscriber):
         each uplink."""
         depths = {name: reader.depth(0, LAST) for name, reader in self._readers.items()}
         depth = max(depths.values(), default=0)
-        waiting = self._reading.waiting if depth else Waiting()
+        waiting = self.reading.waiting if depth else Waiting()
         return {
             "depth": depth,
             "bytes": waiting.bytes,

@@ -90,7 +90,8 @@ class OutboxDesk:
         }
 
     async def peek(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Some rows behind the number ``after``, with ``uplink`` those that it still needs: at most ``limit``.
+        """Some rows behind the number ``after``, with ``uplink`` those that it still needs: at most ``limit``. With
+        ``all`` also rows that are on the disk and that nobody needs any more.
 
         ``next``: the ``after`` to go on with; None when there is no more. Raises as ``info`` does.
         """
@@ -98,6 +99,8 @@ class OutboxDesk:
         after = _number(request, "after", 0)
         limit = min(PAGE, _number(request, "limit", PAGE))
         acked = self._done_by_all() if uplink is None else _acked(self._reader(request))
+        if request.get("all") is True:
+            acked = [NOTHING] * len(ROOMS)
         rows = await self._rows(after, limit, uplink, acked)
         return {"rows": [_shown(self._date(row)) for _, row in rows], "next": rows[-1][1].seq if rows else None}
 

@@ -158,3 +158,41 @@ def test_deadbands_are_written_as_a_number_or_in_percent(given: float | str, dea
 def test_other_deadbands_are_refused(given: float | str) -> None:
     with pytest.raises(ValueError, match=r'percentage such as "2%"'):
         parse_deadband(given)
+
+
+@given(
+    st.lists(
+        st.sampled_from([0, 1, 1.5, 2, 9, False, True, "run", AWAY, BROKEN, doubted(1), (None, Quality.BAD, "y")]),
+        max_size=12,
+    ),
+    st.sampled_from([None, 0.0, 1.0, "50%"]),
+    st.sampled_from([0.0, 3.0]),
+    st.sampled_from([None, 4.0]),
+)
+def test_the_verdict_is_what_is_done(
+    values: list[Any], deadband: float | str | None, shortest: float, longest: float | None
+) -> None:
+    reporter = Reporter(None if deadband is None else parse_deadband(deadband), shortest, longest)
+    for now, value in enumerate(values):
+        reading = sample(value)
+        verdict = reporter.verdict(reading, now)
+        assert reporter.report(reading, now) is verdict.is_published
+        assert verdict.reason
+        standing = reporter.standing(reading, now + 0.5)
+        assert standing.is_published is verdict.is_published
+        assert (reporter.published is reading) is verdict.is_published
+
+
+def test_the_verdict_in_words() -> None:
+    reporter = Reporter(parse_deadband(0.2), 3.0, 60.0)
+    first, near, far = sample(71.3), sample(71.4), sample(72.0)
+    assert reporter.verdict(first, 0).reason == "it is the first value"
+    reporter.report(first, 0)
+    assert reporter.verdict(near, 1).reason == "it has not left the deadband of 0.2 around 71.3"
+    assert reporter.verdict(far, 1).reason == "held back by min_interval = 3 s for 2.0 s more"
+    assert reporter.verdict(far, 4).reason == "it has left the deadband of 0.2 around 71.3"
+    assert reporter.verdict(near, 60).reason == "max_interval = 60 s is over"
+    assert reporter.verdict(sample(0), 1).reason == "it has become 0 or false"
+    assert reporter.verdict(sample(BROKEN), 1).reason == "the quality was good"
+    reporter.report(far, 1)
+    assert reporter.standing(far, 2).reason == "held back by min_interval = 3 s for 1.0 s more"

@@ -126,4 +126,4 @@ def messages(count: int, **more: Any) -> list[Message]:
 
 
 def without_tail(outbox: Outbox) -> None:
-    outbox._reading.tail = Tail(0)
+    outbox.reading.tail = Tail(0)

@@ -16,6 +16,7 @@ from gateway.broker.broker import Broker
 from gateway.control import ControlServer
 from gateway.errors import GatewayError
 from gateway.message import Message
+from gateway.store.newest import NewestRows
 from gateway.store.outbox import Outbox
 from gateway.store.outbox_desk import PAGE, OutboxDesk
 from gateway.store.rooms import ROOMS
@@ -155,3 +156,34 @@ def test_the_command_lists_exports_and_purges(
         assert "there is no uplink 'moon'" in capsys.readouterr().err
 
     in_a_gateway(bench, tmp_path, use, PAGE + 3)
+
+
+def test_all_rows_on_the_disk_are_shown_to_who_asks_for_all(bench: Bench) -> None:
+    async def body() -> None:
+        async with bench.outbox("cloud") as (outbox, database):
+            desk = OutboxDesk(outbox, database)
+            await store(outbox, *[message(n, b"%d" % n) for n in range(4)])
+            acknowledge(outbox.reader("cloud"), 2)
+            assert [row["payload"] for row in (await desk.peek({}))["rows"]] == ["2", "3"]
+            assert [row["payload"] for row in (await desk.peek({"all": True}))["rows"]] == ["0", "1", "2", "3"]
+
+    run(body)
+
+
+def test_the_newest_rows_of_a_topic_on_the_disk_and_in_memory(bench: Bench) -> None:
+    async def body() -> None:
+        async with bench.outbox("cloud") as (outbox, database):
+            newest = NewestRows(outbox, database)
+            broker = Broker(bench.metrics)
+            broker.subscribe("#", outbox, (Route("cloud", 1, 0),))
+            assert await newest.of("a", 3) == []
+            for number in range(3):
+                broker.publish(Message("a", b"%d" % number, 1))
+                broker.publish(Message("b", b"x", 1))
+            await database.commit(lambda connection: None, within=0.0)
+            broker.publish(Message("a", b"3", 1))
+            found = await newest.of("a", 3)
+            assert [row.payload for _, row in found] == [b"3", b"2", b"1"]
+            assert [row.payload for _, row in newest.in_memory("a", outbox.last - 1)] == [b"3"]
+
+    run(body)

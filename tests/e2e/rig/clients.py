@@ -131,9 +131,9 @@ class Publisher:
     def connected(self) -> bool:
         return self._client.is_connected()
 
-    def publish(self, topic: str, payload: bytes) -> None:
+    def publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
         """Hand one message over; its acknowledgement is noted when it comes."""
-        self._payloads[self._client.publish(topic, payload, qos=1).mid] = payload
+        self._payloads[self._client.publish(topic, payload, qos=1, retain=retain).mid] = payload
 
     @property
     def unanswered(self) -> int:

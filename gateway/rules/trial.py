@@ -1,0 +1,134 @@
+"""What an action or model would do with a message now: evaluated as ever, but nothing is published, kept or learned.
+
+Kept values and topics are those that the engine has. What functions remember is copied first, so that a window or a
+delta gives what it would give, and has learned nothing afterwards. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from gateway.message import Message, Value
+from gateway.rules.cells import Cell, Room
+from gateway.rules.engine import RuleEngine
+from gateway.rules.frame import Frame
+from gateway.rules.language import RuleError
+from gateway.rules.program import Output
+from gateway.rules.running import RunningAction
+from gateway.rules.running_model import RunningModel
+from gateway.rules.tracer import why_closed
+from gateway.rules.trigger import each
+from gateway.rules.watched import Watched
+from gateway.topic import matches
+
+WITHOUT_TOPIC: Final = "$rules/run"
+"""Topic of the message that is tried where none is given and none follows from the trigger."""
+
+
+def try_rule(engine: RuleEngine, name: str, message: Message, was: Value = None) -> dict[str, Any]:
+    """What the rule ``name`` would do, as a line of a trace, see ``watched.py``; ``listens``: whether a message on this
+    topic makes it run. ``was``: what a trigger that compares would have compared with.
+
+    Raises RuleError when no rule that runs has this name.
+    """
+    running = engine.rule(name)
+    if running is None:
+        raise RuleError(f"no action or model that runs is called {name!r}; gateway rules list shows them")
+    reason = why_closed(running.program)
+    if reason:
+        raise RuleError(reason)
+    if isinstance(running, RunningModel):
+        return _try_model(running, engine, message)
+    return _try_action(running, engine, message, was)
+
+
+def topic_of(running: RunningAction | RunningModel) -> str:
+    """A topic to try it with: the first that makes it run, if that has no wildcards."""
+    for pattern in running.program.triggers:
+        if "+" not in pattern and "#" not in pattern:
+            return pattern
+    return WITHOUT_TOPIC
+
+
+def listens(running: RunningAction | RunningModel, topic: str) -> bool:
+    """Whether a message on this topic may make it run."""
+    if isinstance(running, RunningModel):
+        return any(matches(one.field.topic or "", topic) for one in running.program.inputs)
+    trigger = running.program.trigger
+    if trigger is None:
+        return False
+    return any(matches(one, topic) for one in (*trigger.topics, *each(trigger.change), *each(trigger.quality)))
+
+
+def _try_action(running: RunningAction, engine: RuleEngine, message: Message, was: Value) -> dict[str, Any]:
+    clock = engine.clock
+    lines: list[dict[str, Any]] = []
+    program = Watched(running.loaded.program, clock)
+    program.probes.append(lines.append)
+    frame = Frame(message, program.name, clock.time(), clock.now(), _Trial(engine))
+    frame.was = was
+    try:
+        if running.memory is not None or program.per is not None:
+            frame.key = program.key(frame)
+        frame.cells = _copied(running, frame.key, engine.clock.now(), frame.world.room)
+        program.run(frame)
+    except RuleError:
+        pass  # the line says it
+    return {**lines[-1], "listens": listens(running, message.topic)}
+
+
+def _try_model(running: RunningModel, engine: RuleEngine, message: Message) -> dict[str, Any]:
+    clock = engine.clock
+    frame = Frame(message, running.program.name, clock.time(), clock.now(), _Trial(engine))
+    inputs = [one for one in running.program.inputs if matches(one.field.topic or "", message.topic)]
+    if not inputs:
+        return {
+            "time": frame.time, "rule": running.program.name, "trigger": "message", "topic": message.topic,
+            "did": [], "error": "no field of the model comes from this topic", "listens": False,
+        }  # fmt: skip
+    # Fields from several filters come one filter after the other, as the broker would bring them.
+    first = [one for one in inputs if one.field.topic == inputs[0].field.topic]
+    copy = running.copy()
+    begin, error = clock.now(), ""
+    outputs: Sequence[Any] = ()
+    try:
+        outputs = copy.make(first, frame)
+    except RuleError as problem:
+        error = str(problem)
+    return {**copy.line(first, frame, outputs, error, clock.now() - begin), "listens": True}
+
+
+def _copied(running: RunningAction, key: str, now: float, room: Room) -> list[Cell | None]:
+    makers = running.program.makers
+    cells: list[Cell | None] = [None] * len(makers)
+    known = running.memory.known(key) if running.memory is not None else None
+    if known is not None:
+        for index, cell in enumerate(known.cells):
+            if cell is not None:
+                cells[index] = copy = makers[index](room)
+                copy.load(cell.dump(now), now)
+    return cells
+
+
+class _Trial:
+    """The world of the engine, in which nothing leaves a trace."""
+
+    def __init__(self, engine: RuleEngine) -> None:
+        self.room = Room()
+        self.outside = engine.outside
+        self._engine = engine
+
+    def get(self, name: str) -> Value:
+        return self._engine.get(name)
+
+    def call(self, frame: Frame, name: str, inputs: dict[str, Value], outputs: list[Output]) -> Value:
+        running = self._engine.rule(name)
+        if not isinstance(running, RunningAction):
+            raise RuleError(f'the action "{name}" is not enabled')
+        program = running.loaded.program
+        inner = frame.called(name, {given: inputs.get(given) for given in program.inputs}, f"{frame.name}|{frame.key}")
+        inner.cells = _copied(running, inner.key, frame.now, self.room)
+        result = program.call(inner, outputs)
+        frame.returned(inner)
+        return result
