@@ -36,6 +36,7 @@ COMMANDS: Final = (
     "sub",
     "user",
     "access",
+    "opcua",
     "device",
     "sim",
     "demo",

@@ -28,6 +28,7 @@ KINDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
             "gateway.connectors.modbus.server:ModbusServer",
         ),
         "mqtt": ("gateway.config.listener:MqttListener", "gateway.listeners.mqtt:MqttListener"),
+        "opcua": ("gateway.config.opcua:OpcuaListener", "gateway.listeners.opcua:OpcuaListener"),
         "websocket": ("gateway.config.listener:WebSocketListener", "gateway.listeners.websocket:WebSocketListener"),
         "coap": ("gateway.config.coap_listener:CoapListener", "gateway.listeners.coap.listener:CoapListener"),
     },
@@ -40,6 +41,7 @@ KINDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
             "gateway.connectors.modbus.config:ModbusDevice",
             "gateway.connectors.modbus.connector:ModbusConnector",
         ),
+        "opcua": ("gateway.connectors.opcua.config:OpcuaDevice", "gateway.connectors.opcua.connector:OpcuaConnector"),
         "serial": (
             "gateway.connectors.serial.config:SerialDevice",
             "gateway.connectors.serial.connector:SerialConnector",

@@ -26,6 +26,7 @@ from gateway.connectors.base import Connector, Sample
 from gateway.connectors.commands import Desk
 from gateway.connectors.port import DevicePort
 from gateway.errors import ConfigError, GatewayError
+from gateway.listeners.base import OnDevices, Plant
 from gateway.listeners.pool import Pool
 from gateway.login.desk import FrontDesk
 from gateway.metrics import Metrics
@@ -154,11 +155,12 @@ class Parts:
         self.queue_topics = QueueTopics(self.queues, self.queue_store, self.broker, clock, mqtt.sys.interval)
         self.rules = RuleEngine(self.broker, clock, self.metrics)
         self.rule_state = RuleStateStore(self.database)
+        self._state = state
         self.listeners: dict[str, Any] = {}
         for name in settings.listener:
             self.build_listener(name)
         self.ledger = Ledger(self.database, clock)
-        self._shared: dict[str, Any] = {}
+        self._shared: dict[str, Any] = {"state folder": state}
         self.ports: dict[str, DevicePort] = {}
         self.devices: dict[str, Connector] = {}
         self.desks: dict[str, Desk] = {}
@@ -181,7 +183,8 @@ class Parts:
     def build_listener(self, name: str) -> None:
         """One listener as the settings have it."""
         runner = kinds.runner("listener", self.loaded.kinds[f"listener.{name}"])
-        self.listeners[name] = runner(name, self.settings.listener[name], self.server, self.clock, self.pool)
+        more = {"plant": Plant(self._state, self.settings.device)} if issubclass(runner, OnDevices) else {}
+        self.listeners[name] = runner(name, self.settings.listener[name], self.server, self.clock, self.pool, **more)
 
     def build_device(self, name: str) -> None:
         """One device as the settings have it, with its desk; in place of the one of that name."""

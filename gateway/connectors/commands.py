@@ -278,7 +278,8 @@ class Desk(Subscriber):
         if point.write is None:
             raise Rejected(f'"{command.point}" is read-only; its settings have no write = {{ }}')
         value = command.value
-        if not isinstance(value, bool | int | float | str):
+        takes_list = isinstance(value, list) and getattr(point, "takes_lists", False)
+        if not isinstance(value, bool | int | float | str) and not takes_list:
             raise Rejected("value must be a number, true, false or text")
         if isinstance(value, float) and not math.isfinite(value):
             raise Rejected("value must be a finite number")

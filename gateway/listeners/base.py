@@ -6,8 +6,9 @@ import asyncio
 import ipaddress
 import resource
 import socket
-from collections.abc import Callable, Iterator
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from gateway.clock import Clock
 from gateway.config.listener import SocketListener as SocketSettings
@@ -28,6 +29,17 @@ S = TypeVar("S", bound=SocketSettings)
 
 RESERVED_FILES: Final = 64
 """Open files that connections leave to the rest of the gateway: database, devices, uplinks, status."""
+
+
+class Plant(NamedTuple):
+    """What a listener that shows devices is told: their settings, and where it may keep what outlives a restart."""
+
+    state: Path
+    devices: Mapping[str, Any]
+
+
+class OnDevices:
+    """A listener of this class is made with ``plant`` besides."""
 
 
 class SocketListener(Generic[S]):

@@ -207,6 +207,8 @@ def test_a_kind_sees_the_settings_its_family_and_itself(family: str, shared: set
             or (found.module.startswith(f"gateway.{family}.") and found.module.split(".")[2] in shared)
             # Sparkplug is MQTT: addresses are written, and failures explained, as for a plain MQTT uplink.
             or (folder == "gateway.uplinks.sparkplug" and found.module in SPARKPLUG_SHARES)
+            # What an OPC-UA client and server share.
+            or (folder == "gateway.connectors.opcua" and layer(found.module) == "opcua")
             # A kind that serves, too, shows what the broker has; its connector does not.
             or (found.importer == f"{folder}.server" and found.module == "gateway.broker.port")
             or (family == "uplinks" and (found.module == "gateway.broker.port" or layer(found.module) == "mqtt"))
@@ -225,3 +227,15 @@ def test_single_modules_at_the_top_of_the_package_know_no_layer() -> None:
     """``log``, ``systemd``, ``supervise`` and their like have one job each; only ``app`` puts parts together."""
     single = {m for m in OURS if m.count(".") == 1 and layer(m) not in (*PURE, *IO, *TOP)}
     fail_on([i for i in INSIDE if i.importer in single and layer(i.module) in (*PURE, *IO, *TOP)])
+
+
+OPCUA = ("gateway.opcua", "gateway.connectors.opcua", "gateway.listeners.opcua")
+
+
+def test_asyncua_is_imported_only_where_opcua_is_spoken() -> None:
+    """It takes 25 MB: a site without OPC-UA must not load it, not even by way of its settings."""
+    wrong = [i for i in ALL if i.name.split(".")[0] == "asyncua" and not i.importer.startswith(OPCUA)]
+    wrong += [i for i in ALL if i.name.startswith("asyncua") and i.importer.endswith((".config", ".address"))]
+    fail_on(wrong)
+    stack = ("gateway.opcua.stack", "gateway.opcua.space")
+    fail_on([i for i in INSIDE if i.module in stack and not i.importer.startswith(OPCUA)])
