@@ -158,6 +158,9 @@ class App:
 
     async def _live(self) -> None:
         parts = self.parts
+        devices = DeviceDesk(
+            lambda: self.reloader.loaded, parts.ports, self._devices, parts.broker, self.clock, parts.shared
+        )
         known = {
             "status": lambda request: self.status(),
             "access": self._access_status,
@@ -171,10 +174,10 @@ class App:
             **DeadDesk(parts.dead, parts.outbox, self.clock, parts.forwards).commands(),
             **ResendDesk(parts.uplinks).commands(),
             **parts.reports.commands(),
-            **DeviceDesk(lambda: self.reloader.loaded, parts.ports, self._devices, parts.broker, self.clock).commands(),
+            **devices.commands(),
             **parts.queue_commands.commands(),
         }
-        control = ControlServer(self.state, known, {"trace": self.parts.server.tracer.begin})
+        control = ControlServer(self.state, known, {"trace": parts.server.tracer.begin, "device-trace": devices.trace})
         async with asyncio.TaskGroup() as group:
             crew = self.crew
             crew.open(group)

@@ -21,7 +21,8 @@ from gateway.connectors.bacnet.subscriptions import Subscriptions
 from gateway.connectors.bacnet.values import NULL, Atom, decode
 from gateway.connectors.base import Connector, Port, Sample
 from gateway.connectors.polling import Rates
-from gateway.connectors.tap import Tap, key as tap_key
+from gateway.connectors.tap import Tap
+from gateway.connectors.tap import key as tap_key
 from gateway.connectors.turns import Turns, Urgency
 from gateway.errors import Malformed, Rejected, Retry
 from gateway.message import Value

@@ -8,8 +8,9 @@ from bacpypes3.basetypes import PropertyIdentifier
 from bacpypes3.primitivedata import ObjectType
 
 from gateway.connectors.bacnet import services, wire
-from gateway.connectors.bacnet.services import Object
+from gateway.connectors.bacnet.objects import Object
 from gateway.connectors.bacnet.tags import CONTEXT, Reader
+from gateway.connectors.bacnet.values import Atom, decode
 from gateway.connectors.bacnet.wire import Message
 from gateway.errors import Malformed
 
@@ -67,15 +68,17 @@ def _words(message: Message) -> str:
 def _asked(message: Message) -> str:
     reader = Reader(message.body)
     if message.service in (services.READ, services.WRITE):
-        object, property = services._object_of(reader.take(CONTEXT, 0)), reader.take(CONTEXT, 1).unsigned
+        object, property = services.object_of(reader.take(CONTEXT, 0)), reader.take(CONTEXT, 1).unsigned
         reader.optional(2)
         value = f" = {_atoms(reader.values(3))}" if message.service == services.WRITE else ""
         return f" {_object(object)} {_property(property)}{value}"
     if message.service == services.READ_MULTIPLE:
-        return f", {len(message.body)} bytes that name them, first {_object(services._object_of(reader.take(CONTEXT, 0)))}"
+        return (
+            f", {len(message.body)} bytes that name them, first {_object(services.object_of(reader.take(CONTEXT, 0)))}"
+        )
     if message.service == services.SUBSCRIBE:
         reader.take(CONTEXT, 0)
-        return f" of {_object(services._object_of(reader.take(CONTEXT, 1)))}"
+        return f" of {_object(services.object_of(reader.take(CONTEXT, 1)))}"
     return ""
 
 
@@ -88,7 +91,7 @@ def _answer(message: Message) -> str:
         ]
         return ", ".join(listed) + (f" ... {len(found) - MOST} more" if len(found) > MOST else "")
     reader = Reader(message.body)
-    object, property = services._object_of(reader.take(CONTEXT, 0)), reader.take(CONTEXT, 1).unsigned
+    object, property = services.object_of(reader.take(CONTEXT, 0)), reader.take(CONTEXT, 1).unsigned
     reader.optional(2)
     return f"{_object(object)} {_property(property)} = {_atoms(reader.values(3))}"
 
@@ -101,6 +104,8 @@ def _property(number: int) -> str:
     return str(PropertyIdentifier(number))
 
 
-def _atoms(atoms: object) -> str:
-    shown = atoms if isinstance(atoms, tuple) else (atoms,)
-    return ", ".join(str(getattr(one, "value", one)) for one in shown[:MOST])
+def _atoms(atoms: tuple[Atom, ...]) -> str:
+    try:
+        return str(decode(atoms))
+    except ValueError as error:
+        return f"({error})"

@@ -17,7 +17,8 @@ from gateway.connectors.coap.config import CoapDevice, CoapPoint, Resource
 from gateway.connectors.coap.decode import agree, encoded, readings
 from gateway.connectors.points import Point
 from gateway.connectors.polling import Rates
-from gateway.connectors.tap import Tap, key as tap_key
+from gateway.connectors.tap import Tap
+from gateway.connectors.tap import key as tap_key
 from gateway.errors import Rejected, Retry
 from gateway.message import Value
 

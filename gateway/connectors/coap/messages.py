@@ -12,7 +12,7 @@ from typing import Any
 
 from aiocoap.messagemanager import MessageManager
 
-from gateway.connectors.coap.words import has_secret, message_words
+from gateway.connectors.coap.words import bytes_of, has_secret, message_words
 from gateway.connectors.tap import Tap
 
 
@@ -35,7 +35,7 @@ class Messages(MessageManager):  # type: ignore[misc]
         super().dispatch_message(message)
 
     def _tell(self, direction: str, message: Any) -> None:
-        data = b"" if has_secret(message) else message.encode()
+        data = b"" if has_secret(message) else bytes_of(message)
         self._tap.tell(direction, data, message_words(message))
 
     def abandon(self, message: Any) -> None:

@@ -23,6 +23,14 @@ def _is_secret(part: str) -> bool:
     return bool(mark) and name.lower() in _SECRET
 
 
+def bytes_of(message: Any) -> bytes:
+    """The message as it is on the wire (RFC 7252 section 3); aiocoap keeps no bytes of those that have arrived."""
+    first = 0x40 | int(message.mtype) << 4 | len(message.token)
+    head = bytes((first, int(message.code))) + message.mid.to_bytes(2) + message.token
+    payload = b"\xff" + message.payload if message.payload else b""
+    return bytes(head + message.opt.encode() + payload)
+
+
 def message_words(message: Any) -> str:
     """``CON GET /sensors/temperature observe=0 (id 4711)``; ``ACK 2.05 text "21.5" (id 4711)``."""
     code = int(message.code)

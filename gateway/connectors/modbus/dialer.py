@@ -15,7 +15,8 @@ from gateway.connectors.modbus.config import ModbusDevice
 from gateway.connectors.modbus.endpoint import Endpoint
 from gateway.connectors.modbus.options import Rs485Table, Tls
 from gateway.connectors.modbus.wire import open_wire
-from gateway.connectors.tap import Tap, key as tap_key
+from gateway.connectors.tap import Tap
+from gateway.connectors.tap import key as tap_key
 from gateway.errors import ConfigError, Retry
 
 

@@ -19,7 +19,8 @@ from gateway.connectors.s7.config import S7Device, S7Point
 from gateway.connectors.s7.messages import NOT_THERE, DeviceError, Extent
 from gateway.connectors.s7.planner import Item, Plan, Span, most_bytes, requests_of
 from gateway.connectors.s7.plc import Member, Plc
-from gateway.connectors.tap import Tap, key as tap_key
+from gateway.connectors.tap import Tap
+from gateway.connectors.tap import key as tap_key
 from gateway.connectors.turns import Urgency
 from gateway.errors import Rejected, Retry
 from gateway.message import Value

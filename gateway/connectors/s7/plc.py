@@ -32,9 +32,7 @@ Connect = Callable[[Endpoint, int, float], Awaitable[Client]]
 class Plc:
     """One controller. ``connect`` is for tests."""
 
-    def __init__(
-        self, endpoint: Endpoint, pdu: int, *, connect: Connect | None = None, tap: Tap | None = None
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, pdu: int, *, connect: Connect | None = None, tap: Tap | None = None) -> None:
         self.endpoint = endpoint
         self._pdu = pdu
         self._connect = connect or partial(s7.connect, tap=tap)

@@ -24,7 +24,8 @@ from gateway.connectors.serial.iec62056 import SIGN_ON_BAUD, Readout
 from gateway.connectors.serial.mbus import MbusReadout
 from gateway.connectors.serial.points import SerialValue, decoder_of
 from gateway.connectors.serial_line import SerialAddress
-from gateway.connectors.tap import Tap, key as tap_key
+from gateway.connectors.tap import Tap
+from gateway.connectors.tap import key as tap_key
 from gateway.connectors.turns import Urgency
 from gateway.errors import Rejected, Retry
 from gateway.message import Value
