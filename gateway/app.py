@@ -175,6 +175,9 @@ class App:
             clock=self.clock,
             date=parts.timekeeper.date,
         )
+        devices = DeviceDesk(
+            lambda: self.reloader.loaded, parts.ports, self._devices, parts.broker, self.clock, parts.shared
+        )
         known = {
             "status": lambda request: self.status(),
             "access": self._access_status,
@@ -188,7 +191,7 @@ class App:
             **DeadDesk(parts.dead, parts.outbox, self.clock, parts.forwards).commands(),
             **ResendDesk(parts.uplinks).commands(),
             **parts.reports.commands(),
-            **DeviceDesk(lambda: self.reloader.loaded, parts.ports, self._devices, parts.broker, self.clock).commands(),
+            **devices.commands(),
             **parts.queue_commands.commands(),
             **parts.blackboxes.commands(),
             **RuleDesk(parts.rules).commands(),
@@ -198,6 +201,7 @@ class App:
             "trace": parts.server.tracer.begin,
             "rules-trace": parts.rules.tracer.begin,
             "why-watch": Followers(site).begin,
+            "device-trace": devices.trace,
         }
         control = ControlServer(self.state, known, streams)
         async with asyncio.TaskGroup() as group:

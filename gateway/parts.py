@@ -167,7 +167,7 @@ class Parts:
         for name in settings.listener:
             self.build_listener(name)
         self.ledger = Ledger(self.database, clock)
-        self._shared: dict[str, Any] = {"state folder": state}
+        self.shared: dict[str, Any] = {"state folder": state}
         self.ports: dict[str, DevicePort] = {}
         self.devices: dict[str, Connector] = {}
         self.desks: dict[str, Desk] = {}
@@ -202,7 +202,7 @@ class Parts:
             config.point,
             clock=self.clock,
             publisher=self.broker,
-            shared=self._shared,
+            shared=self.shared,
             book=self.outbox.book,
         )
         self.ports[name] = port
@@ -238,8 +238,8 @@ class Parts:
     def forget_unshared(self) -> None:
         """Forget what devices shared that are not there any more: a line may come back with another speed."""
         used = {key for port in self.ports.values() for key in port.keys}
-        for key in self._shared.keys() - used:
-            del self._shared[key]
+        for key in self.shared.keys() - used:
+            del self.shared[key]
 
     def _last_sample(self, device: str, point: str) -> Sample | None:
         """What is known of a point, for the interlocks of others."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from gateway import kinds
 from gateway.cli.device_solve import run_solve
+from gateway.cli.device_trace import directly, from_gateway, span
 from gateway.cli.session import table
 from gateway.cli.where import finish, state_of
 from gateway.clock import Clock, iso_time
@@ -51,6 +52,17 @@ def register(subparsers: Any) -> None:
     write.add_argument("point", metavar="POINT")
     write.add_argument("value", metavar="VALUE", help="number, true, false, or text")
     finish(write, run_write)
+
+    trace = words.add_parser(
+        "trace",
+        help="each request to a device and each answer, as bytes and in words",
+        description="From the running gateway; without one, or with --direct, over a connection of its own. What "
+        "others ask on the same line or socket is shown too.",
+    )
+    trace.add_argument("device", metavar="DEVICE")
+    trace.add_argument("--for", dest="span", type=span, default=30.0, metavar="TIME", help="how long (30s; at most 5m)")
+    trace.add_argument("--direct", action="store_true", help="ask the device itself, with a connection of its own")
+    finish(trace, run_trace)
 
     browse = words.add_parser("browse", help="what a device offers: nodes, blocks, objects, resources")
     browse.add_argument("device", metavar="DEVICE")
@@ -123,6 +135,18 @@ def run_write(args: argparse.Namespace) -> int:
     return 0 if answer["status"] == "done" else 1
 
 
+def run_trace(args: argparse.Namespace) -> int:
+    """Until the time is over or the user has seen enough."""
+    try:
+        if args.direct:
+            raise NotRunning("not asked")
+        from_gateway(args, state_of(args))
+    except NotRunning:
+        loaded, config = _config(args)
+        directly(args, _make(loaded, args.device, config))
+    return 0
+
+
 def run_browse(args: argparse.Namespace) -> int:
     loaded, config, doctor = _doctor_of(args, "browse")
     found = _collect(doctor.browse(config, args.start))
@@ -136,6 +160,9 @@ def run_profile(args: argparse.Namespace) -> int:
     if not found:
         raise GatewayError("nothing was found there")
     settings = {"kind": loaded.kinds[f"device.{args.device}"], "url": getattr(config, "url", None)}
+    if all(one.what != "point" for one in found):
+        groups = ", ".join(one.address for one in found if one.what == "group")
+        raise GatewayError(f"there are no points at the top; give one of these as ADDRESS: {groups or 'nothing there'}")
     device = Found("device", "", settings={key: value for key, value in settings.items() if value is not None})
     points = [one for one in found if one.what != "device"]
     print(toml_of(args.name or args.device, [device, *points]), end="")

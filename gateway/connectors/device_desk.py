@@ -12,6 +12,7 @@ from gateway.clock import Clock, iso_time
 from gateway.config.load import Loaded
 from gateway.config.settings import Settings
 from gateway.connectors.base import Quality
+from gateway.connectors.device_trace import limited, listen, seconds_of
 from gateway.connectors.port import DevicePort
 from gateway.errors import GatewayError
 from gateway.message import Message, Value
@@ -28,6 +29,7 @@ class DeviceDesk:
 
     loaded  the settings that run
     ports   what the devices have said last
+    shared  what devices share, with the taps of their endpoints
     """
 
     def __init__(
@@ -37,7 +39,9 @@ class DeviceDesk:
         states: States,
         publisher: Publisher,
         clock: Clock,
+        shared: Mapping[str, Any],
     ) -> None:
+        self._shared = shared
         self._loaded = loaded
         self._ports = ports
         self._states = states
@@ -47,6 +51,15 @@ class DeviceDesk:
     def commands(self) -> dict[str, Callable[[Mapping[str, Any]], Any | Awaitable[Any]]]:
         """By name."""
         return {"devices": self._list, "device": self._points, "device-write": self._write}
+
+    def trace(
+        self, request: Mapping[str, Any], put: Callable[[Any], None], end: Callable[[], None]
+    ) -> Callable[[], None]:
+        """A stream of the control socket: what runs between the gateway and one device."""
+        name = str(request.get("device"))
+        self._device(name)
+        seconds = seconds_of(request)
+        return limited(listen(self._ports[name], self._shared, self._clock, put), seconds, end)
 
     def _list(self, request: Mapping[str, Any]) -> list[dict[str, Any]]:
         states = self._states()

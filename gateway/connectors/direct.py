@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 from gateway.clock import Clock
-from gateway.connectors.base import Connector, Sample
+from gateway.connectors.base import Connector, Quality, Sample
 from gateway.errors import GatewayError, Retry
 from gateway.message import Value
 
@@ -25,6 +25,8 @@ class CapturePort:
         self._name = name
         self._clock = clock
         self.shared: dict[str, Any] = {}
+        self.keys: set[str] = set()
+        self.on_bad: list[Callable[[Sample], None]] = []
         self.last: dict[str, Sample] = {}
         self.came = asyncio.Event()
 
@@ -38,9 +40,18 @@ class CapturePort:
 
     def emit(self, samples: Sequence[Sample]) -> None:
         self.last.update({sample.point: sample for sample in samples})
+        for sample in samples:
+            if sample.quality is Quality.BAD:
+                for tell in self.on_bad:
+                    tell(sample)
         self.came.set()
 
+    def kept(self) -> list[Sample]:
+        """Nothing has come before."""
+        return []
+
     def share(self, key: str, make: Callable[[], T]) -> T:
+        self.keys.add(key)
         if key not in self.shared:
             self.shared[key] = make()
         return cast(T, self.shared[key])

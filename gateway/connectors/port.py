@@ -81,6 +81,7 @@ class DevicePort:
         self._before: dict[str, Sample] = {}  # what was known when this life began
         self._away_since: float | None = None
         self._bad: dict[str, Sample] = {}
+        self.on_bad: list[Callable[[Sample], None]] = []
         self._stamp = (0.0, "")
 
     @property
@@ -136,12 +137,18 @@ class DevicePort:
             self.last[sample.point] = sample
             if sample.quality is Quality.BAD:
                 self._bad[sample.point] = sample
+                for tell in self.on_bad:
+                    tell(sample)
             if not outlet.reporter.report(sample, now) or not self._publish(outlet, sample):
                 thinned += 1
         if samples:
             self._book("produced", len(samples))
         if thinned:
             self._book("thinned", thinned)
+
+    def kept(self) -> list[Sample]:
+        """The last bad sample of each point whose raw bytes are known, for the trace."""
+        return [sample for sample in self._bad.values() if sample.raw]
 
     def status(self) -> dict[str, Any]:
         """How many points there are of each quality, and what is wrong with those that are not good: why, since when,

@@ -66,7 +66,7 @@ class _Side:
         self.subscribe = self.broker.subscribe
         self.unsubscribe = self.broker.unsubscribe
         self.retained = self.broker.retained
-        # Secrets have a stand-in, as in cases; what asks a Python function is left out: the answer would take real time.
+        # Secrets have a stand-in, as in cases. What asks a Python function is left out: it answers in real time.
         actions = tuple(loaded for loaded in rules.actions if not loaded.program.asks)
         self.engine.take(rules._replace(actions=actions, outside=rules.outside.for_cases({})))
         self.engine.tick()

@@ -175,6 +175,7 @@ SPARKPLUG_SHARES = ("gateway.uplinks.mqtt", "gateway.uplinks.mqtt.config", "gate
                 "shape",
                 "simulation",
                 "turns",
+                "tap",
             },
         ),
         (

@@ -21,6 +21,8 @@ from gateway.connectors.bacnet.subscriptions import Subscriptions
 from gateway.connectors.bacnet.values import NULL, Atom, decode
 from gateway.connectors.base import Connector, Port, Sample
 from gateway.connectors.polling import Rates
+from gateway.connectors.tap import Tap
+from gateway.connectors.tap import key as tap_key
 from gateway.connectors.turns import Turns, Urgency
 from gateway.errors import Malformed, Rejected, Retry
 from gateway.message import Value
@@ -54,7 +56,8 @@ class BacnetConnector(Connector):
         polls = {name: point.known.poll for name, point in self._points.items()}
         self._rates = Rates(name, polls, 0.0, config.phase)
         local, remote = parse_local(config.local), config.endpoint.remote
-        self._stack: Stack = port.share(f"bacnet {config.local}", lambda: Stack(local))
+        tap = port.share(tap_key(f"bacnet {config.local}"), Tap)
+        self._stack: Stack = port.share(f"bacnet {config.local}", lambda: Stack(local, tap))
         self._turns: Turns = port.share(f"bacnet turns {remote.host}:{remote.port} {remote.network}", Turns)
         self._plan = Plan((), 0, True)
         self._session: Session | None = None

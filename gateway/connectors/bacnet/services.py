@@ -128,7 +128,7 @@ def read(reference: Reference) -> bytes:
 def parse_read(body: bytes, reference: Reference) -> tuple[Atom, ...]:
     """The value that was asked for. Raises Malformed, also for an answer about another property."""
     reader = Reader(body)
-    object, property = _object_of(reader.take(CONTEXT, 0)), reader.take(CONTEXT, 1).unsigned
+    object, property = object_of(reader.take(CONTEXT, 0)), reader.take(CONTEXT, 1).unsigned
     said = Reference(object, property, reader.optional(2))
     if (said.object.type, said.property) != (reference.object.type, reference.property):
         raise Malformed(f"an answer about {said} to a question about {reference}")
@@ -163,7 +163,7 @@ def parse_read_multiple(body: bytes) -> dict[Reference, tuple[Atom, ...] | Devic
     found: dict[Reference, tuple[Atom, ...] | DeviceError | Malformed] = {}
     reader = Reader(body)
     while not reader.is_at_end:
-        object = _object_of(reader.take(CONTEXT, 0))
+        object = object_of(reader.take(CONTEXT, 0))
         reader.take(OPENING, 1)
         while not reader.has(CLOSING, 1):
             reference = Reference(object, reader.take(CONTEXT, 2).unsigned, reader.optional(3))
@@ -178,7 +178,8 @@ def parse_read_multiple(body: bytes) -> dict[Reference, tuple[Atom, ...] | Devic
     return found
 
 
-def _object_of(tag: Tag) -> Object:
+def object_of(tag: Tag) -> Object:
+    """The object that a tag names."""
     return Object(tag.unsigned >> 22, tag.unsigned & 0x3FFFFF)
 
 
@@ -227,7 +228,7 @@ def parse_change(body: bytes) -> Change:
     reader = Reader(body)
     process = reader.take(CONTEXT, 0).unsigned
     reader.take(CONTEXT, 1)  # the device that tells it
-    object = _object_of(reader.take(CONTEXT, 2))
+    object = object_of(reader.take(CONTEXT, 2))
     reader.take(CONTEXT, 3)  # seconds that the subscription has left
     reader.take(OPENING, 4)
     values: dict[int, tuple[Atom, ...]] = {}
@@ -252,7 +253,7 @@ def who_is(low: int | None = None, high: int | None = None) -> bytes:
 def parse_i_am(body: bytes) -> Device:
     """What a device says of itself. Raises Malformed."""
     reader = Reader(body)
-    instance = _object_of(reader.take(APPLICATION, OBJECT)).instance
+    instance = object_of(reader.take(APPLICATION, OBJECT)).instance
     max_apdu = reader.take(APPLICATION, UNSIGNED).unsigned
     reader.take(APPLICATION, ENUMERATED)  # segmentation
     return Device(instance, max_apdu, reader.take(APPLICATION, UNSIGNED).unsigned)

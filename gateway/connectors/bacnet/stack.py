@@ -16,6 +16,8 @@ from typing import Final, cast
 from gateway.connectors.bacnet import services, wire
 from gateway.connectors.bacnet.services import Change, Device, DeviceError
 from gateway.connectors.bacnet.wire import Message, Remote
+from gateway.connectors.bacnet.words import message_words
+from gateway.connectors.tap import Tap
 from gateway.errors import GatewayError, Malformed, Retry
 
 _UNRECOGNIZED: Final = 9
@@ -35,7 +37,8 @@ class Stack(asyncio.DatagramProtocol):
     local  address and port; port 0 is a free one
     """
 
-    def __init__(self, local: tuple[str, int]) -> None:
+    def __init__(self, local: tuple[str, int], tap: Tap | None = None) -> None:
+        self._tap = tap or Tap()
         self.local = local
         self._members = 0
         self._opening = asyncio.Lock()
@@ -149,6 +152,8 @@ class Stack(asyncio.DatagramProtocol):
         if self._transport is None:
             raise Retry("not connected")
         datagram = wire.datagram(message, remote, is_broadcast=is_broadcast)
+        if self._tap.on:
+            self._tap.tell(">", datagram, f"{remote}: {message_words(message)}")
         self._transport.sendto(datagram, (remote.host, remote.port))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -165,9 +170,14 @@ class Stack(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         try:
             heard = wire.parse(data, addr[0], addr[1])
+            if self._tap.on:
+                words = "a message of routers" if heard is None else message_words(heard[1])
+                self._tap.tell("<", data, f"{heard[0] if heard else addr[0]}: {words}")
             if heard is not None:
                 self._take(*heard)
-        except Malformed:
+        except Malformed as error:
+            if self._tap.on:
+                self._tap.tell("!", data, f"{addr[0]}:{addr[1]}: {error}")
             # Anybody can send a datagram here: it is counted, and whoever waits goes on waiting.
             self.malformed += 1
 

@@ -28,6 +28,7 @@ from aiocoap.tokenmanager import TokenManager
 
 from gateway.connectors.coap.config import CoapDevice, Resource
 from gateway.connectors.coap.messages import Hearing, Messages
+from gateway.connectors.tap import Tap
 from gateway.errors import Retry
 
 LOGGER: Final = "gateway.connectors.coap.aiocoap"
@@ -78,8 +79,9 @@ class Reply:
 class Client:
     """One device. ``open`` before use, ``close`` at the end."""
 
-    def __init__(self, config: CoapDevice) -> None:
+    def __init__(self, config: CoapDevice, tap: Tap | None = None) -> None:
         self._config = config
+        self._tap = tap or Tap()
         self._context: Any = None
         self._tokens: Any = None
         self._messages: Messages
@@ -111,7 +113,7 @@ class Client:
         endpoint = self._config.endpoint
         context = Context(loop=loop, serversite=None, loggername=LOGGER)
         tokens = TokenManager(context)
-        self._messages = messages = Messages(tokens)
+        self._messages = messages = Messages(tokens, self._tap)
         try:
             messages.message_interface = interface = await self._transport(context, messages, loop)
             tokens.token_interface = messages
@@ -232,7 +234,10 @@ class Client:
             async with asyncio.timeout(self._config.timeout):
                 return await request.response
         except TimeoutError:
-            raise Away(f"no answer within {self._config.timeout:g} s") from None
+            text = f"no answer within {self._config.timeout:g} s"
+            if self._tap.on:
+                self._tap.tell("!", b"", text)
+            raise Away(text) from None
         except errors.Error as error:
             cause = error.__cause__
             is_refused = isinstance(cause, OSError) and not isinstance(error, errors.TimeoutError)

@@ -17,6 +17,8 @@ from gateway.connectors.coap.config import CoapDevice, CoapPoint, Resource
 from gateway.connectors.coap.decode import agree, encoded, readings
 from gateway.connectors.points import Point
 from gateway.connectors.polling import Rates
+from gateway.connectors.tap import Tap
+from gateway.connectors.tap import key as tap_key
 from gateway.errors import Rejected, Retry
 from gateway.message import Value
 
@@ -60,6 +62,7 @@ class CoapConnector(Connector):
         self._config = config
         self._port = port
         self._clock = port.clock
+        self._tap = port.share(tap_key(f"coap {config.endpoint}"), Tap)
         self._sleep = sleep
         self._points = {point.name: Point(point, config.patient) for point in config.point}
         self._sources: dict[tuple[Resource, int | None], _Source] = {}
@@ -86,7 +89,7 @@ class CoapConnector(Connector):
     # -- life ----------------------------------------------------------------------------------------------
 
     async def run(self, up: Callable[[], None]) -> None:
-        client = Client(self._config)
+        client = Client(self._config, self._tap)
         self._up, self._silent = up, 0
         try:
             await client.open()

@@ -12,9 +12,31 @@ from typing import Any
 
 from aiocoap.messagemanager import MessageManager
 
+from gateway.connectors.coap.words import bytes_of, has_secret, message_words
+from gateway.connectors.tap import Tap
+
 
 class Messages(MessageManager):  # type: ignore[misc]
-    """See the module's docstring."""
+    """See the module's docstring. ``tap``: who listens to its messages; as they are inside DTLS where there is one."""
+
+    def __init__(self, tokens: Any, tap: Tap | None = None) -> None:
+        super().__init__(tokens)
+        self._tap = tap or Tap()
+
+    def _send_via_transport(self, message: Any) -> None:
+        if self._tap.on:
+            self._tell(">", message)
+        super()._send_via_transport(message)
+
+    def dispatch_message(self, message: Any) -> None:
+        """Each that has arrived."""
+        if self._tap.on:
+            self._tell("<", message)
+        super().dispatch_message(message)
+
+    def _tell(self, direction: str, message: Any) -> None:
+        data = b"" if has_secret(message) else bytes_of(message)
+        self._tap.tell(direction, data, message_words(message))
 
     def abandon(self, message: Any) -> None:
         """Repeat a request no more, and let the next one to its device go."""

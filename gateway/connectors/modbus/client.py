@@ -39,14 +39,18 @@ from gateway.connectors.modbus.pdu import (
     Timeout,
 )
 from gateway.connectors.modbus.stream import reason_of
+from gateway.connectors.modbus.words import answer_words, question_words, tcp_frames
+from gateway.connectors.tap import Tap
 from gateway.errors import Retry
 
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL + 1)
 
 
-async def connect(endpoint: Endpoint, timeout: float, tls: ssl.SSLContext | None = None) -> Client:
+async def connect(
+    endpoint: Endpoint, timeout: float, tls: ssl.SSLContext | None = None, tap: Tap | None = None
+) -> Client:
     """A connected client. Raises Retry with the reason when nobody accepts within ``timeout`` seconds."""
-    client = Client(endpoint, tls)
+    client = Client(endpoint, tls, tap)
     is_open = False
     try:
         async with asyncio.timeout(timeout):
@@ -73,11 +77,18 @@ def _tls_reason(error: ssl.SSLError) -> str:
 class Client:
     """One connection; made by ``connect``. Takes one question at a time. ``close`` it in ``finally``."""
 
-    def __init__(self, endpoint: Endpoint, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, endpoint: Endpoint, tls: ssl.SSLContext | None = None, tap: Tap | None = None) -> None:
         self._endpoint = endpoint
+        self._tap = tap or Tap()
+        self._asked, self._asked_at = b"", 0.0
         self._is_asking = False
         self._modbus = AsyncModbusTcpClient(
-            endpoint.host, port=endpoint.port, retries=0, reconnect_delay=0, trace_connect=self._traced
+            endpoint.host,
+            port=endpoint.port,
+            retries=0,
+            reconnect_delay=0,
+            trace_connect=self._traced,
+            trace_packet=self._sending,
         )
         self._context = self._modbus.ctx
         self._tls = tls
@@ -186,7 +197,10 @@ class Client:
             async with asyncio.timeout(timeout):
                 answer = await ask(*arguments, device_id=unit, **options)
         except TimeoutError:
-            raise Timeout(f"unit {unit} did not answer within {timeout:g} s") from None
+            text = f"unit {unit} did not answer within {timeout:g} s"
+            if self._tap.on:
+                self._tap.tell("!", b"", text)
+            raise Timeout(text) from None
         except ModbusException as error:
             raise Retry(f"{self._endpoint}: {error.string}") from None
         finally:
@@ -202,7 +216,25 @@ class Client:
     def _nonsense(self, what: str) -> Retry:
         return Retry(f"{self._endpoint} answered with {what}")
 
+    def _sending(self, is_sent: bool, data: bytes) -> bytes:
+        """What pymodbus shows of its bytes. Those that arrive it shows together with what came before; see _guarded."""
+        if is_sent and self._tap.on:
+            for frame, _, unit, content in tcp_frames(data):
+                self._asked, self._asked_at = content, asyncio.get_running_loop().time()
+                self._tap.tell(">", frame, question_words(unit, content))
+        return data
+
+    def _heard(self, data: bytes) -> None:
+        took = asyncio.get_running_loop().time() - self._asked_at if self._asked_at else None
+        for frame, number, unit, content in tcp_frames(data):
+            words = answer_words(unit, content, self._asked) if number >= 0 else "no whole frame of Modbus TCP"
+            if number >= 0 and number != self._context.request_transaction_id:
+                words += f"; late, or not asked for: transaction {number}"
+            self._tap.tell("<", frame, words, took)
+
     def _guarded(self, data: bytes) -> None:
+        if self._tap.on:
+            self._heard(data)
         try:
             self._received(data)
         except ModbusException:

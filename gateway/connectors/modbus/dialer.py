@@ -15,6 +15,8 @@ from gateway.connectors.modbus.config import ModbusDevice
 from gateway.connectors.modbus.endpoint import Endpoint
 from gateway.connectors.modbus.options import Rs485Table, Tls
 from gateway.connectors.modbus.wire import open_wire
+from gateway.connectors.tap import Tap
+from gateway.connectors.tap import key as tap_key
 from gateway.errors import ConfigError, Retry
 
 
@@ -30,15 +32,20 @@ class Way(NamedTuple):
 class Dialer:
     """Opens the connection of a bus, as the settings of one of its devices say. Built without I/O."""
 
-    def __init__(self, config: ModbusDevice) -> None:
+    def __init__(self, config: ModbusDevice, tap: Tap | None = None) -> None:
         self._config = config
+        self._tap = tap
 
     async def __call__(self, endpoint: Endpoint, timeout: float) -> Connection:
         """An open connection. Raises Retry."""
         config = self._config
         if endpoint.is_line:
             return await open_wire(
-                endpoint, timeout, rs485=config.rs485.port_settings if config.rs485 else None, echo=config.echo
+                endpoint,
+                timeout,
+                rs485=config.rs485.port_settings if config.rs485 else None,
+                echo=config.echo,
+                tap=self._tap,
             )
         # A gateway with serial lines alone does not load pymodbus.
         from gateway.connectors.modbus.client import connect
@@ -49,7 +56,7 @@ class Dialer:
                 context = await asyncio.to_thread(client_context, config)
             except OSError as error:  # which ssl.SSLError is too
                 raise Retry(f"cannot use the certificates for {endpoint}: {error}") from None
-        return await connect(endpoint, timeout, context)
+        return await connect(endpoint, timeout, context, self._tap)
 
 
 class Line:
@@ -69,9 +76,10 @@ def join(name: str, config: ModbusDevice, port: Port) -> Line:
     """The line that a device shares with all that name the same. Raises ConfigError when they disagree about it."""
     endpoint = config.endpoint
     way = Way(endpoint, config.rs485, config.echo, config.tls)
+    tap = port.share(tap_key(f"modbus {endpoint.key}"), Tap)
 
     def make() -> Line:
-        return Line(way, Bus(endpoint, port.clock, Dialer(config)))
+        return Line(way, Bus(endpoint, port.clock, Dialer(config, tap)))
 
     line = port.share(f"modbus {endpoint.key}", make)
     if line.way == way:

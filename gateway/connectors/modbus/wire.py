@@ -22,6 +22,8 @@ from gateway.connectors.modbus.framing import answer_in, frame
 from gateway.connectors.modbus.pdu import Question, Timeout
 from gateway.connectors.modbus.serial_settings import Rs485
 from gateway.connectors.modbus.stream import Stream, open_stream
+from gateway.connectors.modbus.words import answer_words, question_words
+from gateway.connectors.tap import Tap
 from gateway.errors import Retry
 
 MOST_KEPT: Final = 4096
@@ -30,9 +32,16 @@ MOST_KEPT: Final = 4096
 _SHOWN: Final = 16
 
 
-async def open_wire(endpoint: Endpoint, timeout: float, *, rs485: Rs485 | None = None, echo: bool = False) -> Wire:
+async def open_wire(
+    endpoint: Endpoint,
+    timeout: float,
+    *,
+    rs485: Rs485 | None = None,
+    echo: bool = False,
+    tap: Tap | None = None,
+) -> Wire:
     """An open line. Raises Retry."""
-    wire = Wire(endpoint, echo)
+    wire = Wire(endpoint, echo, tap)
     wire.stream = await open_stream(endpoint, timeout, rs485, wire.received, wire.lost)
     return wire
 
@@ -43,7 +52,8 @@ class Wire:
     echo  the adapter hears what it sends: each question comes back before its answer
     """
 
-    def __init__(self, endpoint: Endpoint, echo: bool = False) -> None:
+    def __init__(self, endpoint: Endpoint, echo: bool = False, tap: Tap | None = None) -> None:
+        self._tap = tap or Tap()
         self.stream: Stream
         self._endpoint = endpoint
         self._echo = echo
@@ -104,6 +114,7 @@ class Wire:
 
     async def _ask(self, question: Question, timeout: float, quiet: float) -> bytes:
         await self._begin(question)
+        started = self._now()
         is_done = False
         # The time on the line is not the unit's fault: 250 bytes at 1200 baud take two seconds.
         limit = timeout + self._transfer(len(question.pdu)) + self._transfer(question.size)
@@ -114,11 +125,19 @@ class Wire:
             async with asyncio.timeout(limit):
                 answer = await waiting
             is_done = True
+            if self._tap.on:
+                words = answer_words(question.unit, answer, question.pdu)
+                self._tap.tell("<", bytes(self._data), words, self._now() - started)
         except TimeoutError:
             seen = bytes(self._data)
             is_done = True
+            text = self._silence(question.unit, timeout, seen)
+            if self._tap.on:
+                self._tap.tell("!", seen, text)
             await self._let_pass(question, quiet)
-            raise Timeout(self._silence(question.unit, timeout, seen)) from None
+            if self._data and self._tap.on:
+                self._tap.tell("<", bytes(self._data), "came too late, and is not used")
+            raise Timeout(text) from None
         finally:
             self._waiting = self._question = None
             if not is_done:
@@ -139,6 +158,8 @@ class Wire:
         self.stream.drop()
         self._question = question
         self.stream.send(data)
+        if self._tap.on:
+            self._tap.tell(">", data, question_words(question.unit, question.pdu))
 
     async def _let_pass(self, question: Question, quiet: float) -> None:
         """Wait until the answer that did not come in time cannot come any more: until it has, or for ``quiet``."""

@@ -23,6 +23,8 @@ from gateway.connectors.opcua.session import Session, Status
 from gateway.connectors.opcua.structures import Types
 from gateway.connectors.opcua.values import Plain, Reading, Unknown, take
 from gateway.connectors.points import Point
+from gateway.connectors.tap import Tap
+from gateway.connectors.tap import key as tap_key
 from gateway.errors import GatewayError, Rejected, Retry
 from gateway.message import Value
 from gateway.opcua import identity, trust
@@ -85,6 +87,7 @@ class OpcuaConnector(Connector):
         self._clock = port.clock
         self._sleep = sleep
         self._points = {point.name: _Known(Point(point, config), config.stale_after) for point in config.point}
+        self._tap = port.share(tap_key(f"opcua {config.endpoint} {name}"), Tap)
         self._state: Path | None = port.share("state folder", lambda: None)
         self._identity: identity.Identity | None = None
         self._life: Life | None = None
@@ -138,10 +141,10 @@ class OpcuaConnector(Connector):
         config = self._config
         try:
             if config.security == "none":
-                session = Session(config, None)
+                session = Session(config, None, self._tap)
             else:
                 self._identity = self._identity or await asyncio.to_thread(self._own)
-                session = Session(config, self._identity)
+                session = Session(config, self._identity, self._tap)
                 certificate = session.secure(session.choose(await session.endpoints()))
                 refusal = await asyncio.to_thread(self._trust().refusal, certificate, self._clock.time())
                 if refusal:

@@ -34,6 +34,8 @@ from cryptography.hazmat.primitives import serialization
 
 from gateway.connectors.opcua.config import OpcuaDevice
 from gateway.connectors.opcua.explain import explain
+from gateway.connectors.opcua.words import answer_words, request_words
+from gateway.connectors.tap import Tap
 from gateway.errors import GatewayError, Retry
 from gateway.opcua.identity import Identity, first_of_chain, read_pair
 from gateway.opcua.stack import Client, security_policies, status_name, ua, ua_binary
@@ -94,8 +96,9 @@ class Session:
     identity  who we are, when security is on
     """
 
-    def __init__(self, config: OpcuaDevice, identity: Identity | None) -> None:
+    def __init__(self, config: OpcuaDevice, identity: Identity | None, tap: Tap | None = None) -> None:
         self._config = config
+        self._tap = tap or Tap()
         self._identity = identity
         self._client = make_client(config.address, config.timeout)
         self._is_open = False
@@ -206,6 +209,22 @@ class Session:
         return float(self._client.session_timeout) / 1000
 
     async def ask(self, request: Any, answer: Any, limit: float | None = None) -> Any:
+        """``_ask``, for whoever listens too."""
+        tap, now = self._tap, asyncio.get_running_loop().time
+        started = now()
+        if tap.on:
+            tap.tell(">", b"", request_words(request))
+        try:
+            response = await self._ask(request, answer, limit)
+        except GatewayError as error:
+            if tap.on:
+                tap.tell("!", b"", str(error), now() - started)
+            raise
+        if tap.on:  # also when the question was asked before somebody listened
+            tap.tell("<", b"", answer_words(response), now() - started)
+        return response
+
+    async def _ask(self, request: Any, answer: Any, limit: float | None) -> Any:
         """Send one request; its answer. ``limit`` 0 waits as long as the connection stands.
 
         Raises Status when the server refuses, Retry when there is no answer or the connection is lost: the session is

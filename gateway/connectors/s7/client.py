@@ -16,6 +16,8 @@ from gateway.connectors.s7 import frames, messages
 from gateway.connectors.s7.config import Endpoint
 from gateway.connectors.s7.messages import Answer, DeviceError, Extent, Questions
 from gateway.connectors.s7.planner import most_bytes, most_written
+from gateway.connectors.s7.words import frame_words
+from gateway.connectors.tap import Tap
 from gateway.errors import GatewayError, Malformed, Retry
 
 
@@ -23,9 +25,9 @@ class Timeout(GatewayError):
     """The controller did not answer in time. What it was asked to write may have been written."""
 
 
-async def connect(endpoint: Endpoint, pdu: int, timeout: float) -> Client:
+async def connect(endpoint: Endpoint, pdu: int, timeout: float, tap: Tap | None = None) -> Client:
     """A connected client. Raises Retry with the reason when no connection is agreed within ``timeout`` seconds."""
-    client = Client(endpoint)
+    client = Client(endpoint, tap)
     is_open = False
     try:
         async with asyncio.timeout(timeout):
@@ -51,7 +53,8 @@ class Client(asyncio.Protocol):
     pdu  bytes of a message that were agreed
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, tap: Tap | None = None) -> None:
+        self._tap = tap or Tap()
         self.pdu = 0
         self._endpoint = endpoint
         self._frames = frames.Frames()
@@ -120,6 +123,8 @@ class Client(asyncio.Protocol):
             async with asyncio.timeout(timeout):
                 return await self._answer(question)
         except TimeoutError:
+            if self._tap.on:
+                self._tap.tell("!", b"", f"no answer within {timeout:g} s")
             raise Timeout(f"no answer within {timeout:g} s") from None
 
     async def _answer(self, question: bytes) -> Answer:
@@ -134,6 +139,8 @@ class Client(asyncio.Protocol):
     def _send(self, frame: bytes) -> None:
         if self._end is not None or self._transport is None:
             raise self._end or Retry("not connected")
+        if self._tap.on:
+            self._tap.tell(">", frame, frame_words(frame))
         self._transport.write(frame)
 
     def close(self) -> None:
@@ -147,6 +154,8 @@ class Client(asyncio.Protocol):
         self._fail(f"{self._endpoint} closed the connection" + (f": {exc}" if exc else ""))
 
     def data_received(self, data: bytes) -> None:
+        if self._tap.on:
+            self._tap.tell("<", data, frame_words(data))
         try:
             for tpdu in self._frames.feed(data):
                 self._take(*frames.parse(tpdu))

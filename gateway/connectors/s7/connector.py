@@ -19,6 +19,8 @@ from gateway.connectors.s7.config import S7Device, S7Point
 from gateway.connectors.s7.messages import NOT_THERE, DeviceError, Extent
 from gateway.connectors.s7.planner import Item, Plan, Span, most_bytes, requests_of
 from gateway.connectors.s7.plc import Member, Plc
+from gateway.connectors.tap import Tap
+from gateway.connectors.tap import key as tap_key
 from gateway.connectors.turns import Urgency
 from gateway.errors import Rejected, Retry
 from gateway.message import Value
@@ -64,7 +66,8 @@ class S7Connector(Connector):
         endpoint = config.endpoint
         # What the connection counts as, and its pdu, are agreed when it is made: others need another one.
         key = f"s7 {endpoint} {endpoint.local_tsap:04x} {endpoint.remote_tsap:04x} {config.pdu}"
-        self._plc: Plc = port.share(key, lambda: Plc(endpoint, config.pdu))
+        tap = port.share(tap_key(key), Tap)
+        self._plc: Plc = port.share(key, lambda: Plc(endpoint, config.pdu, tap=tap))
         self._member: Member | None = None
         self._requests = self._timeouts = self._refusals = 0
         self._last_error = ""

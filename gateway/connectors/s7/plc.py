@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final, TypeVar
 
 from gateway.connectors.s7 import client as s7
 from gateway.connectors.s7.client import Client, Timeout
 from gateway.connectors.s7.config import Endpoint
 from gateway.connectors.s7.messages import DeviceError, Extent
+from gateway.connectors.tap import Tap
 from gateway.connectors.turns import Turns, Urgency
 from gateway.errors import Retry
 
@@ -30,10 +32,10 @@ Connect = Callable[[Endpoint, int, float], Awaitable[Client]]
 class Plc:
     """One controller. ``connect`` is for tests."""
 
-    def __init__(self, endpoint: Endpoint, pdu: int, *, connect: Connect = s7.connect) -> None:
+    def __init__(self, endpoint: Endpoint, pdu: int, *, connect: Connect | None = None, tap: Tap | None = None) -> None:
         self.endpoint = endpoint
         self._pdu = pdu
-        self._connect = connect
+        self._connect = connect or partial(s7.connect, tap=tap)
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
         self._attempts = 0

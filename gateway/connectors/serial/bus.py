@@ -23,6 +23,7 @@ from gateway.connectors.breaker import Breaker
 from gateway.connectors.serial.dialog import Dialog, Done, Pause, Send, Silent, Speed, Step
 from gateway.connectors.serial_line import Address, SerialAddress
 from gateway.connectors.serial_port import Wire, open_wire
+from gateway.connectors.tap import Tap, text_of
 from gateway.connectors.turns import Turns, Urgency
 from gateway.errors import Retry
 
@@ -82,8 +83,10 @@ class LineBus:
         open: Open = open_wire,
         random: Callable[[], float] = random.random,
         sleep: Sleep = asyncio.sleep,
+        tap: Tap | None = None,
     ) -> None:
         self.address = address
+        self._tap = tap or Tap()
         self._clock = clock
         self._open = open
         self._random = random
@@ -142,7 +145,9 @@ class LineBus:
             try:
                 with self.listen() as inbox:
                     is_clean = await self._run(wire, dialog, inbox)
-            except Silent:
+            except Silent as error:
+                if self._tap.on:
+                    self._tap.tell("!", b"", f"{name}: {error}")
                 now = self._clock.now()
                 self.breaker(name).timed_out(now, now - started, is_alone=len(self._members) <= 1)
                 raise
@@ -230,6 +235,8 @@ class LineBus:
 
     async def _take(self, wire: Wire, step: Step) -> None:
         if isinstance(step, Send):
+            if self._tap.on:
+                self._tap.tell(">", step.data, text_of(step.data))
             line = self.address.line if isinstance(self.address, SerialAddress) else None
             await wire.send(step.data, SEND_LIMIT + len(step.data) * (line.char_time if line else 0.0))
         elif isinstance(step, Pause):
@@ -251,6 +258,8 @@ class LineBus:
         return inbox.take()
 
     def _give(self, data: bytes) -> None:
+        if data and self._tap.on:
+            self._tap.tell("<", data, text_of(data))
         for inbox in self._inboxes:
             inbox.add(data)
 

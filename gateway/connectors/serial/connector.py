@@ -24,6 +24,8 @@ from gateway.connectors.serial.iec62056 import SIGN_ON_BAUD, Readout
 from gateway.connectors.serial.mbus import MbusReadout
 from gateway.connectors.serial.points import SerialValue, decoder_of
 from gateway.connectors.serial_line import SerialAddress
+from gateway.connectors.tap import Tap
+from gateway.connectors.tap import key as tap_key
 from gateway.connectors.turns import Urgency
 from gateway.errors import Rejected, Retry
 from gateway.message import Value
@@ -63,7 +65,10 @@ class SerialConnector(Connector):
         polls = {value.name: value.point.poll for values in self._questions.values() for value in values}
         self._rates = Rates(name, polls, 0.0, config.phase)
         address = config.address
-        self._bus: LineBus = port.share(f"serial {address}", lambda: LineBus(address, port.clock, sleep=sleep))
+        self._tap = port.share(tap_key(f"serial {address}"), Tap)
+        self._bus: LineBus = port.share(
+            f"serial {address}", lambda: LineBus(address, port.clock, sleep=sleep, tap=self._tap)
+        )
         self._member: Member | None = None
         self._counts: Counter[str] = Counter()
         self._last_error = ""
