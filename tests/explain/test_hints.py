@@ -194,8 +194,9 @@ def test_conditions_that_are_never_true(text: str, is_never: bool) -> None:
 
 
 def test_shipped_rules_have_no_hints(tmp_path: Path) -> None:
-    texts = [path.read_text() for path in sorted(shipped_rules().glob("*.toml"))]
-    assert hints(tmp_path, *texts) == []
+    """Each by itself, as it is copied; the points that they write are those of the user's devices."""
+    found = [hint for path in sorted(shipped_rules().glob("*.toml")) for hint in hints(tmp_path, path.read_text())]
+    assert [hint for hint in found if "no device has a point at" not in hint] == []
 
 
 def test_warnings_fail_only_a_strict_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
