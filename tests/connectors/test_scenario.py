@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,9 @@ def test_what_a_script_names_must_be_there(tmp_path: Path) -> None:
         ("step[0].device", 'no device is called "pump"; there are: boiler'),
         ("step[1].point", 'boiler has no point "pressure"; it has: temperature, setpoint'),
     ]
+
+
+def test_the_script_of_the_manual(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text()
+    (text,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert unknown(script(tmp_path, text), DEVICES) == []
