@@ -14,7 +14,7 @@ CUTS ?= 100
 OUTAGE ?= 30
 PROPERTIES = $(shell grep -lrE "@given|stateful" tests --include='test_*.py')
 
-.PHONY: help venv peers demo test check fast lint format types search crash cut powercut diskfull bench drain offline compiled test-compiled sample clean py313
+.PHONY: help venv peers demo test check fast lint format types search crash cut powercut diskfull bench drain offline compiled test-compiled sample clean py313 deb install uninstall
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -95,6 +95,15 @@ sample: $(stamp) ## write docs/gateway.sample.toml from the declared settings
 
 py313: $(stamp) ## the fast tests on Python 3.13, where there is one
 	@.ci/py313
+
+deb: $(stamp) ## a Debian package with everything inside, in dist/; VERSION=3.13 for Debian 13
+	@packaging/deb
+
+install: $(stamp) ## the gateway as a service on this Debian host (root); DESTDIR=FOLDER: only the files
+	@DESTDIR=$(DESTDIR) packaging/install
+
+uninstall: ## undo it; settings and state stay, unless PURGE=yes
+	@DESTDIR=$(DESTDIR) packaging/install --remove $(if $(filter yes,$(PURGE)),--purge)
 
 clean: ## remove what make made
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
