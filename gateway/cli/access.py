@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from typing import Any
 
-from gateway import kinds
 from gateway.broker.access import Access
 from gateway.broker.access_rules import Decision, Rule
 from gateway.broker.bans import KINDS, Ban, ban_problem
 from gateway.broker.identity import ANONYMOUS, LOCAL, USERS, Identity
 from gateway.cli.user import tell_gateway
-from gateway.cli.where import add_options, state_of
-from gateway.config.find import credentials_folder, find_settings
-from gateway.config.load import read
-from gateway.config.settings import Settings
+from gateway.cli.where import add_options, loaded_of, state_of
 from gateway.config.types import WrongValue, read_duration
 from gateway.control import NotRunning, ask
 from gateway.errors import GatewayError
@@ -102,7 +97,7 @@ def _groups_of(args: argparse.Namespace) -> frozenset[str]:
 
 
 def _access(args: argparse.Namespace) -> Access:
-    loaded = read(find_settings(args.config, os.environ), Settings, kinds, credentials=credentials_folder(os.environ))
+    loaded = loaded_of(args.config)
     return Access(rules=rule_set(loaded.value.access, loaded.source))
 
 

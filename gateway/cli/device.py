@@ -5,19 +5,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 from gateway import kinds
 from gateway.cli.device_solve import run_solve
 from gateway.cli.device_trace import directly, from_gateway, span
+from gateway.cli.progress import Progress
 from gateway.cli.session import table
-from gateway.cli.where import finish, state_of
+from gateway.cli.where import device_of, finish, state_of
 from gateway.clock import Clock, iso_time
-from gateway.config.find import credentials_folder, find_settings
-from gateway.config.load import Loaded, read
+from gateway.config.load import Loaded
 from gateway.config.settings import Settings
 from gateway.connectors import direct
 from gateway.connectors.found import Found, toml_of
@@ -142,7 +140,7 @@ def run_trace(args: argparse.Namespace) -> int:
             raise NotRunning("not asked")
         from_gateway(args, state_of(args))
     except NotRunning:
-        loaded, config = _config(args)
+        loaded, config = device_of(args)
         directly(args, _make(loaded, args.device, config))
     return 0
 
@@ -174,20 +172,14 @@ def run_scan(args: argparse.Namespace) -> int:
     doctor = kinds.beside("device", args.kind, "doctor")
     if doctor is None or not hasattr(doctor, "scan"):
         raise GatewayError(f'there is nothing to scan for devices of kind "{args.kind}"')
+    progress = Progress("")
     try:
-        found = _collect(doctor.scan(args.target, _progress(args)))
+        found = _collect(doctor.scan(args.target, progress.say))
     except ValueError as error:
         raise GatewayError(f"{args.target} {error}") from None
-    if sys.stderr.isatty():
-        print("\r\x1b[K", end="", file=sys.stderr)
+    progress.end()
     _print_found(args, found, args.toml)
     return 0 if found else 1
-
-
-def _progress(args: argparse.Namespace) -> Callable[[str], None]:
-    if not sys.stderr.isatty():
-        return lambda text: None
-    return lambda text: print(f"\r\x1b[K{text[:78]}", end="", file=sys.stderr, flush=True)
 
 
 def _collect(finding: AsyncIterator[Found]) -> list[Found]:
@@ -211,22 +203,8 @@ def _print_found(args: argparse.Namespace, found: Sequence[Found], toml: str | N
         print("\n".join(table(rows, FOUND)) if rows else "nobody answers")
 
 
-def _loaded(args: argparse.Namespace) -> Loaded[Settings]:
-    path = find_settings(args.config, os.environ)
-    return read(path, Settings, kinds, credentials=credentials_folder(os.environ))
-
-
-def _config(args: argparse.Namespace) -> tuple[Loaded[Settings], Any]:
-    loaded = _loaded(args)
-    config = loaded.value.device.get(args.device)
-    if config is None:
-        known = ", ".join(loaded.value.device) or "none"
-        raise GatewayError(f'no device is called "{args.device}" in the settings; there are: {known}')
-    return loaded, config
-
-
 def _doctor_of(args: argparse.Namespace, what: str) -> tuple[Loaded[Settings], Any, Any]:
-    loaded, config = _config(args)
+    loaded, config = device_of(args)
     kind = loaded.kinds[f"device.{args.device}"]
     doctor = kinds.beside("device", kind, "doctor")
     if doctor is None or not hasattr(doctor, what):
@@ -240,7 +218,7 @@ def _make(loaded: Loaded[Settings], name: str, config: Any) -> direct.Make:
 
 
 def _read_directly(args: argparse.Namespace) -> list[dict[str, Any]]:
-    loaded, config = _config(args)
+    loaded, config = device_of(args)
     known = {point.name: point for point in config.point}
     unknown = [point for point in args.points if point not in known]
     if unknown:
@@ -267,7 +245,7 @@ def _read_directly(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _write_directly(args: argparse.Namespace, value: Any) -> dict[str, Any]:
     """The rules of the point hold here too: limits at least; there is no journal without the gateway."""
-    loaded, config = _config(args)
+    loaded, config = device_of(args)
     point = next((point for point in config.point if point.name == args.point), None)
     if point is None:
         raise GatewayError(f'{args.device} has no point "{args.point}"')

@@ -5,16 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
-from gateway import kinds
+from gateway.cli.progress import Progress
 from gateway.cli.session import table
-from gateway.config.find import credentials_folder, find_settings
-from gateway.config.load import read
-from gateway.config.settings import Settings
+from gateway.cli.where import device_of
 from gateway.errors import GatewayError
 
 COLUMNS = ("shows", "address", "type", "order", "scale", "value", "chance")
@@ -27,12 +23,7 @@ def run_solve(args: argparse.Namespace) -> int:
     from gateway.connectors.modbus.config import ModbusDevice
     from gateway.connectors.modbus.solve import narrow, parse_shown, solve
 
-    path = find_settings(args.config, os.environ)
-    loaded = read(path, Settings, kinds, credentials=credentials_folder(os.environ))
-    config = loaded.value.device.get(args.device)
-    if config is None:
-        known = ", ".join(loaded.value.device) or "none"
-        raise GatewayError(f'no device is called "{args.device}" in the settings; there are: {known}')
+    _, config = device_of(args)
     if not isinstance(config, ModbusDevice):
         raise GatewayError(f'"{args.device}" is no Modbus device; its kind knows where its values are')
     if not 0 <= args.first <= 65_535 or not 1 <= args.count <= 65_536 - args.first:
@@ -44,10 +35,9 @@ def run_solve(args: argparse.Namespace) -> int:
         except ValueError as error:
             raise GatewayError(f"--shows {error}") from None
     tables = (args.table,) if args.table else ("input", "holding")
-    progress = _progress if sys.stderr.isatty() else lambda text: None
-    image = asyncio.run(doctor.image(config, tables, args.first, args.count, progress))
-    if sys.stderr.isatty():
-        print("\r\x1b[K", end="", file=sys.stderr)
+    progress = Progress("")
+    image = asyncio.run(doctor.image(config, tables, args.first, args.count, progress.say))
+    progress.end()
     found = solve(doctor.numbers(image), shown)
     if args.narrow:
         file = Path(args.narrow)
@@ -79,10 +69,6 @@ def run_solve(args: argparse.Namespace) -> int:
                 f"{hidden} more fit worse; --most shows them, --narrow FILE and another reading rule most of them out"
             )
     return 0 if all(found) else 1
-
-
-def _progress(text: str) -> None:
-    print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def _read(file: Path) -> dict[str, list[tuple[Any, ...]]]:

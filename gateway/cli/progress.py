@@ -22,9 +22,13 @@ class Progress:
 
     def show(self, done: int, total: int) -> None:
         """So much is done, of so much as was there at the start."""
+        self.say(f"{done} of {max(done, total)} {self._what}")
+
+    def say(self, text: str) -> None:
+        """What is being done, where nobody knows how much there is."""
         if self._is_shown:
             self._has_shown = True
-            self._out.write(f"\r{f'{done} of {max(done, total)} {self._what}':<{WIDTH}}")
+            self._out.write(f"\r{text[:WIDTH]:<{WIDTH}}")
             self._out.flush()
 
     def end(self) -> None:

@@ -31,9 +31,9 @@ def register(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """1 when something is wrong with the settings, or there is nothing to confirm."""
-    state = state_of(args) if args.state is None else args.state
+    state = state_of(args)
     if args.commit:
-        answer = ask(_path(state), "commit", force=args.force)
+        answer = ask(state, "commit", force=args.force)
         print(json.dumps(answer) if args.json else "confirmed")
         return 0
     seconds = None
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         except WrongValue as wrong:
             print(f"gateway: --confirm {wrong}", file=sys.stderr)
             return 2
-    answer = ask(_path(state), "reload", MOST, confirm=seconds)
+    answer = ask(state, "reload", MOST, confirm=seconds)
     if args.json:
         print(json.dumps(answer))
         return 0
@@ -53,9 +53,3 @@ def run(args: argparse.Namespace) -> int:
     if answer["confirm"] is not None:
         print(f"back to the settings before in {answer['confirm']:g} s, unless: gateway reload --commit")
     return 0
-
-
-def _path(state: Any) -> Any:
-    from pathlib import Path
-
-    return Path(state)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import signal
 import socket
 import sys
@@ -15,8 +14,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from gateway import kinds
+from gateway.cli.where import loaded_of
 from gateway.clock import Clock
-from gateway.config.find import credentials_folder, find_settings
 from gateway.config.load import Loaded, read
 from gateway.config.settings import Settings
 from gateway.connectors.scenario import Fail, Put, Scenario, Script, unknown
@@ -44,11 +43,11 @@ def register(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0 after Ctrl-C or SIGTERM."""
-    loaded = _read(Path(args.settings))
+    loaded = loaded_of(args.settings)
     if args.write:
         target = Path(args.write)
         target.write_text(here(loaded, target.absolute().parent))
-        loaded = _read(target)
+        loaded = loaded_of(str(target))
     if not loaded.value.device:
         raise GatewayError(f"{args.settings} has no device to play")
     script = None
@@ -87,10 +86,6 @@ def _local(url: str, line: Path) -> str:
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))
         return parts._replace(netloc=f"127.0.0.1:{probe.getsockname()[1]}").geturl()
-
-
-def _read(path: Path) -> Loaded[Settings]:
-    return read(find_settings(str(path), os.environ), Settings, kinds, credentials=credentials_folder(os.environ))
 
 
 class Stage:

@@ -11,11 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gateway import kinds
 from gateway.check import case_functions
-from gateway.config.find import credentials_folder, find_settings, rule_files
-from gateway.config.load import read
-from gateway.config.settings import Rules, Settings
+from gateway.cli.where import loaded_of
+from gateway.config.find import rule_files
+from gateway.config.settings import Rules
 from gateway.errors import ConfigError
 from gateway.rules.cases import Result, run_cases
 from gateway.rules.load import load, shipped_rules
@@ -78,7 +77,7 @@ def _named(paths: Sequence[str]) -> list[Result]:
 
 
 def _configured(config: str | None) -> list[Result]:
-    loaded = read(find_settings(config, os.environ), Settings, kinds, credentials=credentials_folder(os.environ))
+    loaded = loaded_of(config)
     rules = loaded.value.rules
     files = rule_files(rules, loaded.source) or _files_in(shipped_rules())
     return _run(rules, files, functions_folder(rules, loaded.source), rules.secrets)

@@ -10,8 +10,9 @@ from typing import Any
 from gateway import kinds
 from gateway.config.find import credentials_folder, find_settings
 from gateway.config.listener import MqttListener
-from gateway.config.load import read
+from gateway.config.load import Loaded, read
 from gateway.config.settings import Settings
+from gateway.errors import GatewayError
 from gateway.state import state_folder
 
 
@@ -28,11 +29,14 @@ def finish(parser: argparse.ArgumentParser, run: Any, **more: Any) -> None:
     parser.set_defaults(run=run, **more)
 
 
+def loaded_of(config: str | None) -> Loaded[Settings]:
+    """The settings that a gateway started with the same ``--config`` uses, and where they stand. Raises ConfigError."""
+    return read(find_settings(config, os.environ), Settings, kinds, credentials=credentials_folder(os.environ))
+
+
 def settings_of(args: argparse.Namespace) -> Settings:
     """The settings that a gateway started with the same options uses. Raises ConfigError."""
-    return read(
-        find_settings(args.config, os.environ), Settings, kinds, credentials=credentials_folder(os.environ)
-    ).value
+    return loaded_of(args.config).value
 
 
 def state_of(args: argparse.Namespace) -> Path:
@@ -53,3 +57,13 @@ def broker_url(args: argparse.Namespace) -> str:
             host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(listener.address.host, listener.address.host)
             return f"mqtt://{host}:{listener.address.port}"
     return "mqtt://127.0.0.1:1883"
+
+
+def device_of(args: argparse.Namespace) -> tuple[Loaded[Settings], Any]:
+    """The settings, and those of the device that ``args.device`` names. Raises ConfigError, GatewayError."""
+    loaded = loaded_of(args.config)
+    config = loaded.value.device.get(args.device)
+    if config is None:
+        known = ", ".join(loaded.value.device) or "none"
+        raise GatewayError(f'no device is called "{args.device}" in the settings; there are: {known}')
+    return loaded, config
