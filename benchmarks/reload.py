@@ -28,6 +28,7 @@ from typing import Any
 from e2e.rig import settings
 from e2e.rig.clients import Collector
 from e2e.rig.waiting import free_port, wait_until
+from gateway.check import checked
 from gateway.connectors.modbus.sim import Simulator
 from gateway.control import ask
 
@@ -70,7 +71,7 @@ def child(config: str, state: str, notes: str) -> None:
                 late.append((now, now - due))
 
     async def main() -> None:
-        app = App(loaded, Path(state), "bench", Notifier(os.environ, os.getpid()), Clock())
+        app = App(loaded, checked(loaded), Path(state), "bench", Notifier(os.environ, os.getpid()), Clock())
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, app.stop)
         gc.collect()
         gc.freeze()

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from gateway.config.load import Loaded, read
 from gateway.config.settings import Settings
 from gateway.connectors.device_desk import DeviceDesk
 from gateway.control import ControlServer
-from gateway.crew import Crew
+from gateway.crew import Crew, lasting
 from gateway.errors import GatewayError
 from gateway.explain.follow import Followers
 from gateway.explain.rule_desk import RuleDesk
@@ -32,12 +32,13 @@ from gateway.message import Message
 from gateway.mqtt.session_desk import SessionDesk
 from gateway.parts import Parts
 from gateway.reload import Reloader, commands
+from gateway.rules.load import RuleSet
 from gateway.store.boots import begin_boot
 from gateway.store.dead_desk import DeadDesk
 from gateway.store.newest import NewestRows
 from gateway.store.outbox_desk import OutboxDesk
 from gateway.store.wear import wear
-from gateway.supervise import Health, Supervised, share_of
+from gateway.supervise import Health, Supervised
 from gateway.systemd import Notifier
 from gateway.uplinks.resend_desk import ResendDesk
 from gateway.watchdog import Watchdog
@@ -62,14 +63,23 @@ DELAYED_PATIENCE: Final = 0.5
 
 
 class App:
-    """One gateway. Built without I/O but for reading rule files; ``run`` is its whole life.
+    """One gateway. Built without I/O; ``run`` is its whole life.
 
     loaded     checked settings, with the file they came from
+    rules      their rules, see ``check.checked``
     state      folder for the database and the control socket; it exists
     notifier   systemd's ear
     """
 
-    def __init__(self, loaded: Loaded[Settings], state: Path, host_name: str, notifier: Notifier, clock: Clock) -> None:
+    def __init__(
+        self,
+        loaded: Loaded[Settings],
+        rules: RuleSet,
+        state: Path,
+        host_name: str,
+        notifier: Notifier,
+        clock: Clock,
+    ) -> None:
         self.loaded = loaded
         self.name = loaded.value.gateway.name or host_name
         self.state = state
@@ -82,7 +92,7 @@ class App:
         self._fatal: GatewayError | None = None
         self._started = clock.now()
         self.crew = Crew(self.parts.random, self.parts.metrics, self.clock.now, self._say_state)
-        self.reloader = Reloader(self.parts, self.crew, loaded, self.clock)
+        self.reloader = Reloader(self.parts, self.crew, loaded, rules, self.clock)
         self._rule_topics = RuleTopics(self.parts.rules, self.parts.broker, clock, loaded.value.mqtt.sys.interval)
         self._watchdog = Watchdog(clock, self.parts.database, self.parts.uplinks)
 
@@ -143,7 +153,7 @@ class App:
             self.parts.queues.alarm = loop.call_later
             await self.parts.recall_rules()
             self.parts.rules.alarm = loop.call_later
-            self.reloader.adopt(self.parts.load_rules())
+            self.parts.take_rules(self.reloader.rules)
             self.parts.build_uplinks()
             await self.parts.open_accounts()
             await self.parts.recall(boots)
@@ -208,12 +218,12 @@ class App:
             crew = self.crew
             crew.open(group)
             for name, desk in parts.desks.items():
-                crew.start("desk", name, _life(desk.run))
+                crew.start("desk", name, lasting(desk.run))
             crew.start("functions", "python", parts.functions.run)
             for name in parts.devices:
                 crew.start("device", name, parts.life_of(name))
             for name, uplink in parts.uplinks.items():
-                crew.start("uplink", name, uplink.run, self._offset(name))
+                crew.start("uplink", name, uplink.run, parts.offset_of(name))
             for name, listener in parts.listeners.items():
                 crew.start("listener", name, listener.run)
             crew.start("control", "socket", control.run)
@@ -238,11 +248,6 @@ class App:
             self.parts.remember_rules(is_last=True)
             await self.parts.blackboxes.close()
             await self._finish_delayed()
-
-    def _offset(self, uplink: str) -> float:
-        """Seconds that this gateway lets pass before it comes back to a broker that a whole fleet has lost."""
-        spread: float = self.loaded.value.uplink[uplink].reconnect_spread
-        return spread * share_of(self.name)
 
     async def _finish_commands(self) -> None:
         """Let the commands that have begun come to their end; those that wait are given back."""
@@ -357,13 +362,3 @@ class App:
         if not written.known:
             return None
         return wear(written.total, self.clock.now() - self._started, settings.card_bytes, settings.card_cycles)
-
-
-def _life(run: Callable[[], Awaitable[None]]) -> Callable[[Callable[[], None]], Awaitable[None]]:
-    """A part that needs nobody to be there is up when it starts."""
-
-    async def live(up: Callable[[], None]) -> None:
-        up()
-        await run()
-
-    return live

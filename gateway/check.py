@@ -25,6 +25,7 @@ from gateway.rules.asking import Functions
 from gateway.rules.cases import failed_cases
 from gateway.rules.load import RuleSet, load
 from gateway.rules.look_outside import functions_folder, look_outside
+from gateway.rules.outside import Outside
 
 
 @runtime_checkable
@@ -35,9 +36,36 @@ class Checker(Protocol):
         """Pairs of (key below the entry, what is wrong)."""
 
 
-def cross_check(loaded: Loaded[Settings], runner_of: Callable[[str, str], Any] = kinds.runner) -> list[str]:
-    """Every problem that the running classes and the rules have, ready to print: first those of the settings in the
-    order of their lines, then the rule files. ``runner_of`` gives the class that runs a kind of a section."""
+RunnerOf = Callable[[str, str], Any]
+"""Gives the class that runs a kind of a section."""
+
+
+def cross_check(loaded: Loaded[Settings], runner_of: RunnerOf = kinds.runner) -> list[str]:
+    """The problems that ``checked`` finds; none when the settings are good."""
+    try:
+        checked(loaded, runner_of)
+    except ConfigError as error:
+        return error.problems
+    return []
+
+
+def checked(loaded: Loaded[Settings], runner_of: RunnerOf = kinds.runner) -> RuleSet:
+    """The rules of settings without a problem, their cases passed: what a gateway may run.
+
+    Raises ConfigError with every problem that the running classes and the rules have, ready to print: first those of
+    the settings in the order of their lines, then the rule files.
+    """
+    problems = _problems(loaded, runner_of)
+    try:
+        rules = checked_rules(loaded.value.rules, loaded.source, os.environ)
+    except ConfigError as error:
+        raise ConfigError([*problems, *error.problems]) from None
+    if problems:
+        raise ConfigError(problems)
+    return rules
+
+
+def _problems(loaded: Loaded[Settings], runner_of: RunnerOf) -> list[str]:
     found: list[tuple[str, str]] = []
     for entry, kind in loaded.kinds.items():
         section, _, name = entry.partition(".")
@@ -62,16 +90,12 @@ def cross_check(loaded: Loaded[Settings], runner_of: Callable[[str, str], Any] =
         Prepared(loaded)
     except ConfigError as error:
         problems += error.problems
-    try:
-        checked_rules(loaded.value.rules, loaded.source, os.environ)
-    except ConfigError as error:
-        problems += error.problems
     return problems
 
 
 def checked_rules(rules: Rules, source: Source, environ: Mapping[str, str]) -> RuleSet:
     """The rule files of the settings, whose cases pass. Raises ConfigError."""
-    found = loaded_rules(rules, source, environ)
+    found = load(rule_files(rules, source), outside_of(rules, source, environ))
     with case_functions(rules, functions_folder(rules, source)) as functions:
         failures = failed_cases(found, functions)
     if failures:
@@ -79,9 +103,9 @@ def checked_rules(rules: Rules, source: Source, environ: Mapping[str, str]) -> R
     return found
 
 
-def loaded_rules(rules: Rules, source: Source, environ: Mapping[str, str]) -> RuleSet:
-    """The rule files of the settings, with what they may use of the machine. Raises ConfigError."""
-    return load(rule_files(rules, source), look_outside(rules, functions_folder(rules, source), environ))
+def outside_of(rules: Rules, source: Source, environ: Mapping[str, str]) -> Outside:
+    """What rules with these settings may use of the machine. Raises ConfigError."""
+    return look_outside(rules, functions_folder(rules, source), environ)
 
 
 @contextlib.contextmanager
@@ -126,13 +150,13 @@ def unsteady_ports(loaded: Loaded[Settings]) -> list[tuple[str, str]]:
 _NUMBERED: Final = re.compile(r"serial:(/dev/tty(?:USB|ACM)[0-9]+)")
 
 
-def summary(loaded: Loaded[Settings]) -> dict[str, int]:
-    """How many of each thing the settings hold. Raises ConfigError when ``cross_check`` has problems with the rules."""
+def summary(loaded: Loaded[Settings], rules: RuleSet) -> dict[str, int]:
+    """How many of each thing the settings and their rules hold."""
     settings = loaded.value
     return {
         "listeners": len(settings.listener),
         "devices": len(settings.device),
         "points": sum(len(device.point) for device in settings.device.values()),
         "uplinks": len(settings.uplink),
-        "rules": len(loaded_rules(settings.rules, loaded.source, os.environ).actions),
+        "rules": len(rules.actions),
     }

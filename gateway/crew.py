@@ -20,6 +20,16 @@ SHOWN: Final = ("listener", "device", "uplink")
 """Kinds that a person counts."""
 
 
+def lasting(run: Callable[[], Awaitable[None]]) -> Life:
+    """The life of a part that needs nobody to be there: it is up when it starts."""
+
+    async def live(up: Callable[[], None]) -> None:
+        up()
+        await run()
+
+    return live
+
+
 class Member:
     """One part and its task."""
 

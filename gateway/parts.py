@@ -5,7 +5,6 @@ Nothing here runs and nothing is opened; ``app.py`` gives the parts their life. 
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -20,7 +19,6 @@ from gateway.broker.broker import Broker
 from gateway.broker.delayed import DelayedDesk
 from gateway.broker.queue_desk import QueueDesk
 from gateway.broker.retained import Retained
-from gateway.check import checked_rules
 from gateway.clock import Clock
 from gateway.config.load import Loaded
 from gateway.config.settings import Forward, Settings
@@ -64,6 +62,7 @@ from gateway.store.rule_state import RuleStateStore
 from gateway.store.sessions import Sessions
 from gateway.store.timekeeper import Timekeeper
 from gateway.store.usage import UsageStore, Used
+from gateway.supervise import share_of
 from gateway.uplinks.accounts import Accounts
 from gateway.uplinks.base import OnSite, Site
 from gateway.uplinks.budget import Usage
@@ -338,6 +337,11 @@ class Parts:
         self._build_uplink(name)
         self.accounts.renewed(name)
 
+    def offset_of(self, uplink: str) -> float:
+        """Seconds that this gateway lets pass before it comes back to a broker that a whole fleet has lost."""
+        spread: float = self.settings.uplink[uplink].reconnect_spread
+        return spread * share_of(self.name)
+
     def route_uplinks(self) -> None:
         """Let the outbox hear what the uplinks forward, and nothing else."""
         routes = routes_of({name: entries for name, entries in self.forwards.items() if name in self.uplinks})
@@ -367,13 +371,6 @@ class Parts:
     def remember_rules(self, is_last: bool = False) -> None:
         """Let the store have what rules keep, as it is now."""
         self.rule_state.keep(self.rules.remembering.changes(self.clock.now(), is_last))
-
-    def load_rules(self) -> RuleSet:
-        """Read the rule files, run their cases and swap the whole set. Raises ConfigError; the set that runs then
-        stays."""
-        rules = checked_rules(self.settings.rules, self.loaded.source, os.environ)
-        self.take_rules(rules)
-        return rules
 
     def take_rules(self, rules: RuleSet) -> None:
         """Run these rules from now on; the process of their Python functions begins anew."""

@@ -20,19 +20,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from gateway import kinds
-from gateway.check import cross_check, loaded_rules
+from gateway.check import checked
 from gateway.clock import Clock
 from gateway.config.diff import Change, Difference, difference
 from gateway.config.find import credentials_folder, rule_files
 from gateway.config.load import Loaded, read
 from gateway.config.settings import Settings
 from gateway.connectors.direct import CapturePort
-from gateway.crew import Crew, Member
+from gateway.crew import Crew, Member, lasting
 from gateway.errors import ConfigError, GatewayError
 from gateway.parts import Parts
 from gateway.rules.load import RuleSet
 from gateway.rules.look_outside import functions_folder
-from gateway.supervise import Health, share_of
+from gateway.supervise import Health
 
 log = logging.getLogger("gateway.reload")
 
@@ -55,25 +55,21 @@ _AT_START: Final = ("ledger", "budget", "dead_letter")
 class Reloader:
     """Takes new settings over. One reload at a time.
 
-    confirmed by  a reload with ``confirm`` seconds goes back by itself unless ``commit`` is called before
+    loaded, rules  those that run
     """
 
-    def __init__(self, parts: Parts, crew: Crew, loaded: Loaded[Settings], clock: Clock) -> None:
+    def __init__(self, parts: Parts, crew: Crew, loaded: Loaded[Settings], rules: RuleSet, clock: Clock) -> None:
         self.loaded = loaded
+        self.rules = rules
         self._parts = parts
         self._crew = crew
         self._clock = clock
-        self._rules: RuleSet | None = None
         self._lock = asyncio.Lock()
-        self._unconfirmed: tuple[Loaded[Settings], RuleSet | None, asyncio.TimerHandle] | None = None
+        self._unconfirmed: tuple[Loaded[Settings], RuleSet, asyncio.TimerHandle] | None = None
         self._were_up: frozenset[str] = frozenset()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._files: Files | None = None
         self._taken: Files | None = None
-
-    def adopt(self, rules: RuleSet) -> None:
-        """The rules that run."""
-        self._rules = rules
 
     def look(self) -> None:
         """Once a second: where the settings say so, reload when a file has changed and has stayed so for a second."""
@@ -103,6 +99,8 @@ class Reloader:
     async def reload(self, confirm: float | None = None) -> dict[str, Any]:
         """Take the settings file and the rules as they are now.
 
+        With ``confirm`` seconds it goes back by itself unless ``commit`` is called before.
+
         The result: ``applied``, ``restarted``, ``needs_restart``, each a list of keys. Raises ConfigError with all that
         is wrong; nothing is changed then.
         """
@@ -117,7 +115,7 @@ class Reloader:
                 raise
             if confirm is not None and self._unconfirmed is None:
                 handle = asyncio.get_running_loop().call_later(confirm, self._expire)
-                self._unconfirmed = (self.loaded, self._rules, handle)
+                self._unconfirmed = (self.loaded, self.rules, handle)
                 self._were_up = self._up()
             report = await self._take(loaded, rules)
             self._parts.alarms.update({ALARM: None})
@@ -170,20 +168,18 @@ class Reloader:
     def _read(self) -> tuple[Loaded[Settings], RuleSet]:
         with _kept():
             loaded = read(self.loaded.source.path, Settings, kinds, credentials=credentials_folder(os.environ))
-            problems = cross_check(loaded)
-            if problems:
-                raise ConfigError(problems)
+            rules = checked(loaded)
             shared: dict[str, Any] = {}
             for name, config in loaded.value.device.items():
                 # A constructor does no I/O, and finds what only it can: two devices that want one line in two ways.
                 port = CapturePort(name, self._clock)
                 port.shared = shared
                 kinds.runner("device", loaded.kinds[f"device.{name}"])(name, config, port)
-            return loaded, loaded_rules(loaded.value.rules, loaded.source, os.environ)
+            return loaded, rules
 
     # -- taking over, on the loop --------------------------------------------------------------------------
 
-    async def _take(self, loaded: Loaded[Settings], rules: RuleSet | None) -> dict[str, Any]:
+    async def _take(self, loaded: Loaded[Settings], rules: RuleSet) -> dict[str, Any]:
         old, new = self.loaded, loaded
         found = difference(old.value, new.value, old.kinds, new.kinds)
         needs = list(found.restart)
@@ -192,9 +188,8 @@ class Reloader:
         await self._take_devices(found.device)
         await self._take_listeners(found.listener)
         needs += await self._take_uplinks(old.value, new.value, found)
-        if rules is not None:
-            self._parts.take_rules(rules)
-            self._rules = rules
+        self._parts.take_rules(rules)
+        self.rules = rules
         self._parts.front_desk.reload(loaded)
         self._parts.read_clocks()
         self._parts.server.enforcer.recheck()
@@ -215,7 +210,7 @@ class Reloader:
                 self._parts.detach_desk(name)
             self._parts.build_device(name)
             before = [
-                self._crew.start("desk", name, _life(self._parts.desks[name].run)),
+                self._crew.start("desk", name, lasting(self._parts.desks[name].run)),
                 self._crew.start("device", name, self._parts.life_of(name)),
             ]
             waiting.append((name, [member for member in before if member is not None]))
@@ -258,8 +253,7 @@ class Reloader:
             await self._parts.uplinks[name].finish()
             await self._crew.stop("uplink", name)
             self._parts.rebuild_uplink(name)
-            spread = after.reconnect_spread * share_of(self._parts.name)
-            self._crew.start("uplink", name, self._parts.uplinks[name].run, spread)
+            self._crew.start("uplink", name, self._parts.uplinks[name].run, self._parts.offset_of(name))
         if change.changed:
             self._parts.route_uplinks()
         return needs
@@ -320,16 +314,6 @@ def _report(found: Difference, needs: list[str]) -> dict[str, Any]:
             applied += [f"{section}.{name}" for name in (*change.removed, *change.added)]
         restarted += [f"{section}.{name}" for name in change.changed if f"{section}.{name}" not in needs]
     return {"applied": [*applied, "rules", "access"], "restarted": restarted, "needs_restart": needs}
-
-
-def _life(run: Any) -> Any:
-    """A part that needs nobody to be there is up when it starts."""
-
-    async def live(up: Any) -> None:
-        up()
-        await run()
-
-    return live
 
 
 def commands(reloader: Reloader) -> Mapping[str, Any]:

@@ -8,11 +8,9 @@ import os
 import sys
 from typing import Any
 
-from gateway import kinds
-from gateway.check import bus_loads, cross_check, summary, unsteady_ports
-from gateway.config.find import EMBEDDED, credentials_folder, find_settings
-from gateway.config.load import read
-from gateway.config.settings import Settings
+from gateway.check import bus_loads, checked, summary, unsteady_ports
+from gateway.cli.where import loaded_of
+from gateway.config.find import EMBEDDED, find_settings
 from gateway.errors import ConfigError
 from gateway.explain.hints import rule_hints
 
@@ -31,18 +29,20 @@ def register(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 when the settings are good, 78 (EX_CONFIG) when they are not; with --strict also when there are warnings."""
     path = find_settings(args.config, os.environ)
-    try:
-        loaded = read(path, Settings, kinds, credentials=credentials_folder(os.environ))
-        problems = cross_check(loaded)
-    except ConfigError as error:
-        problems = error.problems
-    counts = {} if problems else summary(loaded)
+    counts: dict[str, int] = {}
     loads: list[str] = []
     warnings: list[str] = []
-    if not problems:
+    try:
+        loaded = loaded_of(args.config)
+        rules = checked(loaded)
+    except ConfigError as error:
+        problems = error.problems
+    else:
+        problems = []
+        counts = summary(loaded, rules)
         loads, busy = bus_loads(loaded)
         warnings = loaded.source.problems([*loaded.value.warnings(), *unsteady_ports(loaded), *busy])
-        warnings += rule_hints(loaded)
+        warnings += rule_hints(loaded, rules)
     is_good = not problems and not (args.strict and warnings)
     if args.json:
         print(

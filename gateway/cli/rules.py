@@ -11,16 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from gateway import kinds
 from gateway.broker.broker import Broker
+from gateway.check import outside_of
 from gateway.cli.progress import Progress
 from gateway.cli.rules_text import line_text, report_text
 from gateway.cli.session import table
-from gateway.cli.where import finish, state_of
+from gateway.cli.where import finish, loaded_of, state_of
 from gateway.clock import Clock
-from gateway.config.find import credentials_folder, find_settings, rule_files
-from gateway.config.load import read
-from gateway.config.settings import Settings
+from gateway.config.find import rule_files
 from gateway.config.types import WrongValue, read_duration
 from gateway.control import ask, follow
 from gateway.explain.recorded import of_file, of_outbox, of_stream
@@ -130,9 +128,9 @@ def run_trial(args: argparse.Namespace) -> int:
     if args.was is not None:
         request["was"] = _value(args.was)
     if args.files:
-        rules = load(args.files)
+        settings = loaded_of(args.config)
         engine = RuleEngine(Broker(), Clock())
-        engine.swap(rules.actions, rules.models)
+        engine.take(load(args.files, outside_of(settings.value.rules, settings.source, os.environ)))
         line = RuleDesk(engine).run(request)
     else:
         line = ask(state_of(args), "rules-run", **request)
@@ -154,14 +152,14 @@ def _value(text: str) -> Any:
 
 def run_replay(args: argparse.Namespace) -> int:
     """0, whether there are differences or not. Progress on a terminal."""
-    given = find_settings(args.config, os.environ)
-    loaded = read(given, Settings, kinds, credentials=credentials_folder(os.environ))
+    loaded = loaded_of(args.config)
+    outside = outside_of(loaded.value.rules, loaded.source, os.environ)
     before = rule_files(loaded.value.rules, loaded.source)
     after = args.files
     if args.beside:
         names = {path.name for path in args.files}
         after = [*(path for path in before if path.name not in names), *args.files]
-    old, new = load(before), load(after)
+    old, new = load(before, outside), load(after, outside)
     progress = Progress("replayed", is_shown=sys.stderr.isatty())
     replay: Replay | None = None
     try:

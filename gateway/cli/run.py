@@ -10,7 +10,7 @@ import signal
 import socket
 from typing import Any
 
-from gateway.cli.where import add_options
+from gateway.cli.where import add_options, loaded_of
 
 
 def register(subparsers: Any) -> None:
@@ -21,19 +21,13 @@ def register(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from gateway import kinds, log
-    from gateway.check import cross_check
-    from gateway.config.find import credentials_folder, find_settings
-    from gateway.config.load import read
-    from gateway.config.settings import Settings
-    from gateway.errors import ConfigError
+    from gateway import log
+    from gateway.check import checked
     from gateway.loop import EventLoop
     from gateway.state import make_folder, state_folder
 
-    loaded = read(find_settings(args.config, os.environ), Settings, kinds, credentials=credentials_folder(os.environ))
-    problems = cross_check(loaded)
-    if problems:
-        raise ConfigError(problems)
+    loaded = loaded_of(args.config)
+    rules = checked(loaded)
     settings = loaded.value
     log.start(settings.log.level, settings.log.format, under_journald="JOURNAL_STREAM" in os.environ)
     state = state_folder(args.state, settings.gateway.state, os.environ)
@@ -44,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         from gateway.clock import Clock
         from gateway.systemd import Notifier
 
-        app = App(loaded, state, socket.gethostname(), Notifier(os.environ, os.getpid()), Clock())
+        app = App(loaded, rules, state, socket.gethostname(), Notifier(os.environ, os.getpid()), Clock())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, app.stop)

@@ -20,16 +20,13 @@ from gateway.explain.hint_types import model_hints, type_hints
 from gateway.explain.plant import Filters, Plant
 from gateway.rules.action import Action, RuleFile
 from gateway.rules.alarm_table import ROOT as ALARMS
-from gateway.rules.load import RuleSet, load
+from gateway.rules.load import RuleSet
 from gateway.rules.walk import filter_of, steps_of
 
 
-def rule_hints(loaded: Loaded[Settings]) -> list[str]:
-    """Warnings about the rules of these settings, in the order of files and lines. Raises ConfigError when the rules
-    have mistakes."""
-    paths = rule_files(loaded.value.rules, loaded.source)
-    rules = load(paths)
-    files = [read(path, RuleFile) for path in paths]
+def rule_hints(loaded: Loaded[Settings], rules: RuleSet) -> list[str]:
+    """Warnings about the rules of these settings, in the order of files and lines."""
+    files = [read(path, RuleFile) for path in rule_files(loaded.value.rules, loaded.source)]
     places = {
         action.name: (file, ("action", index)) for file in files for index, action in enumerate(file.value.action)
     }

@@ -79,6 +79,21 @@ def test_beside_replaces_the_file_of_the_same_name(folder: Path, capsys: pytest.
     assert json.loads(capsys.readouterr().out)["topics"][0]["only_old"] == 1
 
 
+def test_rules_with_a_secret_are_checked_and_replayed_without_it(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = folder / "gateway.toml"
+    config.write_text(config.read_text() + '[rules.secrets]\nTOKEN = "hunter2"\n')
+    (folder / "rules" / "r.toml").write_text(RULE.replace('value = "over"', "value = \"secret('TOKEN')\""))
+    assert main(["check", "--config", str(config)]) == 0
+    assert "1 rule" in capsys.readouterr().out
+    given = ["rules", "replay", str(folder / "new.toml"), "--lines", str(folder / "lines.jsonl")]
+    assert main([*given, "--config", str(config)]) == 0
+    shown = capsys.readouterr()
+    assert "secret TOKEN" in shown.out
+    assert "hunter2" not in shown.out + shown.err
+
+
 def test_a_line_moves_no_cursor() -> None:
     line = {
         "time": 0.0,

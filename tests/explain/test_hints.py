@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gateway import kinds
 from gateway.__main__ import main
+from gateway.check import checked
 from gateway.config.load import read
 from gateway.config.settings import Settings
 from gateway.errors import ConfigError
@@ -62,7 +63,8 @@ def hints(folder: Path, *rules: str) -> list[str]:
     (folder / "rules").mkdir(exist_ok=True)
     for index, text in enumerate(rules):
         (folder / "rules" / f"r{index}.toml").write_text(text)
-    return rule_hints(read(path, Settings, kinds))
+    loaded = read(path, Settings, kinds)
+    return rule_hints(loaded, checked(loaded))
 
 
 def action(on: str, *more: str, name: str = "a") -> str:

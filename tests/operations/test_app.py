@@ -11,6 +11,7 @@ import pytest
 
 from gateway import kinds
 from gateway.app import App
+from gateway.check import checked
 from gateway.cli.status import lines
 from gateway.clock import FixedClock, SteadyClock
 from gateway.config.load import read
@@ -86,7 +87,7 @@ forward = [{ filter = "plant/#" }]
 def build(folder: Path, text: str = TEXT) -> App:
     (folder / "gateway.toml").write_text(text)
     loaded = read(folder / "gateway.toml", Settings, kinds)
-    return App(loaded, folder, "host", Notifier({}, 1), FixedClock())
+    return App(loaded, checked(loaded), folder, "host", Notifier({}, 1), FixedClock())
 
 
 def test_every_bound_reaches_its_part(tmp_path: Path) -> None:
@@ -218,7 +219,7 @@ def test_the_settings_of_an_uplink_reach_what_is_around_it(tmp_path: Path) -> No
     app = build(tmp_path, UPLINK)
     bounds = app.parts.dead.bounds["cloud"]
     assert (bounds.max_count, bounds.max_bytes) == (3, 4096)
-    assert app._offset("cloud") == 10.0 * share_of("site-7")
+    assert app.parts.offset_of("cloud") == 10.0 * share_of("site-7")
 
 
 def test_the_host_name_is_the_name_unless_there_is_one(tmp_path: Path) -> None:
@@ -313,14 +314,10 @@ def test_the_whole_gateway_goes_by_one_clock_that_follows_the_machines_in_one_pl
 
 
 def test_the_ring_and_the_ledgers_have_their_settings(tmp_path: Path) -> None:
-    file = tmp_path / "gateway.toml"
-    file.write_text(
-        TEXT + '\n[store.ring]\nmax_bytes = "64KiB"\ncomplete = true\n\n[uplink.cloud.ledger]\nevery = "5s"\n'
-    )
-    parts = App(read(file, Settings, kinds), tmp_path, "host", Notifier({}, 1), FixedClock()).parts
+    text = TEXT + '\n[store.ring]\nmax_bytes = "64KiB"\ncomplete = true\n\n[uplink.cloud.ledger]\nevery = "5s"\n'
+    parts = build(tmp_path, text).parts
     assert (parts.outbox._ring.max_bytes, parts.outbox._elides) == (64 * 1024, False)
     assert {name: terms.every for name, terms in parts.ledgers._terms.items()} == {"cloud": 5.0}
-    file.write_text(TEXT)
-    parts = App(read(file, Settings, kinds), tmp_path, "host", Notifier({}, 1), FixedClock()).parts
+    parts = build(tmp_path, TEXT).parts
     assert (parts.outbox._ring.max_bytes, parts.outbox._elides) == (2 * 1024 * 1024 // 10, True)
     assert parts.ledgers._terms == {}
