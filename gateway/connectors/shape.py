@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Final, NamedTuple
@@ -213,6 +214,19 @@ def _number(value: Value) -> float:
         raise Rejected(f"must be a number, not {value!r}")
     if isinstance(value, float) and not math.isfinite(value):
         raise Rejected("must be a finite number")
+    return value
+
+
+def shortest_single(value: float) -> float:
+    """The shortest number that is the same single precision float: 71.3, not 71.30000305175781."""
+    if math.isfinite(value):
+        for digits in (6, 7, 8):
+            short = float(f"{value:.{digits}g}")
+            try:
+                if struct.pack(">f", short) == struct.pack(">f", value):
+                    return short
+            except OverflowError:
+                continue
     return value
 
 

@@ -22,6 +22,7 @@ BOTTOM = {
     "gateway.message",
     "gateway.topic",
     "gateway.errors",
+    "gateway.concise",
     "gateway.outbound",
     "gateway.ranges",
     "gateway.spans",

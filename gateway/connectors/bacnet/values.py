@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from gateway.connectors.bacnet.objects import Object
+from gateway.connectors.shape import shortest_single
 from gateway.errors import Rejected
 from gateway.message import Value
 
@@ -79,7 +80,7 @@ def _decode(atom: Atom, is_binary: bool) -> Value:
         if tag == INTEGER:
             return int.from_bytes(data, signed=True)
         if tag == REAL:
-            return _shortest(struct.unpack(">f", data)[0])
+            return shortest_single(struct.unpack(">f", data)[0])
         if tag == DOUBLE:
             return float(struct.unpack(">d", data)[0])
         if tag == OCTETS:
@@ -164,16 +165,3 @@ def _whole(value: float, kind: str) -> Atom:
         return Atom(INTEGER, len(data), data)
     data = number.to_bytes(max(1, (number.bit_length() + 7) // 8))
     return Atom(UNSIGNED if kind == "unsigned" else ENUMERATED, len(data), data)
-
-
-def _shortest(value: float) -> float:
-    """The shortest number that is the same REAL: 71.3, not 71.30000305175781."""
-    if math.isfinite(value):
-        for digits in (6, 7, 8):
-            short = float(f"{value:.{digits}g}")
-            try:
-                if struct.pack(">f", short) == struct.pack(">f", value):
-                    return short
-            except OverflowError:
-                continue
-    return value

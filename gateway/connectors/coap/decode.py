@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+from gateway.concise import from_cbor, to_cbor
 from gateway.connectors.coap import senml, tlv
 from gateway.connectors.coap.config import CONTENTS, CoapPoint
 from gateway.errors import Rejected
@@ -66,7 +67,7 @@ def _content(payload: bytes, number: int, time: float) -> Any:
         value = json.loads(payload.decode())
         return senml.resolve(value, time) if number == SENML_JSON else value
     if number in (CBOR, SENML_CBOR):
-        value = _from_cbor(payload)
+        value = from_cbor(payload)
         return senml.resolve(value, time) if number == SENML_CBOR else value
     if number == TLV:
         return tlv.decode(payload)
@@ -151,7 +152,7 @@ def encoded(point: CoapPoint, raw: Value, has: int | None) -> tuple[bytes, int]:
         _check_type(point, raw)
         if number in (SENML_JSON, SENML_CBOR):
             pack = senml.pack(point.field or "", raw, number == SENML_CBOR)
-            return (_to_cbor(pack) if number == SENML_CBOR else _to_json(pack)), number
+            return (to_cbor(pack) if number == SENML_CBOR else _to_json(pack)), number
         if number == TLV:
             if point.type not in ("int", "float", "bool", "text"):
                 raise ValueError("type must be int, float, bool or text to write TLV")
@@ -159,7 +160,7 @@ def encoded(point: CoapPoint, raw: Value, has: int | None) -> tuple[bytes, int]:
             return tlv.encode(int(last), raw, point.type), number
         if number in (JSON, CBOR):
             whole = _placed(raw, point.field)
-            return (_to_cbor(whole) if number == CBOR else _to_json(whole)), number
+            return (to_cbor(whole) if number == CBOR else _to_json(whole)), number
         if number == OCTETS:
             return bytes.fromhex(str(raw)), number
         return (str(raw) if isinstance(raw, str) else json.dumps(raw)).encode(), TEXT
@@ -195,18 +196,3 @@ def agree(sent: Value, back: Value) -> bool:
 
 def _to_json(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
-
-
-def _to_cbor(value: Any) -> bytes:
-    import cbor2
-
-    return bytes(cbor2.dumps(value))
-
-
-def _from_cbor(payload: bytes) -> Any:
-    import cbor2
-
-    try:
-        return cbor2.loads(payload)
-    except (cbor2.CBORDecodeError, ValueError, TypeError, RecursionError, OverflowError, MemoryError):
-        raise ValueError("it is no CBOR") from None

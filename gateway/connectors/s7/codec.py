@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from typing import Final
 
 from gateway.connectors.s7.moments import MOMENTS
+from gateway.connectors.shape import shortest_single
 from gateway.errors import Rejected
 from gateway.message import Value
 
@@ -92,7 +93,7 @@ class Number(Codec):
             raise ValueError(f"the controller says {value}, which is no number")
         if self._type == "real":
             # The shortest number that is the same REAL: 71.3, not 71.30000305175781.
-            return _shortest(value)
+            return shortest_single(value)
         return value
 
     def encode(self, value: Value) -> bytes:
@@ -222,14 +223,3 @@ def _narrow(value: Value, length: int) -> bytes:
     if len(text) > length:
         raise Rejected(f"must have at most {length} characters, not {len(text)}")
     return text
-
-
-def _shortest(value: float) -> float:
-    for digits in (6, 7, 8):
-        short = float(f"{value:.{digits}g}")
-        try:
-            if struct.pack(">f", short) == struct.pack(">f", value):
-                return short
-        except OverflowError:
-            continue
-    return value

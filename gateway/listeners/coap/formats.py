@@ -11,6 +11,7 @@ from collections.abc import Collection
 from hashlib import blake2b
 from typing import Any, Final
 
+from gateway.concise import from_cbor, to_cbor
 from gateway.listeners.coap.exchange import (
     BAD_REQUEST,
     NOT_ACCEPTABLE,
@@ -102,7 +103,7 @@ def given(message: Message, accept: int | None) -> tuple[bytes, int]:
     if accept == JSON and has in (*_IS_JSON, TEXT):
         return dump_json(message.value), JSON
     if accept == CBOR and has in (*_IS_JSON, TEXT):
-        return _to_cbor(message.value), CBOR
+        return to_cbor(message.value), CBOR
     if accept == JSON and has in _IS_CBOR:
         return _dump(_from_cbor(message.payload), has), JSON
     raise Answer(NOT_ACCEPTABLE, f"it is content format {has}")
@@ -113,19 +114,10 @@ def etag_of(payload: bytes, number: int) -> bytes:
     return blake2b(payload, digest_size=8, salt=number.to_bytes(2, "big")).digest()
 
 
-def _to_cbor(value: Any) -> bytes:
-    import cbor2
-
-    return bytes(cbor2.dumps(value))
-
-
 def _from_cbor(payload: bytes) -> Any:
-    import cbor2
-
     try:
-        return cbor2.loads(payload)
-    # What a decoder of a stranger's bytes may raise: its own errors, and those of what it builds.
-    except (cbor2.CBORDecodeError, ValueError, TypeError, RecursionError, OverflowError, MemoryError):
+        return from_cbor(payload)
+    except ValueError:
         raise Answer(BAD_REQUEST, "the payload is no CBOR") from None
 
 
