@@ -1,6 +1,8 @@
 // A node-opcua server for the tests. Arguments: port (0: any), folder for its keys, "strict" to refuse unknown
-// certificates. Says "up PORT" when it listens. "shift"
-// gives its namespace another number.
+// certificates. Says "up PORT" when it listens. "shift" gives its namespace another number.
+// Lines it takes: "trust" trusts every certificate it refused and says "trusted N"; any other says its sessions.
+const { readFileSync, readdirSync } = require("node:fs");
+const { join } = require("node:path");
 const {
   OPCUAServer, OPCUACertificateManager, SecurityPolicy, MessageSecurityMode, DataType, VariantArrayType, StatusCodes,
   DataValue, Variant,
@@ -74,7 +76,16 @@ async function main() {
   }));
   await server.start();
   const sessions = () => process.stdout.write(`sessions ${server.engine.currentSessionCount} ${server.engine.currentSubscriptionCount}\n`);
-  process.stdin.on("data", sessions);
+  // By its own call: files that are only moved are seen when the watcher of the folder gets to it, at any time later.
+  const trust = async () => {
+    const files = readdirSync(join(folder, "rejected"));
+    for (const file of files) {
+      const pem = readFileSync(join(folder, "rejected", file), "utf8");
+      await manager.trustCertificate(Buffer.from(pem.replace(/-----[^-]+-----|\s/g, ""), "base64"));
+    }
+    process.stdout.write(`trusted ${files.length}\n`);
+  };
+  process.stdin.on("data", (line) => (line.toString().startsWith("trust") ? trust() : sessions()));
   process.on("SIGTERM", async () => { await server.shutdown(100); process.exit(0); });
   process.stdout.write(`up ${server.endpoints[0].port}\n`);
 }
