@@ -37,6 +37,7 @@ COMMANDS: Final = (
     "pub",
     "sub",
     "user",
+    "update",
     "access",
     "blackbox",
     "opcua",

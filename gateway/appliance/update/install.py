@@ -1,0 +1,195 @@
+"""A bundle into the slot that does not run. Every path is below ``root``, so that a folder can stand for a machine.
+
+The order makes a power cut harmless: the boot entry of the other slot goes first, its trial entry comes last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, cast
+
+from gateway.appliance.update.boot import BootCounting, on_disk, put
+from gateway.appliance.update.bundle import BLOCK, Stream, read, trusted, verify
+from gateway.appliance.update.manifest import Manifest, Part, UpdateError, refuse
+
+KEYS = "usr/share/edge-gateway/update-keys"
+STATE = "data/update/state.json"
+"""Root's own folder: what the unprivileged daemon can write is not believed here."""
+
+
+def running_slot(root: Path) -> str:
+    """By the kernel's command line."""
+    match = re.search(r"\bgateway\.slot=([AB])\b", (root / "proc/cmdline").read_text())
+    if match is None:
+        raise UpdateError("this machine was not started from a slot (no gateway.slot= on the kernel's command line)")
+    return match[1]
+
+
+def remembered(root: Path) -> dict[str, Any]:
+    """What the last install noted; empty when there was none."""
+    try:
+        found = json.loads((root / STATE).read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+@contextmanager
+def writable(boot: Path) -> Iterator[None]:
+    """/boot is mounted read-only but for the moment of a change."""
+    if not os.statvfs(boot).f_flag & os.ST_RDONLY:
+        yield
+        return
+    subprocess.run(["mount", "-o", "remount,rw", boot], check=True, timeout=30)
+    try:
+        yield
+    finally:
+        subprocess.run(["mount", "-o", "remount,ro", boot], check=False, timeout=30)
+
+
+def install(
+    root: Path,
+    bundle: Path,
+    *,
+    arch: str,
+    board: str,
+    version: str,
+    allow_older: bool = False,
+    progress: Callable[[int, int], None] = lambda done, size: None,
+) -> Manifest:
+    """Write the other slot and arm its trial boot. Raises UpdateError; then the running slot starts as before."""
+    running = running_slot(root)
+    target = "B" if running == "A" else "A"
+    keys = trusted(root / KEYS)
+    boot = root / "boot"
+    backend = BootCounting(boot)
+    now = backend.entries().get(running)
+    if now is None:
+        raise UpdateError(f"/boot has no entry of the running slot {running}; write the image again")
+    if now.left is not None:
+        raise UpdateError(f"slot {running} is on trial itself; wait until it is good, or: gateway update commit")
+    manifest = verify(bundle, keys)
+    if reason := refuse(manifest, arch=arch, board=board, version=version, allow_older=allow_older):
+        raise UpdateError(f"{bundle.name}: {reason}; nothing was changed")
+    device = root / "dev/gateway" / f"slot-{target}"
+    _room(device, manifest, boot)
+    note = {"slot": target, "version": manifest.version, "from": version}
+    try:
+        with writable(boot):
+            put(root / STATE, json.dumps({**note, "step": "writing"}))
+            backend.forget(target)
+            for part in read(bundle, keys):
+                if isinstance(part, Manifest):
+                    if part != manifest:
+                        raise UpdateError(f"{bundle}: was changed while it was read; nothing is armed")
+                elif part.name == "root.squashfs":
+                    _write_root(part, device, manifest.parts[part.name], progress)
+                else:
+                    fresh = boot / f"slot-{target}.new"
+                    _extract(part, fresh)
+            shutil.rmtree(boot / f"slot-{target}", ignore_errors=True)
+            fresh.rename(boot / f"slot-{target}")
+            on_disk(boot)
+            put(root / STATE, json.dumps({**note, "step": "armed"}))
+            backend.trial(target, running)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UpdateError(f"slot {target} could not be written ({error}); slot {running} runs on") from error
+    return manifest
+
+
+def _room(device: Path, manifest: Manifest, boot: Path) -> None:
+    size = manifest.parts["root.squashfs"].size
+    try:
+        if stat.S_ISBLK(device.stat().st_mode):
+            with device.open("rb") as file:
+                have = file.seek(0, os.SEEK_END)
+        else:
+            usage = os.statvfs(device.parent)
+            have = usage.f_bavail * usage.f_frsize + device.stat().st_size
+    except OSError as error:
+        raise UpdateError(f"{device}: cannot be opened ({error.strerror}); is this the appliance's image?") from error
+    if have < size:
+        raise UpdateError(f"{device}: holds {have} bytes, the bundle needs {size}; nothing was changed")
+    usage, needed = os.statvfs(boot), manifest.parts["boot.tar"].size
+    if usage.f_bavail * usage.f_frsize < needed:
+        raise UpdateError(f"{boot}: has no room for {needed} bytes of boot files; nothing was changed")
+
+
+def _write_root(part: Stream, device: Path, promised: Part, progress: Callable[[int, int], None]) -> None:
+    done = 0
+    with device.open("r+b") as file:
+        while block := part.read():
+            file.write(block)
+            done += len(block)
+            progress(done, promised.size)
+        part.finish()
+        file.flush()
+        os.fsync(file.fileno())
+        # Read back from the card, not from memory.
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        file.seek(0)
+        digest, left = hashlib.sha256(), promised.size
+        while left and (block := file.read(min(BLOCK, left))):
+            digest.update(block)
+            left -= len(block)
+    if digest.hexdigest() != promised.sha256:
+        raise UpdateError(f"{device}: does not read back what was written; the card may be worn out")
+
+
+def _extract(part: Stream, folder: Path) -> None:
+    """Plain files and folders only, none outside ``folder``; the hash is known good before this returns."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    with tarfile.open(fileobj=cast("IO[bytes]", part), mode="r|") as tar:
+        for head in tar:
+            name = PurePosixPath(head.name)
+            if name.is_absolute() or ".." in name.parts or not (head.isreg() or head.isdir()):
+                raise UpdateError(f"bundle: boot.tar holds {head.name!r}, which is no plain file inside its folder")
+            place = folder / name
+            if head.isdir():
+                place.mkdir(parents=True, exist_ok=True)
+                continue
+            place.parent.mkdir(parents=True, exist_ok=True)
+            source = tar.extractfile(head) or io.BytesIO()
+            with place.open("wb") as file:
+                shutil.copyfileobj(source, file, BLOCK)
+                file.flush()
+                os.fsync(file.fileno())
+    part.finish()
+    on_disk(folder)
+
+
+def status(root: Path) -> dict[str, Any]:
+    """Slots, which runs, trial or good, and what became of the last install."""
+    running = running_slot(root)
+    entries = BootCounting(root / "boot").entries()
+    slots = {}
+    for slot in "AB":
+        file = root / "boot" / f"slot-{slot}" / "version"
+        entry = entries.get(slot)
+        state = "empty" if entry is None else "good" if entry.left is None else "trial" if entry.left else "tried"
+        slots[slot] = {"version": file.read_text().strip() if file.exists() else None, "state": state}
+    last = remembered(root)
+    return {"running": running, "slots": slots, "last": {**last, "result": _result(last, running, slots)}}
+
+
+def _result(last: dict[str, Any], running: str, slots: dict[str, dict[str, Any]]) -> str:
+    if not last:
+        return "none"
+    state = slots[last["slot"]]["state"]
+    if last["step"] == "writing" or state == "empty":
+        return "interrupted: install the bundle again"
+    if last["slot"] == running:
+        return "good" if state == "good" else "on trial"
+    return {"trial": "waits for a restart", "tried": "rolled back"}.get(state, "good, not running")

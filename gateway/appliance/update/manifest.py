@@ -1,0 +1,99 @@
+"""What a bundle says of itself: the manifest, and what may be installed over what. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+
+from gateway.errors import GatewayError
+
+FORMAT = 1
+PARTS = ("root.squashfs", "boot.tar")
+"""In the order in which they stand in the bundle, behind manifest.json and manifest.sig."""
+
+MOST_BYTES = 65536
+"""A manifest is a few hundred bytes; more is not read."""
+
+_VERSION = re.compile(r"[0-9]+(\.[0-9]+){0,3}")
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+class UpdateError(GatewayError):
+    """The update cannot be done; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """``size`` in bytes, ``sha256`` in hex."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """``minimum`` is the oldest version it may be installed over; ``schema`` the database migration it brings."""
+
+    version: str
+    arch: str
+    boards: tuple[str, ...]
+    minimum: str
+    date: str
+    schema: int
+    parts: dict[str, Part]
+
+
+def number(version: str) -> tuple[int, ...]:
+    """``3.13`` as numbers, so that 3.9 is older; trailing zeros say nothing. Raises UpdateError."""
+    if not _VERSION.fullmatch(version):
+        raise UpdateError(f"version: must be up to four numbers such as 3.13.1, not {version!r}")
+    numbers = [int(word) for word in version.split(".")]
+    while len(numbers) > 1 and not numbers[-1]:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def render(manifest: Manifest) -> bytes:
+    """The bytes that are signed."""
+    return json.dumps({"format": FORMAT, **asdict(manifest)}, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def parse(data: bytes) -> Manifest:
+    """Raises UpdateError for what this program does not understand."""
+    try:
+        found = json.loads(data)
+        if found["format"] != FORMAT:
+            raise UpdateError(f"bundle: format {found['format']!r} is not known here; install a version between first")
+        parts = {name: Part(found["parts"][name]["size"], found["parts"][name]["sha256"]) for name in PARTS}
+        manifest = Manifest(
+            found["version"],
+            found["arch"],
+            tuple(found["boards"]),
+            found["minimum"],
+            found["date"],
+            found["schema"],
+            parts,
+        )
+        number(manifest.version), number(manifest.minimum)
+        sound = all(
+            type(part.size) is int and part.size >= 0 and _HASH.fullmatch(part.sha256) for part in parts.values()
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise UpdateError(f"bundle: its manifest cannot be read ({error!r}); make or fetch it again") from error
+    if not sound:
+        raise UpdateError("bundle: its manifest has a part without a good size and sha256; make or fetch it again")
+    return manifest
+
+
+def refuse(manifest: Manifest, *, arch: str, board: str, version: str, allow_older: bool = False) -> str | None:
+    """Why this machine, which runs ``version``, must not take it; None when it may."""
+    if manifest.arch != arch:
+        return f"it is for {manifest.arch}, this machine is {arch}"
+    if board not in manifest.boards:
+        return f"it is for the boards {', '.join(manifest.boards)}, this one is {board}"
+    if number(version) < number(manifest.minimum):
+        return f"it needs at least version {manifest.minimum} before it, here is {version}; install that first"
+    if number(manifest.version) < number(version) and not allow_older:
+        return f"it is older ({manifest.version}) than what runs ({version}); --allow-older takes it all the same"
+    return None

@@ -1,0 +1,147 @@
+"""``gateway update``: bundles, and the two slots of the appliance (docs/updates.md)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def register(subparsers: Any) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser("update", help="updates of the appliance: make, verify, install, commit")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    bundle = verbs.add_parser("bundle", help="make a signed bundle")
+    for name in ("root", "boot", "version", "arch", "key"):
+        bundle.add_argument(f"--{name}", required=True)
+    bundle.add_argument("--board", required=True, action="append", help="may be given several times")
+    bundle.add_argument("--minimum", default="0", help="oldest version that it may be installed over")
+    bundle.add_argument("out", type=Path)
+    key = verbs.add_parser("key", help="make a key pair: FILE and FILE.pub")
+    key.add_argument("file", type=Path)
+    check = verbs.add_parser("verify", help="is the bundle whole, and signed by whom we trust?")
+    check.add_argument("file", type=Path)
+    check.add_argument("--keys", type=Path, help="folder of trusted keys")
+    put = verbs.add_parser("install", help="write the other slot and arm its trial boot")
+    put.add_argument("file", type=Path)
+    put.add_argument("--allow-older", action="store_true")
+    status = verbs.add_parser("status", help="slots, versions, which runs, the last result")
+    commit = verbs.add_parser("commit", help="the running slot is good")
+    back = verbs.add_parser("rollback", help="start the other slot from the next restart on")
+    for verb, run in ((bundle, _bundle), (key, _key), (check, _verify), (put, _install), (status, _status),
+                      (commit, _commit), (back, _rollback)):  # fmt: skip
+        verb.add_argument("--machine", type=Path, default=Path("/"), help="folder that stands for the machine's /")
+        verb.add_argument("--json", action="store_true")
+        verb.set_defaults(run=run)
+
+
+def _bundle(args: argparse.Namespace) -> int:
+    import tarfile
+    import tempfile
+    from datetime import UTC, datetime
+
+    from gateway.appliance.update import bundle
+    from gateway.appliance.update.manifest import Manifest, number
+    from gateway.store.sql import migrations
+
+    number(args.version), number(args.minimum)
+    date = datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", datetime.now(UTC).timestamp())), UTC)
+    with tempfile.TemporaryDirectory() as folder:
+        boot = Path(folder) / "boot.tar"
+        with tarfile.open(boot, "w", format=tarfile.PAX_FORMAT) as tar:
+            for path in sorted(Path(args.boot).rglob("*")):
+                if path.is_file():
+                    head = tarfile.TarInfo(str(path.relative_to(args.boot)))
+                    head.size = path.stat().st_size
+                    with path.open("rb") as file:
+                        tar.addfile(head, file)
+        files = {"root.squashfs": Path(args.root), "boot.tar": boot}
+        parts = {name: bundle.hashed(path) for name, path in files.items()}
+        manifest = Manifest(
+            args.version, args.arch, tuple(args.board), args.minimum, date.isoformat(), migrations()[-1][0], parts
+        )
+        bundle.write(args.out, manifest, files, Path(args.key))
+    return _say(args, {"bundle": str(args.out), "version": args.version, "bytes": args.out.stat().st_size})
+
+
+def _key(args: argparse.Namespace) -> int:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    from gateway.appliance.update.bundle import public_pem
+
+    private = Ed25519PrivateKey.generate()
+    handle = os.open(args.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    public = args.file.with_name(args.file.name + ".pub")
+    public.write_bytes(public_pem(private))
+    return _say(args, {"private": str(args.file), "public": str(public)})
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from gateway.appliance.update.bundle import trusted, verify
+    from gateway.appliance.update.install import KEYS
+
+    manifest = verify(args.file, trusted(args.keys or args.machine / KEYS))
+    return _say(args, {"version": manifest.version, "arch": manifest.arch, "boards": list(manifest.boards)})
+
+
+def _install(args: argparse.Namespace) -> int:
+    from gateway.appliance.update.install import install, running_slot
+
+    def progress(done: int, size: int) -> None:
+        if not args.json and sys.stderr.isatty():
+            sys.stderr.write(f"\r{done * 100 // size:3} %")
+
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}
+    slot = args.machine / "boot" / f"slot-{running_slot(args.machine)}"
+    arch = machine.get(platform.machine(), platform.machine())
+    version = (slot / "version").read_text().strip()
+    model = args.machine / "proc/device-tree/model"
+    board = "rpi" if model.exists() and "Raspberry" in model.read_text() else "qemu"
+    manifest = install(
+        args.machine,
+        args.file,
+        arch=arch,
+        board=board,
+        version=version,
+        allow_older=args.allow_older,
+        progress=progress,
+    )
+    return _say(args, {"installed": manifest.version, "next": "restart the machine for its trial"})
+
+
+def _status(args: argparse.Namespace) -> int:
+    from gateway.appliance.update.install import status
+
+    return _say(args, status(args.machine))
+
+
+def _commit(args: argparse.Namespace) -> int:
+    from gateway.appliance.update.boot import BootCounting
+    from gateway.appliance.update.install import running_slot, writable
+
+    slot = running_slot(args.machine)
+    with writable(args.machine / "boot"):
+        BootCounting(args.machine / "boot").commit(slot)
+    return _say(args, {"good": slot})
+
+
+def _rollback(args: argparse.Namespace) -> int:
+    from gateway.appliance.update.boot import BootCounting
+    from gateway.appliance.update.install import running_slot, writable
+
+    other = "B" if running_slot(args.machine) == "A" else "A"
+    with writable(args.machine / "boot"):
+        BootCounting(args.machine / "boot").prefer(other)
+    return _say(args, {"next": other})
+
+
+def _say(args: argparse.Namespace, answer: dict[str, Any]) -> int:
+    print(json.dumps(answer) if args.json else "\n".join(f"{key}: {value}" for key, value in answer.items()))
+    return 0
