@@ -35,7 +35,7 @@ BOTTOM = {
 }
 PURE = ("mqtt", "rules", "broker", "config")
 IO = ("listeners", "connectors", "uplinks", "store", "login")
-TOP = ("blackbox", "app", "bounds", "parts", "check", "reload", "explain", "cli", "demo", "__main__")
+TOP = ("appliance", "blackbox", "app", "bounds", "parts", "check", "reload", "explain", "cli", "demo", "__main__")
 MAY_IMPORT_APP = ("cli", "demo", "__main__", "reload")
 SEES_ONLY_THE_PORT = ("mqtt", "rules", "store", "connectors", "uplinks")
 """These see the broker only through what stands in OPEN_BROKER: its port, and who may do what, how much."""
@@ -245,3 +245,7 @@ def test_asyncua_is_imported_only_where_opcua_is_spoken() -> None:
     fail_on(wrong)
     stack = ("gateway.opcua.stack", "gateway.opcua.space")
     fail_on([i for i in INSIDE if i.module in stack and not i.importer.startswith(OPCUA)])
+
+
+def test_the_appliance_is_seen_by_the_command_line_only() -> None:
+    fail_on([i for i in INSIDE if layer(i.module) == "appliance" and layer(i.importer) not in ("appliance", "cli")])
