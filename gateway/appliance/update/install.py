@@ -103,7 +103,7 @@ def install(
             on_disk(boot)
             put(root / STATE, json.dumps({**note, "step": "armed"}))
             backend.trial(target, running)
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, tarfile.TarError, subprocess.SubprocessError) as error:
         raise UpdateError(f"slot {target} could not be written ({error}); slot {running} runs on") from error
     return manifest
 
