@@ -218,22 +218,27 @@ class Pool:
         """Write what is queued, and say goodbye to those that are gone; each may lead to more of both."""
         self._is_inside = True
         while self._dirty or self._ending or self._lost:
-            dirty, self._dirty = self._dirty, []
-            for stream in dirty:
-                try:
-                    stream.flush()
-                except Exception as error:
-                    self._failed(stream, error)
-            ending, self._ending = self._ending, []
-            for stream in ending:
-                stream.abort()
-            lost, self._lost = self._lost, []
-            for stream in lost:
-                try:
-                    stream.on_lost()
-                except Exception as bug:
-                    self._report(bug)
+            if self._dirty:
+                dirty, self._dirty = self._dirty, []
+                for stream in dirty:
+                    try:
+                        stream.flush()
+                    except Exception as error:
+                        self._failed(stream, error)
+            if self._ending or self._lost:
+                self._part()
         self._is_inside = False
+
+    def _part(self) -> None:
+        ending, self._ending = self._ending, []
+        for stream in ending:
+            stream.abort()
+        lost, self._lost = self._lost, []
+        for stream in lost:
+            try:
+                stream.on_lost()
+            except Exception as bug:
+                self._report(bug)
 
     def _flush_soon(self) -> None:
         self._flush_due = False

@@ -302,6 +302,8 @@ class Connection:
         if reason:
             tail = bytes((reason,))
             self.write(PUBACK_REASON + (tail + PUBACK_REASON).join(packet_ids) + tail)
+        elif len(packet_ids) == 1:
+            self.write(PUBACK + packet_ids[0])
         else:
             self.write(PUBACK + PUBACK.join(packet_ids))
         self.server.metrics.traffic.packets_out += len(packet_ids) - 1  # for the output they are one
