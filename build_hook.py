@@ -8,6 +8,7 @@ where it fits the interpreter, and the source everywhere else. The source tree i
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -40,7 +41,8 @@ class CompileHook(BuildHookInterface[Any]):
         sources = sorted({str(path.relative_to(root)) for glob in self.config["modules"] for path in root.glob(glob)})
         library = self._folder / "lib"
         with chdir(root):
-            _compile([source for source in sources if not source.endswith("__init__.py")], self._folder, library)
+            files = [source for source in sources if not source.endswith("__init__.py")]
+            _compile(files, self.config["hot"], self._folder, library)
         for extension in library.rglob("*.so"):
             build_data["force_include"][str(extension)] = str(extension.relative_to(library))
         build_data["pure_python"] = False
@@ -50,7 +52,7 @@ class CompileHook(BuildHookInterface[Any]):
         shutil.rmtree(getattr(self, "_folder", ""), ignore_errors=True)
 
 
-def _compile(sources: list[str], folder: Path, library: Path) -> None:
+def _compile(sources: list[str], hot: list[str], folder: Path, library: Path) -> None:
     """Extension modules of ``sources`` (paths below the current folder) into ``library``. Raises what mypyc raises."""
     from mypyc.build import mypycify
     from setuptools import Distribution
@@ -61,9 +63,29 @@ def _compile(sources: list[str], folder: Path, library: Path) -> None:
     extensions = mypycify(
         [version, *options], opt_level="3", debug_level="0", group_name="gateway", target_dir=str(folder / "c")
     )
+    _mark_hot(hot, folder / "c" / "__native_internal_gateway.h")
     command = build_ext(Distribution({"name": "gateway", "ext_modules": extensions}))
     command.build_lib = str(library)
     command.build_temp = str(folder / "objects")
     command.parallel = os.cpu_count()
     command.ensure_finalized()
     command.run()
+
+
+def _mark_hot(hot: list[str], header: Path) -> None:
+    """Let the C compiler put these functions (dotted names) side by side: attribute ``hot`` of GCC and clang.
+
+    mypyc calls a.b.Class.method of module a.b ``CPyDef_b___Class___method``, with as much of the module's path as
+    tells it from others.
+    """
+    text = header.read_text()
+    for name in hot:
+        parts = name.split(".")
+        names = "|".join("___".join(parts[at:]) for at in range(len(parts)))
+        text, found = re.subn(
+            rf"^extern (?=.*\bCPyDef_(?:{names})\()", "extern __attribute__((hot)) ", text, flags=re.M
+        )
+        if found != 1:
+            # Another mypyc may write it otherwise. Then it lies where it lies.
+            sys.stderr.write(f"pyproject.toml: hot: {name} was found {found} times, not once\n")
+    header.write_text(text)

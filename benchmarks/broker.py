@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -32,6 +33,10 @@ LOAD: Final = ROOT / "build" / "load"
 RUN_LIMIT: Final = 120.0
 """Seconds after which a load is given up; each bounds itself long before."""
 
+PROCESSORS: Final = os.sched_getaffinity(0)
+FILLS: Final = 30
+"""Seconds of load that fill the small outbox, at most."""
+
 SAVED: Final = "saved each second"
 """mosquitto that keeps what a client that is away is to have, in the durable cells only. It is no reference: its
 answers do not wait for what it writes."""
@@ -40,12 +45,14 @@ Result = dict[str, Any]
 
 
 class Plan(NamedTuple):
-    """How much is measured: seconds of a run, rounds, whether all cells, and whether amqtt too."""
+    """How much is measured: seconds of a run, rounds, whether all cells, whether amqtt too, and whether the brokers
+    have a processor of their own."""
 
     seconds: float
     rounds: int
     full: bool
     amqtt: bool = False
+    pinned: bool = False
 
 
 def build_load() -> None:
@@ -104,6 +111,24 @@ def running(subjects: list[Subject]) -> Iterator[list[Subject]]:
         yield subjects
 
 
+def pin(subjects: list[Subject]) -> None:
+    """The brokers on one processor, the load on another, as on two machines. The kernel tends to run who is sent to
+    where the sender runs: then the load's work stands between two of the broker's, and both share caches."""
+    os.sched_setaffinity(0, {min(PROCESSORS)})
+    for subject in subjects:
+        for task in Path(f"/proc/{subject.pid}/task").iterdir():
+            os.sched_setaffinity(int(task.name), {max(PROCESSORS)})
+
+
+def fill(gateway: GatewaySubject, cell: Cell) -> None:
+    """Publish until the outbox drops what is oldest. Raises RuntimeError when it does not."""
+    for _ in range(FILLS):
+        load(gateway, cell.options, 1.0)
+        if gateway.dropped():
+            return
+    raise RuntimeError(f"the outbox of {gateway.name} is not full after {FILLS} seconds of load")
+
+
 def mosquittos(folder: Path) -> list[Subject]:
     return [
         MosquittoSubject("mosquitto", folder / "mosquitto", nodelay=False),
@@ -132,7 +157,10 @@ def measure_cell(cell: Cell, subjects: list[Subject], plan: Plan) -> dict[str, R
 def measure_group(group: Group, trees: dict[str, Path], folder: Path, plan: Plan) -> list[Result]:
     """A row for each cell of the group."""
     folder = folder / group.title.replace(" ", "-").replace(",", "").replace(":", "")
-    gateways = [GatewaySubject(name, folder / name, tree, group.durable) for name, tree in trees.items()]
+    gateways = [
+        GatewaySubject(name, folder / name, tree, group.durable, group.full, group.gather)
+        for name, tree in trees.items()
+    ]
     others: list[Subject] = []
     if group.durable:
         others.append(MosquittoSubject(SAVED, folder / "saved", nodelay=False, saved=1))
@@ -140,8 +168,13 @@ def measure_group(group: Group, trees: dict[str, Path], folder: Path, plan: Plan
         others.append(AmqttSubject("amqtt", folder / "amqtt"))
     rows: list[Result] = []
     with running([*mosquittos(folder), *gateways, *others]) as subjects:
+        if plan.pinned:
+            pin(subjects)
         for subject in subjects:
             load(subject, "pairs --qos 1 --count 20000", 0.3)  # warm: caches, specialised code
+        if group.full:
+            for gateway in gateways:
+                fill(gateway, group.cells[0])
         for cell in group.cells:
             if plan.full or cell.quick:
                 results = measure_cell(cell, subjects, plan)
@@ -168,7 +201,9 @@ def judged(group: Group, cell: Cell, results: dict[str, Result], gateways: list[
             "cpu": cpu,
             "throughput": own["delivered_per_second"] / fastest,
             "faults": faults(own),
-            "verdict": verdict(cpu, group, faults(own), own["delivered_per_second"] / fastest),
+            "verdict": verdict(
+                cpu, group, faults(own), own["delivered_per_second"] / fastest, own["latency_us"]["p50"]
+            ),
         }
     plain, amqtt = results.get("plain", {}), results.get("amqtt", {})
     if "cpu_us" in plain and "cpu_us" in amqtt:
@@ -176,7 +211,7 @@ def judged(group: Group, cell: Cell, results: dict[str, Result], gateways: list[
     return row
 
 
-def verdict(cpu: float, group: Group, wrong: str, throughput: float) -> str:
+def verdict(cpu: float, group: Group, wrong: str, throughput: float, p50: float) -> str:
     """In a word, and how far it is when it is not there."""
     if wrong:
         return "FAILS"
@@ -184,6 +219,8 @@ def verdict(cpu: float, group: Group, wrong: str, throughput: float) -> str:
         return f"misses must by {cpu / group.must:.2f}x"
     if group.durable and throughput < 1:
         return f"misses must: throughput {throughput:.2f}x"
+    if group.latency is not None and p50 > 1000 * group.latency:
+        return f"misses must: p50 {p50 / 1000:.2f} ms, not {group.latency:g}"
     return "aim" if cpu <= group.aim else f"must; aim {cpu / group.aim:.2f}x away"
 
 
@@ -268,6 +305,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="groups whose title holds this text; 'memory' for that alone")
     parser.add_argument("--tree", action="append", default=[], metavar="NAME=DIR", help="another gateway to run too")
     parser.add_argument("--amqtt", action="store_true", help="beside amqtt too, from build/amqtt or PATH")
+    parser.add_argument("--pin", action="store_true", help="the brokers on one processor, the load on another")
     parser.add_argument("--json", action="store_true", help="print everything as JSON at the end")
     options = parser.parse_args()
     if MosquittoSubject.program() is None:
@@ -282,7 +320,9 @@ def main() -> int:
             f"{AMQTT.relative_to(ROOT)}/bin/pip install amqtt",
             file=sys.stderr,
         )
-    plan = Plan(options.seconds or (2.0 if full else 0.5), options.rounds or (3 if full else 1), full, with_amqtt)
+    plan = Plan(
+        options.seconds or (2.0 if full else 0.5), options.rounds or (3 if full else 1), full, with_amqtt, options.pin
+    )
     trees = {"plain": ROOT} | ({"compiled": COMPILED} if COMPILED.exists() else {})
     trees |= {name: Path(path).resolve() for name, _, path in (tree.partition("=") for tree in options.tree)}
     rows: list[Result] = []

@@ -2,12 +2,14 @@
 
 The gateway stands as on a real site: access, an uplink with its outbox, and the shipped rules are there.
 ``durable`` forwards what the load publishes, so that every message is committed to the outbox before its answer; its
-cloud is away, so that nothing but the store is measured.
+cloud is away, so that nothing but the store is measured. ``full`` gives that outbox so little room that it is soon
+full.
 """
 
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import shutil
 import socket
@@ -28,6 +30,8 @@ AMQTT: Final = ROOT / "build" / "amqtt"
 """A virtual environment for amqtt, which is no dependency of anything here."""
 START_SECONDS: Final = 15.0
 STOP_SECONDS: Final = 10.0
+SMALL: Final = "24MiB"
+"""An outbox that is full after about 200 000 messages of 64 bytes."""
 CLIENTS: Final = 12_000
 """Connections a subject must allow: the workload of idle ones opens as many as this."""
 
@@ -151,14 +155,22 @@ class AmqttSubject(Subject):
 
 
 class GatewaySubject(Subject):
-    """``gateway run`` from ``tree``: the source, or the folder that ``make compiled`` has filled."""
+    """``gateway run`` from ``tree``: the source, or the folder that ``make compiled`` has filled.
 
-    def __init__(self, name: str, folder: Path, tree: Path, durable: bool = False) -> None:
+    gather  ``mqtt.gather``; empty: as it comes
+    """
+
+    def __init__(
+        self, name: str, folder: Path, tree: Path, durable: bool = False, full: bool = False, gather: str = ""
+    ) -> None:
         super().__init__(name, folder)
         self.tree = tree
         (folder / "gateway.toml").write_text(
             f'[gateway]\nname = "bench"\n\n[listener.load]\nkind = "mqtt"\nbind = "127.0.0.1:{self.port}"\n\n'
-            f'[mqtt]\nmax_sessions = {CLIENTS}\n\n[rules]\npath = "{ROOT / "rules"}"\n\n'
+            f"[mqtt]\nmax_sessions = {CLIENTS}\n"
+            + (f'gather = "{gather}"\n' if gather else "")
+            + (f'\n[store]\nmax_bytes = "{SMALL}"\n' if full else "")
+            + f'\n[rules]\npath = "{ROOT / "rules"}"\n\n'
             '[uplink.cloud]\nkind = "mqtt"\nurl = "mqtt://127.0.0.1:1"\n'
             f'forward = [{{ filter = "{"load/#" if durable else "plant/#"}" }}]\n\n'
             '[log]\nlevel = "error"\n'
@@ -178,6 +190,12 @@ class GatewaySubject(Subject):
             self.seconds_to_ready = notify.lines[0][0] - begin
         finally:
             notify.close()
+
+    def dropped(self) -> int:
+        """Messages that the outbox has dropped because it was full."""
+        command = [sys.executable, "-m", "gateway", "status", "--json", "--state", str(self.folder / "state")]
+        status = json.loads(subprocess.run(command, cwd=self.tree, capture_output=True, check=True).stdout)
+        return int(status["drops"].get("outbox_full", 0))
 
 
 def _absent_client(port: int, pattern: str) -> None:

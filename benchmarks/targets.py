@@ -25,13 +25,22 @@ class Cell(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Cells with one target; ``durable`` runs the gateway that stores every message before it answers."""
+    """Cells with one target.
+
+    durable  runs the gateway that stores every message before it answers
+    full     its outbox is small and full before anything is measured, so that each message drops an older one
+    gather   ``mqtt.gather`` of the gateway; empty: as it comes
+    latency  milliseconds that half of the messages must not take longer than; None: no target
+    """
 
     title: str
     must: float
     aim: float
     cells: tuple[Cell, ...]
     durable: bool = False
+    full: bool = False
+    gather: str = ""
+    latency: float | None = None
 
 
 def _saturated() -> tuple[Cell, ...]:
@@ -52,6 +61,15 @@ def _saturated() -> tuple[Cell, ...]:
 
 
 ONE: Final = "--credit 1 --window 1"
+
+OPEN: Final = (
+    Cell("50 -> 1, QoS 0, 2000/s", "fanin --rate 2000", 2),
+    Cell("50 -> 1, QoS 1, 2000/s", "fanin --qos 1 --rate 2000", 2),
+    Cell("50 pairs, QoS 1, 2000/s", "pairs --qos 1 --rate 2000", 2, quick=True),
+    Cell("50 pairs, QoS 1, 10 000/s", "pairs --qos 1 --rate 10000", quick=True),
+    Cell("1 -> 100, QoS 1, 100/s in", "fanout --qos 1 --rate 100"),
+)
+"""Messages that come when they come, at the rates of a busy gateway."""
 
 GROUPS: Final = (
     Group("saturated, QoS 0 and 1", 0.33, 0.15, _saturated()),
@@ -75,16 +93,18 @@ GROUPS: Final = (
         ),
     ),
     Group(
-        "open loop, 2000 and 10 000 a second",
+        "open loop, 2000 and 10 000 a second, each wake-up at once",
         1.2,
         0.9,
-        (
-            Cell("50 -> 1, QoS 0, 2000/s", "fanin --rate 2000", 2),
-            Cell("50 -> 1, QoS 1, 2000/s", "fanin --qos 1 --rate 2000", 2, quick=True),
-            Cell("50 pairs, QoS 1, 2000/s", "pairs --qos 1 --rate 2000", 2),
-            Cell("50 pairs, QoS 1, 10 000/s", "pairs --qos 1 --rate 10000", quick=True),
-            Cell("1 -> 100, QoS 1, 100/s in", "fanout --qos 1 --rate 100"),
-        ),
+        OPEN,
+        gather="0s",
+    ),
+    Group(
+        "open loop, 2000 and 10 000 a second, wake-ups gathered",
+        0.7,
+        0.5,
+        OPEN,
+        latency=2.0,
     ),
     Group(
         "open loop, 200 a second",
@@ -101,6 +121,14 @@ GROUPS: Final = (
             Cell("50 -> 1, window 100", "fanin --qos 1 --window 100 --credit 100"),
         ),
         durable=True,
+    ),
+    Group(
+        "durable QoS 1, the outbox full: each drops an older one",
+        0.5,
+        0.2,
+        (Cell("50 -> 1, window 100, full", "fanin --qos 1 --window 100 --credit 100", quick=True),),
+        durable=True,
+        full=True,
     ),
 )
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from gateway.broker.batch import refusal
-from gateway.broker.port import Done, Gate, Gather, Guard, Later, Subscriber
+from gateway.broker.port import Done, Gate, Gather, Generation, Guard, Later, Subscriber
 from gateway.broker.retained import Retained
 from gateway.broker.trie import Trie
 from gateway.delay import DELAYED
@@ -47,7 +47,7 @@ class Broker:
         self._trie = Trie()
         self._retained = retained or Retained()
         self._cache: dict[str, tuple[Subscriber, ...]] = {}
-        self.generation = 0
+        self.generation = Generation()
         self._guard: Guard | None = None
         self._later: Later | None = None
         self.keeper: Subscriber | None = None
@@ -191,13 +191,13 @@ class Broker:
     def subscribe(self, pattern: str, subscriber: Subscriber, options: Any = None) -> bool:
         """Add or replace one subscription; True when it is new."""
         self._cache.clear()
-        self.generation += 1
+        self.generation.number += 1
         return self._trie.add(pattern, subscriber, options)
 
     def unsubscribe(self, pattern: str, subscriber: Subscriber) -> bool:
         """Remove one subscription; False when there was none."""
         self._cache.clear()
-        self.generation += 1
+        self.generation.number += 1
         return self._trie.remove(pattern, subscriber)
 
     def deliver_later(self, later: Later) -> None:
@@ -220,7 +220,7 @@ class Broker:
     def forget(self) -> None:
         """What ``merge`` answered may not hold any more."""
         self._cache.clear()
-        self.generation += 1
+        self.generation.number += 1
 
     def retained(self, pattern: str) -> Iterable[Message]:
         """The retained messages that match a filter, in topic order."""

@@ -120,6 +120,15 @@ class Later(Protocol):
         """Deliver a message to all receivers, after everything that is in its lane."""
 
 
+class Generation:
+    """A number that grows. An object of its own, so that who asks for every message need not ask through a port."""
+
+    __slots__ = ("number",)
+
+    def __init__(self) -> None:
+        self.number = 0
+
+
 class Router(Publisher, Protocol):
     """What the MQTT server sees beyond a publisher's port: enough to remember where messages go."""
 
@@ -139,8 +148,8 @@ class Router(Publisher, Protocol):
         """Ask every receiver anew: what they said of topics may not hold any more."""
 
     @property
-    def generation(self) -> int:
-        """Grows whenever a subscription changes."""
+    def generation(self) -> Generation:
+        """Grows whenever a subscription changes; the same object for good."""
 
 
 class Gate(Protocol):

@@ -8,7 +8,8 @@ looks are spread when there are more.
 Gathering is for traffic that comes by itself. A client that sends its next message when it has the answer to the one
 before would only be held up: its rate falls as soon as looks are spread. So rates are compared, in bytes, because
 gathering joins what would have been many reads; where it has cost messages it is left alone for a while, longer each
-time.
+time. It shows in the first window with gathering. A rate that falls later does so by itself: less comes, or nothing,
+and the next burst is gathered as this one was.
 
 Pure: ``now`` is passed in. It knows no socket.
 """
@@ -27,7 +28,7 @@ WINDOW: Final = 0.1
 """Seconds over which a rate is measured."""
 
 COST: Final = 0.8
-"""Gathering is given up when the rate falls below this part of what it was before."""
+"""Gathering ends when the rate falls below this part of what it was before."""
 
 FIRST_REST: Final = 1.0
 LONGEST_REST: Final = 64.0
@@ -48,6 +49,7 @@ class Moderator:
         "_credit",
         "_bytes",
         "_free_rate",
+        "_is_proven",
         "_last",
         "_rest",
         "_rest_until",
@@ -68,6 +70,8 @@ class Moderator:
         self._free_rate = 0.0
         """Bytes a second in the last whole window without gathering; 0: unknown."""
         self._since = 0.0
+        self._is_proven = False
+        """Whether a window with gathering has shown that it costs no messages."""
         self._rest = FIRST_REST
         self._rest_until = 0.0
 
@@ -94,13 +98,18 @@ class Moderator:
                 self._credit = 0.0
                 self.gathering = True
                 self._since = now
+            self._is_proven = False
         elif self._credit > BURST / 2 or not rate:
             self.gathering = False
         elif rate < COST * self._free_rate:
             self.gathering = False
-            self._rest_until = now + self._rest
-            self._rest = min(2 * self._rest, LONGEST_REST)
+            if not self._is_proven:
+                self._rest_until = now + self._rest
+                self._rest = min(2 * self._rest, LONGEST_REST)
         elif now - self._since >= PROBE:
             # It has cost nothing for long. One window without it, in case the traffic is another by then.
             self.gathering = False
+            self._rest = FIRST_REST
+        else:
+            self._is_proven = True
             self._rest = FIRST_REST

@@ -22,8 +22,10 @@ from gateway.listeners.stream import IN, OUT, Stream
 from gateway.loop import EventLoop
 from gateway.mqtt.turn import Turn
 
-AT_A_TIME: Final = 1024
-"""Sockets looked at in one turn; the others are first in the next."""
+FEW: Final = 42
+MANY: Final = 1024
+"""Sockets looked at in one turn; the others are first in the next. Room for the answer is made for each question: for
+few it is at hand (512 bytes), so many are asked for only after few were found."""
 
 NEWCOMERS: Final = 8
 """Of those, sockets that have yet to say who they are: CONNECT costs as much as a hundred messages, and however many
@@ -43,8 +45,8 @@ class Pool:
     """
 
     __slots__ = (
-        "_aside", "_clock", "_dirty", "_ending", "_epoll", "_flush_due", "_inner", "_is_inside", "_loop", "_lost",
-        "_next_look", "_now", "_streams", "_turn", "moderator", "received", "stirred",
+        "_aside", "_at_a_time", "_clock", "_dirty", "_ending", "_epoll", "_flush_due", "_inner", "_is_inside", "_loop",
+        "_lost", "_next_look", "_now", "_poll", "_streams", "_turn", "moderator", "received", "stirred",
     )  # fmt: skip
 
     def __init__(self, turn: Turn, clock: Clock, gather: float = 0.0) -> None:
@@ -66,12 +68,16 @@ class Pool:
         """The descriptor of asyncio's own set while that stands in ours."""
         self._loop: Any = None
         self._epoll: Any = None
+        self._poll: Any = None
+        """What the epoll set has found; bound once, for each wake-up asks."""
+        self._at_a_time = FEW
         self._aside: Any = None
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take a place in ``loop``."""
         self._loop = loop
         self._epoll = select.epoll()
+        self._poll = self._epoll.poll
         if isinstance(loop, EventLoop):
             self._inner = loop.host(self)
         if self._inner >= 0:
@@ -92,7 +98,7 @@ class Pool:
         else:
             self._loop.remove_reader(self._epoll.fileno())
         self._epoll.close()
-        self._epoll = None
+        self._epoll = self._poll = None
 
     # -- streams -----------------------------------------------------------------------------------------------
 
@@ -147,7 +153,7 @@ class Pool:
             pause = self._next_look - self._clock.now() if self._next_look else 0.0
             if pause > 0:
                 # Let more gather; what is asyncio's does not wait for it.
-                if self._aside.poll(pause if left < 0 or pause < left else left):
+                if self._aside.poll(pause if left < 0 or pause < left else left, 1):
                     return True
                 if 0 <= left <= pause:
                     return False
@@ -171,10 +177,11 @@ class Pool:
 
     def _look(self, timeout: float) -> bool:
         """One turn; negative: wait as long as it takes. Whether asyncio's own set has something."""
-        found: list[tuple[int, int]] = self._epoll.poll(timeout, AT_A_TIME)
+        found: list[tuple[int, int]] = self._poll(timeout, self._at_a_time)
         now = self._now = self._clock.now()
         if not found:
             return False
+        self._at_a_time = MANY if len(found) >= FEW else FEW
         self._turn.now = now
         self._turn.time = self._clock.time_at(now)
         self._is_inside = True
@@ -211,22 +218,27 @@ class Pool:
         """Write what is queued, and say goodbye to those that are gone; each may lead to more of both."""
         self._is_inside = True
         while self._dirty or self._ending or self._lost:
-            dirty, self._dirty = self._dirty, []
-            for stream in dirty:
-                try:
-                    stream.flush()
-                except Exception as error:
-                    self._failed(stream, error)
-            ending, self._ending = self._ending, []
-            for stream in ending:
-                stream.abort()
-            lost, self._lost = self._lost, []
-            for stream in lost:
-                try:
-                    stream.on_lost()
-                except Exception as bug:
-                    self._report(bug)
+            if self._dirty:
+                dirty, self._dirty = self._dirty, []
+                for stream in dirty:
+                    try:
+                        stream.flush()
+                    except Exception as error:
+                        self._failed(stream, error)
+            if self._ending or self._lost:
+                self._part()
         self._is_inside = False
+
+    def _part(self) -> None:
+        ending, self._ending = self._ending, []
+        for stream in ending:
+            stream.abort()
+        lost, self._lost = self._lost, []
+        for stream in lost:
+            try:
+                stream.on_lost()
+            except Exception as bug:
+                self._report(bug)
 
     def _flush_soon(self) -> None:
         self._flush_due = False

@@ -144,6 +144,8 @@ class Connection:
             while not self._held and not self._holds:
                 if self.state is State.OPEN and self.server.express and express_acked.run(self, decoder):
                     worked = True
+                elif not decoder.has_more:
+                    break
                 else:
                     packet = decoder.next()
                     if packet is None:
@@ -254,7 +256,7 @@ class Connection:
         out = self._out[0] if len(self._out) == 1 else b"".join(self._out)
         if self.tap is not None:
             self.tap.sent(out)
-        self._out.clear()
+        self._out = []
         self._out_bytes = 0
         return out
 
@@ -300,6 +302,8 @@ class Connection:
         if reason:
             tail = bytes((reason,))
             self.write(PUBACK_REASON + (tail + PUBACK_REASON).join(packet_ids) + tail)
+        elif len(packet_ids) == 1:
+            self.write(PUBACK + packet_ids[0])
         else:
             self.write(PUBACK + PUBACK.join(packet_ids))
         self.server.metrics.traffic.packets_out += len(packet_ids) - 1  # for the output they are one

@@ -57,7 +57,7 @@ class Decoder:
     called until it gives None after each ``feed``.
     """
 
-    __slots__ = ("version", "max_packet", "data", "at", "_waiting", "_needed", "_error")
+    __slots__ = ("version", "max_packet", "data", "at", "_waiting", "_held", "_needed", "_error")
 
     def __init__(self, version: int = 0, max_packet: int = MAX_VARINT) -> None:
         self.version = version
@@ -65,6 +65,8 @@ class Decoder:
         self.data = b""
         self.at = 0
         self._waiting = bytearray()
+        self._held = 0
+        """Bytes in it."""
         self._needed = 0
         self._error: Malformed | None = None
 
@@ -72,11 +74,12 @@ class Decoder:
         """Take bytes from the network; after an error they are dropped."""
         if self._error is not None:
             return
-        if self.at == len(self.data) and not self._waiting:
+        if self.at == len(self.data) and not self._held:
             self.data = data
             self.at = 0
         else:
             self._waiting += data
+            self._held += len(data)
 
     @property
     def rest(self) -> bytes:
@@ -86,7 +89,7 @@ class Decoder:
     @property
     def has_more(self) -> bool:
         """Whether there are bytes that ``next`` has not looked at or not given back as a packet."""
-        return self.at < len(self.data) or len(self._waiting) > 0
+        return self.at < len(self.data) or self._held > 0
 
     def next(self) -> Packet | None:
         """The next packet, or None when its bytes are not all there.
@@ -127,6 +130,7 @@ class Decoder:
             self.data = b""
             self.at = 0
             self._waiting = bytearray()
+            self._held = 0
             raise
 
     def _long_length(self, at: int) -> tuple[int, int]:
@@ -189,14 +193,15 @@ class Decoder:
         rest = self.data[self.at :]
         if rest:
             self._waiting[0:0] = rest
+            self._held += len(rest)
         elif needed < self._needed:
             needed = self._needed
         self.at = 0
-        if len(self._waiting) < needed:
+        if self._held < needed:
             self.data = b""
             self._needed = needed
             return False
         self.data = bytes(self._waiting)
         self._waiting = bytearray()
-        self._needed = 0
+        self._held = self._needed = 0
         return True

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.message import Message
 from gateway.mqtt.express import PLAIN as PLAIN_QOS_0
 from gateway.mqtt.express import run_plain
-from gateway.mqtt.incoming import PUBACK, Run
+from gateway.mqtt.incoming import Run
 from gateway.mqtt.item import Item
 from gateway.mqtt.reasons import NO_MATCHING_SUBSCRIBERS, SUCCESS
 
@@ -25,6 +25,9 @@ PLAIN: Final = 0x32
 """First byte of a PUBLISH with QoS 1 that is neither retained nor repeated."""
 
 FLAGS: Final = 0x02
+
+PUBACK_TYPE: Final = 0x40
+"""First byte of every PUBACK."""
 
 
 def run_acked(connection: Connection, decoder: Decoder) -> bool:
@@ -119,7 +122,7 @@ def run_pubacks(connection: Connection, decoder: Decoder) -> bool:
     at = first = decoder.at
     end = len(data)
     outgoing = session.outgoing
-    while at + 4 <= end and data.startswith(PUBACK, at):
+    while at + 4 <= end and data[at] == PUBACK_TYPE and data[at + 1] == 2:
         packet_id = data[at + 2] << 8 | data[at + 3]
         if not packet_id:
             break
@@ -141,7 +144,7 @@ def run(connection: Connection, decoder: Decoder) -> bool:
     if at >= len(data):
         return False
     first = data[at]
-    if first == PUBACK[0]:
+    if first == PUBACK_TYPE:
         return run_pubacks(connection, decoder)
     fan_out = connection.server.fan_out
     if fan_out is not None and connection.session is not None and fan_out.waits(connection.session.source):

@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 NOTHING: Final[deque[Item]] = deque()
 """Stands for an empty queue: a deque of its own takes 700 bytes, and most clients never need it. Never changed."""
 
+NO_IDS: Final[list[int]] = []
+NO_REPLAYS: Final[list[Iterator[Item]]] = []
+NO_ASKERS: Final[list[Callable[[], None]]] = []
+"""The same for the others that ``waits`` looks into after every flush: what all clients share is in the processor's
+cache, while a list of each client's own was last used when that client last had a message."""
+
 
 class Outgoing:
     """The sending half of a session; outlives its connections."""
@@ -50,11 +56,11 @@ class Outgoing:
         self._metrics = metrics
         self._turn = turn
         self._next_id = 0
-        self._replays: list[Iterator[Item]] = []
-        self._unsent: list[int] = []
+        self._replays: list[Iterator[Item]] = NO_REPLAYS
+        self._unsent: list[int] = NO_IDS
         """Packet ids to repeat, the next one last."""
         self._framing = Framing(turn)
-        self._askers: list[Callable[[], None]] = []
+        self._askers: list[Callable[[], None]] = NO_ASKERS
         self.inflight: dict[int, Item] = {}
         self.keep: Keep | None = None
         """The mirror of a session that outlives its connection."""
@@ -142,7 +148,7 @@ class Outgoing:
     def has_room(self) -> bool:
         """Whether a QoS 1 or 2 message would be sent now."""
         wire = self.wire
-        return wire is not None and not self.pending and self._in_use() < self.window and wire.room()
+        return wire is not None and not self.pending_bytes and self._in_use() < self.window and wire.room()
 
     # -- messages that their owner keeps -------------------------------------------------------------------
 
@@ -160,6 +166,8 @@ class Outgoing:
 
     def ask_for_room(self, call: Callable[[], None]) -> None:
         """Call back once when there is room, on this connection or a later one."""
+        if self._askers is NO_ASKERS:
+            self._askers = []
         self._askers.append(call)
 
     def _in_use(self) -> int:
@@ -176,6 +184,8 @@ class Outgoing:
 
     def replay(self, items: Iterator[Item]) -> None:
         """Send a series (retained messages) as fast as the client takes it."""
+        if self._replays is NO_REPLAYS:
+            self._replays = []
         self._replays.append(items)
         self.refill()
 
@@ -224,18 +234,18 @@ class Outgoing:
                     self.keep.keep_started(following)
                 self._start(wire, following)
         if self._askers and self.has_room():
-            askers, self._askers = self._askers, []
+            askers, self._askers = self._askers, NO_ASKERS
             for call in askers:
                 call()
         pressure = self.pressure
-        if (pressure.waiting or pressure.is_slow) and wire.room() and (not self.pending or not self._presses()):
+        if pressure.is_on() and wire.room() and (not self.pending or not self._presses()):
             pressure.release()
 
     def waits(self) -> bool:
         """Whether anything waits for room."""
-        pressure = self.pressure
-        queued = self.pending or self._unsent or self._replays or self._askers
-        return bool(queued or pressure.waiting or pressure.is_slow)
+        if self.pending_bytes or self._unsent or self._replays or self._askers:
+            return True
+        return self.pressure.is_on()
 
     # -- frames out ----------------------------------------------------------------------------------------
 
@@ -352,7 +362,7 @@ class Outgoing:
         self.wire = wire
         self.window = min(window, self._limits.max_inflight)
         self._framing.begin(min(aliases, self._limits.topic_alias_maximum))
-        self._unsent = list(reversed(self.inflight))
+        self._unsent = list(reversed(self.inflight)) if self.inflight else NO_IDS
         self.refill()
 
     def _repeat(self, wire: Connection) -> None:
@@ -375,8 +385,8 @@ class Outgoing:
         that was not acknowledged. QoS 2 in flight is this client's for good [MQTT-4.8.2-4].
         """
         self.wire = None
-        self._replays.clear()
-        self._unsent.clear()
+        self._replays = NO_REPLAYS
+        self._unsent = NO_IDS
         self.pressure.release()
         moved = [item for item in self.inflight.values() if item.group is not None and item.qos == 1]
         for item in moved:

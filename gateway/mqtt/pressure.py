@@ -30,6 +30,10 @@ class Pressure:
         self.since: float | None = None
         self.waiting: list[Callable[[], None]] = []
 
+    def is_on(self) -> bool:
+        """Whether a publisher waits, or the receiver is slow."""
+        return self.is_slow or self.since is not None
+
     def apply(self) -> None:
         """The receiver of the message at hand has enough."""
         if not self.is_slow:

@@ -57,6 +57,7 @@ class MqttServer:
         archive: Archive | None = None,
     ) -> None:
         self.broker = broker
+        self._generation = broker.generation
         self.access = access
         self.limits = limits
         self.metrics = metrics
@@ -163,7 +164,7 @@ class MqttServer:
     @property
     def routes(self) -> int:
         """Grows whenever what ``express.py`` has learned may not hold any more."""
-        return self.broker.generation + self._changes
+        return self._generation.number + self._changes
 
     def forget_routes(self) -> None:
         """A right has changed: what receivers said of topics, and what connections have learned, is asked anew."""

@@ -50,6 +50,15 @@ def test_every_listed_module_is_compiled_or_none_is() -> None:
     assert compiled in (set(), {name(path).removesuffix(".py") for path in LISTED})
 
 
+@pytest.mark.parametrize("dotted", HOOK["custom"]["hot"])
+def test_what_is_marked_as_hot_is_a_function_or_class_of_a_listed_module(dotted: str) -> None:
+    (path,) = (path for path in LISTED if dotted.startswith(module(path) + "."))
+    scope: list[ast.stmt] = parsed(path).body
+    for part in dotted.removeprefix(module(path) + ".").split("."):
+        (found,) = (node for node in scope if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == part)
+        scope = found.body
+
+
 @pytest.mark.parametrize("path", sorted(LISTED), ids=name)
 def test_the_extension_is_what_runs(path: Path) -> None:
     file = importlib.import_module(module(path)).__file__

@@ -89,6 +89,21 @@ def test_rests_grow_to_a_bound() -> None:
     assert all(LONGEST_REST <= rest < LONGEST_REST + 1 for rest in rests[-2:])
 
 
+def test_traffic_that_comes_in_bursts_is_gathered_in_each() -> None:
+    """That it ends while it is gathered is no sign that gathering costs anything."""
+    moderator = Moderator(GATHER)
+    traffic = Traffic(moderator, 4000)
+    for burst in range(8):
+        traffic.rate = 4000
+        traffic.run(0.45)
+        assert moderator.gathering, f"burst {burst}"
+        traffic.rate = 1500  # still more than free looks
+        traffic.run(WINDOW)
+        traffic.rate = 20
+        traffic.run(0.3)
+        assert not moderator.gathering
+
+
 def test_long_gathering_is_probed() -> None:
     moderator = Moderator(GATHER)
     traffic = Traffic(moderator, 4000)
