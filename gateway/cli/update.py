@@ -29,6 +29,7 @@ def register(subparsers: Any) -> None:
     put = verbs.add_parser("install", help="write the other slot and arm its trial boot")
     put.add_argument("file", type=Path)
     put.add_argument("--allow-older", action="store_true")
+    put.add_argument("--allow-migration", action="store_true", help="the old version cannot open the database again")
     status = verbs.add_parser("status", help="slots, versions, which runs, the last result")
     commit = verbs.add_parser("commit", help="the running slot is good")
     back = verbs.add_parser("rollback", help="start the other slot from the next restart on")
@@ -45,10 +46,13 @@ def _bundle(args: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
     from gateway.appliance.update import bundle
-    from gateway.appliance.update.manifest import Manifest, number
+    from gateway.appliance.update.manifest import Manifest, UpdateError, number
     from gateway.store.sql import migrations
 
     number(args.version), number(args.minimum)
+    for path in (args.root, args.key):
+        if not Path(path).is_file():
+            raise UpdateError(f"{path}: is no file")
     date = datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", datetime.now(UTC).timestamp())), UTC)
     with tempfile.TemporaryDirectory() as folder:
         boot = Path(folder) / "boot.tar"
@@ -73,9 +77,13 @@ def _key(args: argparse.Namespace) -> int:
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     from gateway.appliance.update.bundle import public_pem
+    from gateway.appliance.update.manifest import UpdateError
 
     private = Ed25519PrivateKey.generate()
-    handle = os.open(args.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        handle = os.open(args.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise UpdateError(f"{args.file}: cannot be made ({error.strerror}); a key is never written over") from error
     with os.fdopen(handle, "wb") as file:
         file.write(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     public = args.file.with_name(args.file.name + ".pub")
@@ -93,6 +101,7 @@ def _verify(args: argparse.Namespace) -> int:
 
 def _install(args: argparse.Namespace) -> int:
     from gateway.appliance.update.install import install, running_slot
+    from gateway.store.sql import migrations
 
     def progress(done: int, size: int) -> None:
         if not args.json and sys.stderr.isatty():
@@ -110,7 +119,9 @@ def _install(args: argparse.Namespace) -> int:
         arch=arch,
         board=board,
         version=version,
+        schema=migrations()[-1][0],
         allow_older=args.allow_older,
+        allow_migration=args.allow_migration,
         progress=progress,
     )
     return _say(args, {"installed": manifest.version, "next": "restart the machine for its trial"})

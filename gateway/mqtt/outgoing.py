@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from gateway.broker.port import Done
 from gateway.errors import Malformed
 from gateway.message import Message
 from gateway.metrics import Metrics
+from gateway.mqtt.empty import NO_ASKERS, NO_IDS, NO_REPLAYS, NOTHING
 from gateway.mqtt.framing import Framing
 from gateway.mqtt.item import Item
 from gateway.mqtt.limits import Limits
@@ -31,16 +32,6 @@ if TYPE_CHECKING:
     from gateway.mqtt.connection import Connection
     from gateway.mqtt.keeping import Keep
     from gateway.mqtt.shared import Group
-
-
-NOTHING: Final[deque[Item]] = deque()
-"""Stands for an empty queue: a deque of its own takes 700 bytes, and most clients never need it. Never changed."""
-
-NO_IDS: Final[list[int]] = []
-NO_REPLAYS: Final[list[Iterator[Item]]] = []
-NO_ASKERS: Final[list[Callable[[], None]]] = []
-"""The same for the others that ``waits`` looks into after every flush: what all clients share is in the processor's
-cache, while a list of each client's own was last used when that client last had a message."""
 
 
 class Outgoing:

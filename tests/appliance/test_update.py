@@ -143,3 +143,23 @@ def test_power_cut_at_every_sync(machine: Path, tmp_path: Path, monkeypatch: pyt
             assert (machine / "boot/slot-B/version").read_text() == "2.0"
     assert cuts > 8
     assert json.loads((machine / installing.STATE).read_text())["step"] == "armed"
+
+
+def test_a_bundle_that_migrates_the_database_is_taken_only_when_that_is_said(
+    machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = build(tmp_path)
+    monkeypatch.setattr("gateway.store.sql.migrations", lambda: [(3, "")])
+    assert install(machine, bundle) == 1
+    assert "changes the database" in capsys.readouterr().err and entries(machine) == {"gateway-A.conf"}
+    assert install(machine, bundle, "--allow-migration") == 0
+
+
+def test_a_key_is_never_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["update", "key", str(tmp_path / "key")]) == 0
+    before = (tmp_path / "key").read_bytes()
+    assert main(["update", "key", str(tmp_path / "key")]) == 1
+    assert "never written over" in capsys.readouterr().err and (tmp_path / "key").read_bytes() == before
+    words = f"--root {tmp_path}/none --boot {tmp_path} --version 1 --arch a --board b --key {tmp_path}/key {tmp_path}/o"
+    assert main(["update", "bundle", *words.split()]) == 1
+    assert "is no file" in capsys.readouterr().err

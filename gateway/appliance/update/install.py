@@ -65,7 +65,9 @@ def install(
     arch: str,
     board: str,
     version: str,
+    schema: int,
     allow_older: bool = False,
+    allow_migration: bool = False,
     progress: Callable[[int, int], None] = lambda done, size: None,
 ) -> Manifest:
     """Write the other slot and arm its trial boot. Raises UpdateError; then the running slot starts as before."""
@@ -80,7 +82,11 @@ def install(
     if now.left is not None:
         raise UpdateError(f"slot {running} is on trial itself; wait until it is good, or: gateway update commit")
     manifest = verify(bundle, keys)
-    if reason := refuse(manifest, arch=arch, board=board, version=version, allow_older=allow_older):
+    reason = refuse(
+        manifest, arch=arch, board=board, version=version, schema=schema,
+        allow_older=allow_older, allow_migration=allow_migration,
+    )  # fmt: skip
+    if reason:
         raise UpdateError(f"{bundle.name}: {reason}; nothing was changed")
     device = root / "dev/gateway" / f"slot-{target}"
     _room(device, manifest, boot)

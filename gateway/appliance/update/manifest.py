@@ -86,8 +86,17 @@ def parse(data: bytes) -> Manifest:
     return manifest
 
 
-def refuse(manifest: Manifest, *, arch: str, board: str, version: str, allow_older: bool = False) -> str | None:
-    """Why this machine, which runs ``version``, must not take it; None when it may."""
+def refuse(
+    manifest: Manifest,
+    *,
+    arch: str,
+    board: str,
+    version: str,
+    schema: int,
+    allow_older: bool = False,
+    allow_migration: bool = False,
+) -> str | None:
+    """Why this machine, which runs ``version`` on a database of ``schema``, must not take it; None when it may."""
     if manifest.arch != arch:
         return f"it is for {manifest.arch}, this machine is {arch}"
     if board not in manifest.boards:
@@ -96,4 +105,9 @@ def refuse(manifest: Manifest, *, arch: str, board: str, version: str, allow_old
         return f"it needs at least version {manifest.minimum} before it, here is {version}; install that first"
     if number(manifest.version) < number(version) and not allow_older:
         return f"it is older ({manifest.version}) than what runs ({version}); --allow-older takes it all the same"
+    if manifest.schema > schema and not allow_migration:
+        return (
+            f"it changes the database (migration {manifest.schema}, here {schema}), which the version that runs could "
+            "not open again after a roll-back; copy /data/state/gateway first, then --allow-migration takes it"
+        )
     return None
