@@ -22,6 +22,7 @@ from gateway.broker.identity import User
 from gateway.config.declare import setting
 from gateway.config.keys import quote
 from gateway.config.load import read
+from gateway.durable import on_the_disk
 from gateway.errors import ConfigError, GatewayError
 from gateway.login.passwords import hash_problem
 
@@ -193,11 +194,7 @@ def write_private(folder: Path, name: str, text: str) -> None:
         finally:
             os.close(file)
         os.replace(temporary, folder / name)
-        directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        on_the_disk(folder)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -15,11 +15,11 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from gateway.durable import on_the_disk
 from gateway.store.errors import Damaged, StoreError
 from gateway.store.examine import first_problem
 from gateway.store.log_damage import log_problem
 from gateway.store.rescue import Rescue
-from gateway.store.salvage import on_the_disk
 from gateway.store.sql import migrations
 from gateway.store.transaction import is_lost
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import shutil
 from pathlib import Path
 from time import gmtime, strftime
 from typing import Any, Final
 
-from gateway.store.salvage import on_the_disk
+from gateway.durable import on_the_disk, write_whole
 
 log = logging.getLogger("gateway.store")
 
@@ -47,7 +46,6 @@ class Entry:
     def save(self, report: dict[str, Any]) -> None:
         """Write the report; from then on the entry is finished. Raises OSError."""
         _write(self.path / "report.json", report)
-        on_the_disk(self.path)
         self.report = report
 
     def as_dict(self) -> dict[str, Any]:
@@ -155,9 +153,4 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    fresh = path.with_name(path.name + ".new")
-    with fresh.open("w") as file:
-        json.dump(content, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(path)
+    write_whole(path, json.dumps(content, indent=2))

@@ -19,9 +19,10 @@ from pathlib import Path
 from time import time as wall_clock
 from typing import Any, Final
 
+from gateway.durable import on_the_disk
 from gateway.store.errors import StoreError
 from gateway.store.quarantine import Entry, Quarantine
-from gateway.store.salvage import NoRoom, Salvage, log_is_the_damage, on_the_disk, version_of
+from gateway.store.salvage import NoRoom, Salvage, log_is_the_damage, version_of
 
 log = logging.getLogger("gateway.store")
 

@@ -12,7 +12,6 @@ The damaged file is only read. The fresh one is complete and on the disk, or is 
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -266,12 +265,3 @@ def _owner_if_whole(path: Path, mode: str) -> int | None:
             return int(connection.execute("PRAGMA application_id").fetchone()[0]) if is_whole else None
     except (sqlite3.Error, UnicodeDecodeError):
         return None
-
-
-def on_the_disk(path: Path) -> None:
-    """Wait until a file, or what a folder names, is where a power cut cannot take it."""
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
