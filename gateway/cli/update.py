@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,10 @@ def register(subparsers: Any) -> None:
     parser = subparsers.add_parser("update", help="updates of the appliance: make, verify, install, commit")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     bundle = verbs.add_parser("bundle", help="make a signed bundle")
-    for name in ("root", "boot", "version", "arch", "key"):
+    for name in ("version", "arch"):
         bundle.add_argument(f"--{name}", required=True)
+    for name in ("root", "boot", "key"):
+        bundle.add_argument(f"--{name}", required=True, type=Path)
     bundle.add_argument("--board", required=True, action="append", help="may be given several times")
     bundle.add_argument("--minimum", default="0", help="oldest version that it may be installed over")
     bundle.add_argument("out", type=Path)
@@ -41,7 +41,6 @@ def register(subparsers: Any) -> None:
 
 
 def _bundle(args: argparse.Namespace) -> int:
-    import tarfile
     import tempfile
     from datetime import UTC, datetime
 
@@ -51,24 +50,18 @@ def _bundle(args: argparse.Namespace) -> int:
 
     number(args.version), number(args.minimum)
     for path in (args.root, args.key):
-        if not Path(path).is_file():
+        if not path.is_file():
             raise UpdateError(f"{path}: is no file")
     date = datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", datetime.now(UTC).timestamp())), UTC)
     with tempfile.TemporaryDirectory() as folder:
         boot = Path(folder) / "boot.tar"
-        with tarfile.open(boot, "w", format=tarfile.PAX_FORMAT) as tar:
-            for path in sorted(Path(args.boot).rglob("*")):
-                if path.is_file():
-                    head = tarfile.TarInfo(str(path.relative_to(args.boot)))
-                    head.size = path.stat().st_size
-                    with path.open("rb") as file:
-                        tar.addfile(head, file)
-        files = {"root.squashfs": Path(args.root), "boot.tar": boot}
-        parts = {name: bundle.hashed(path) for name, path in files.items()}
+        bundle.write_boot(boot, args.boot)
+        files = {"root.squashfs": args.root, "boot.tar": boot}
+        parts = {name: bundle.part_of(path) for name, path in files.items()}
         manifest = Manifest(
             args.version, args.arch, tuple(args.board), args.minimum, date.isoformat(), migrations()[-1][0], parts
         )
-        bundle.write(args.out, manifest, files, Path(args.key))
+        bundle.write(args.out, manifest, files, args.key)
     return _say(args, {"bundle": str(args.out), "version": args.version, "bytes": args.out.stat().st_size})
 
 
@@ -100,30 +93,15 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _install(args: argparse.Namespace) -> int:
-    from gateway.appliance.update.install import install, running_slot
-    from gateway.store.sql import migrations
+    from gateway.appliance.update.install import install, this_machine
+    from gateway.cli.progress import Progress
 
-    def progress(done: int, size: int) -> None:
-        if not args.json and sys.stderr.isatty():
-            sys.stderr.write(f"\r{done * 100 // size:3} %")
-
-    machine = {"x86_64": "amd64", "aarch64": "arm64"}
-    slot = args.machine / "boot" / f"slot-{running_slot(args.machine)}"
-    arch = machine.get(platform.machine(), platform.machine())
-    version = (slot / "version").read_text().strip()
-    model = args.machine / "proc/device-tree/model"
-    board = "rpi" if model.exists() and "Raspberry" in model.read_text() else "qemu"
-    manifest = install(
-        args.machine,
-        args.file,
-        arch=arch,
-        board=board,
-        version=version,
-        schema=migrations()[-1][0],
-        allow_older=args.allow_older,
-        allow_migration=args.allow_migration,
-        progress=progress,
-    )
+    progress = Progress("bytes written")
+    try:
+        here = this_machine(args.machine, args.allow_older, args.allow_migration)
+        manifest = install(args.machine, args.file, here, progress.show)
+    finally:
+        progress.end()
     return _say(args, {"installed": manifest.version, "next": "restart the machine for its trial"})
 
 
@@ -134,23 +112,15 @@ def _status(args: argparse.Namespace) -> int:
 
 
 def _commit(args: argparse.Namespace) -> int:
-    from gateway.appliance.update.boot import BootCounting
-    from gateway.appliance.update.install import running_slot, writable
+    from gateway.appliance.update.install import commit
 
-    slot = running_slot(args.machine)
-    with writable(args.machine / "boot"):
-        BootCounting(args.machine / "boot").commit(slot)
-    return _say(args, {"good": slot})
+    return _say(args, {"good": commit(args.machine)})
 
 
 def _rollback(args: argparse.Namespace) -> int:
-    from gateway.appliance.update.boot import BootCounting
-    from gateway.appliance.update.install import running_slot, writable
+    from gateway.appliance.update.install import rollback
 
-    other = "B" if running_slot(args.machine) == "A" else "A"
-    with writable(args.machine / "boot"):
-        BootCounting(args.machine / "boot").prefer(other)
-    return _say(args, {"next": other})
+    return _say(args, {"next": rollback(args.machine)})
 
 
 def _say(args: argparse.Namespace, answer: dict[str, Any]) -> int:

@@ -149,7 +149,7 @@ def test_a_bundle_that_migrates_the_database_is_taken_only_when_that_is_said(
     machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bundle = build(tmp_path)
-    monkeypatch.setattr("gateway.store.sql.migrations", lambda: [(3, "")])
+    monkeypatch.setattr(installing, "migrations", lambda: [(3, "")])
     assert install(machine, bundle) == 1
     assert "changes the database" in capsys.readouterr().err and entries(machine) == {"gateway-A.conf"}
     assert install(machine, bundle, "--allow-migration") == 0
@@ -163,3 +163,28 @@ def test_a_key_is_never_written_over(tmp_path: Path, capsys: pytest.CaptureFixtu
     words = f"--root {tmp_path}/none --boot {tmp_path} --version 1 --arch a --board b --key {tmp_path}/key {tmp_path}/o"
     assert main(["update", "bundle", *words.split()]) == 1
     assert "is no file" in capsys.readouterr().err
+
+
+def test_a_key_that_is_damaged_is_named(machine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = build(tmp_path)
+    (machine / installing.KEYS / "a.pub").write_text("-----BEGIN PUBLIC KEY-----\n")
+    assert install(machine, bundle) == 1
+    assert "a.pub: is no public key" in capsys.readouterr().err
+    (tmp_path / "key").write_text("nothing")
+    words = f"--root {tmp_path}/root --boot {tmp_path}/files --version 1 --arch a --board b --key {tmp_path}/key"
+    assert main(["update", "bundle", *words.split(), str(tmp_path / "o")]) == 1
+    assert "must be an Ed25519 key" in capsys.readouterr().err and not (tmp_path / "o").exists()
+
+
+def test_what_cannot_start_is_no_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build(tmp_path).unlink()
+    (tmp_path / "files/initrd.img").unlink()
+    words = f"--root {tmp_path}/root --boot {tmp_path}/files --version 1 --arch a --board b --key {tmp_path}/key"
+    assert main(["update", "bundle", *words.split(), str(tmp_path / "o")]) == 1
+    assert "initrd.img: is no file" in capsys.readouterr().err and not (tmp_path / "o").exists()
+
+
+def test_a_slot_without_a_version_is_named(machine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (machine / "boot/slot-A/version").unlink()
+    assert install(machine, build(tmp_path)) == 1
+    assert "slot-A/version: cannot be read" in capsys.readouterr().err

@@ -7,12 +7,12 @@ is a generation that only grows, so that an older program can be the newer entry
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.appliance.update.manifest import UpdateError
+from gateway.durable import on_the_disk, write_whole
 
 _NAME = re.compile(r"gateway-([AB])(?:\+(\d+)(?:-(\d+))?)?\.conf")
 
@@ -26,27 +26,6 @@ class Entry:
     left: int | None
     generation: int
     options: str
-
-
-def on_disk(folder: Path) -> None:
-    """Names in the folder are as safe as its files."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def put(path: Path, text: str) -> None:
-    """Write a small file so that a power cut leaves the old or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(path.name + ".new")
-    with fresh.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(path)
-    on_disk(path.parent)
 
 
 class BootCounting:
@@ -80,11 +59,11 @@ class BootCounting:
         """The slot is not started any more, whatever happens to it."""
         for path in self._folder.glob(f"gateway-{slot}*.conf"):
             path.unlink()
-        on_disk(self._folder)
+        on_the_disk(self._folder)
 
     def _write(self, slot: str, name: str, options: str) -> None:
         generation = max((entry.generation for entry in self.entries().values()), default=0) + 1
-        put(
+        write_whole(
             self._folder / name,
             f"title edge-gateway {slot}\nsort-key gateway\nversion {generation}\nlinux /slot-{slot}/vmlinuz\n"
             f"initrd /slot-{slot}/initrd.img\noptions {options}\n",
@@ -105,7 +84,7 @@ class BootCounting:
             raise UpdateError(f"/boot has no entry of slot {slot}")
         if entry.left is not None:
             entry.path.rename(self._folder / f"gateway-{slot}.conf")
-            on_disk(self._folder)
+            on_the_disk(self._folder)
 
     def prefer(self, slot: str) -> None:
         """Start ``slot``, which was good before, from now on."""

@@ -21,23 +21,49 @@ from cryptography.hazmat.primitives.serialization import (
 from gateway.appliance.update.manifest import MOST_BYTES, PARTS, Manifest, Part, UpdateError, parse, render
 
 BLOCK = 1 << 18
+BOOT_FILES = ("vmlinuz", "initrd.img", "version")
 
 
-def hashed(path: Path) -> Part:
-    """Size and hash of a file."""
+def hashed(file: IO[bytes], most: int) -> Part:
+    """Size and hash of what comes next in a file, of ``most`` bytes at most."""
     digest, size = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-            size += len(block)
+    while block := file.read(min(BLOCK, most - size)):
+        digest.update(block)
+        size += len(block)
     return Part(size, digest.hexdigest())
+
+
+def part_of(path: Path) -> Part:
+    """Size and hash of a whole file."""
+    with path.open("rb") as file:
+        return hashed(file, path.stat().st_size)
+
+
+def write_boot(out: Path, folder: Path) -> None:
+    """Make ``boot.tar`` of the files below a folder; the same files give the same bytes.
+
+    Raises UpdateError when one is missing without which a slot does not start.
+    """
+    for name in BOOT_FILES:
+        if not (folder / name).is_file():
+            raise UpdateError(f"{folder / name}: is no file; a slot needs {', '.join(BOOT_FILES)}")
+    with tarfile.open(out, "w", format=tarfile.PAX_FORMAT) as tar:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                head = tarfile.TarInfo(str(path.relative_to(folder)))
+                head.size = path.stat().st_size
+                with path.open("rb") as file:
+                    tar.addfile(head, file)
 
 
 def write(out: Path, manifest: Manifest, files: dict[str, Path], key: Path) -> None:
     """Make the bundle ``out``; appears whole or not at all. ``key`` is an Ed25519 private key in PEM."""
-    private = load_pem_private_key(key.read_bytes(), None)
+    try:
+        private = load_pem_private_key(key.read_bytes(), None)
+    except (ValueError, TypeError):  # no key; one with a password
+        private = None
     if not isinstance(private, Ed25519PrivateKey):
-        raise UpdateError(f"{key}: must be an Ed25519 key; gateway update key makes one")
+        raise UpdateError(f"{key}: must be an Ed25519 key without a password; gateway update key makes one")
     text = render(manifest)
     fresh = out.with_name(out.name + ".new")
     with tarfile.open(fresh, "w", format=tarfile.USTAR_FORMAT) as tar:
@@ -54,9 +80,15 @@ def write(out: Path, manifest: Manifest, files: dict[str, Path], key: Path) -> N
 
 
 def trusted(keys: Path) -> list[Ed25519PublicKey]:
-    """The public keys ``*.pub`` (PEM) of a folder. Raises UpdateError when there is none."""
-    loaded = [load_pem_public_key(path.read_bytes()) for path in sorted(keys.glob("*.pub"))]
-    good = [key for key in loaded if isinstance(key, Ed25519PublicKey)]
+    """The public keys ``*.pub`` (PEM) of a folder. Raises UpdateError when there is none, or one that is damaged."""
+    good: list[Ed25519PublicKey] = []
+    for path in sorted(keys.glob("*.pub")):
+        try:
+            key = load_pem_public_key(path.read_bytes())
+        except ValueError as error:
+            raise UpdateError(f"{path}: is no public key in PEM; put it right or take it away") from error
+        if isinstance(key, Ed25519PublicKey):
+            good.append(key)
     if not good:
         raise UpdateError(f"{keys}: holds no Ed25519 public key (*.pub), so no bundle can be trusted")
     return good

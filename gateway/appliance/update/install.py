@@ -5,10 +5,10 @@ The order makes a power cut harmless: the boot entry of the other slot goes firs
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
+import platform
 import re
 import shutil
 import stat
@@ -19,9 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
-from gateway.appliance.update.boot import BootCounting, on_disk, put
-from gateway.appliance.update.bundle import BLOCK, Stream, read, trusted, verify
-from gateway.appliance.update.manifest import Manifest, Part, UpdateError, refuse
+from gateway.appliance.update.boot import BootCounting
+from gateway.appliance.update.bundle import BLOCK, Stream, hashed, read, trusted, verify
+from gateway.appliance.update.manifest import Machine, Manifest, Part, UpdateError, refuse
+from gateway.durable import on_the_disk, write_whole
+from gateway.store.sql import migrations
 
 KEYS = "usr/share/edge-gateway/update-keys"
 STATE = "data/update/state.json"
@@ -45,6 +47,16 @@ def remembered(root: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def _remember(root: Path, note: dict[str, Any]) -> None:
+    path = root / STATE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps(note))
+
+
+def _other(slot: str) -> str:
+    return "B" if slot == "A" else "A"
+
+
 @contextmanager
 def writable(boot: Path) -> Iterator[None]:
     """/boot is mounted read-only but for the moment of a change."""
@@ -58,21 +70,28 @@ def writable(boot: Path) -> Iterator[None]:
         subprocess.run(["mount", "-o", "remount,ro", boot], check=False, timeout=30)
 
 
+def this_machine(root: Path, allow_older: bool = False, allow_migration: bool = False) -> Machine:
+    """What runs below ``root``, by its kernel, its device tree and the version beside its boot files.
+
+    Raises UpdateError.
+    """
+    arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    model = root / "proc/device-tree/model"
+    board = "rpi" if model.exists() and "Raspberry" in model.read_text() else "qemu"
+    file = root / "boot" / f"slot-{running_slot(root)}" / "version"
+    try:
+        version = file.read_text().strip()
+    except OSError as error:
+        raise UpdateError(f"{file}: cannot be read ({error.strerror}); is this the appliance's image?") from error
+    return Machine(arch, board, version, migrations()[-1][0], allow_older, allow_migration)
+
+
 def install(
-    root: Path,
-    bundle: Path,
-    *,
-    arch: str,
-    board: str,
-    version: str,
-    schema: int,
-    allow_older: bool = False,
-    allow_migration: bool = False,
-    progress: Callable[[int, int], None] = lambda done, size: None,
+    root: Path, bundle: Path, here: Machine, progress: Callable[[int, int], None] = lambda done, size: None
 ) -> Manifest:
     """Write the other slot and arm its trial boot. Raises UpdateError; then the running slot starts as before."""
     running = running_slot(root)
-    target = "B" if running == "A" else "A"
+    target = _other(running)
     keys = trusted(root / KEYS)
     boot = root / "boot"
     backend = BootCounting(boot)
@@ -82,18 +101,14 @@ def install(
     if now.left is not None:
         raise UpdateError(f"slot {running} is on trial itself; wait until it is good, or: gateway update commit")
     manifest = verify(bundle, keys)
-    reason = refuse(
-        manifest, arch=arch, board=board, version=version, schema=schema,
-        allow_older=allow_older, allow_migration=allow_migration,
-    )  # fmt: skip
-    if reason:
+    if reason := refuse(manifest, here):
         raise UpdateError(f"{bundle.name}: {reason}; nothing was changed")
     device = root / "dev/gateway" / f"slot-{target}"
     _room(device, manifest, boot)
-    note = {"slot": target, "version": manifest.version, "from": version}
+    note = {"slot": target, "version": manifest.version, "from": here.version}
     try:
         with writable(boot):
-            put(root / STATE, json.dumps({**note, "step": "writing"}))
+            _remember(root, {**note, "step": "writing"})
             backend.forget(target)
             for part in read(bundle, keys):
                 if isinstance(part, Manifest):
@@ -106,8 +121,8 @@ def install(
                     _extract(part, fresh)
             shutil.rmtree(boot / f"slot-{target}", ignore_errors=True)
             fresh.rename(boot / f"slot-{target}")
-            on_disk(boot)
-            put(root / STATE, json.dumps({**note, "step": "armed"}))
+            on_the_disk(boot)
+            _remember(root, {**note, "step": "armed"})
             backend.trial(target, running)
     except (OSError, tarfile.TarError, subprocess.SubprocessError) as error:
         raise UpdateError(f"slot {target} could not be written ({error}); slot {running} runs on") from error
@@ -145,11 +160,8 @@ def _write_root(part: Stream, device: Path, promised: Part, progress: Callable[[
         # Read back from the card, not from memory.
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         file.seek(0)
-        digest, left = hashlib.sha256(), promised.size
-        while left and (block := file.read(min(BLOCK, left))):
-            digest.update(block)
-            left -= len(block)
-    if digest.hexdigest() != promised.sha256:
+        found = hashed(file, promised.size)
+    if found != promised:
         raise UpdateError(f"{device}: does not read back what was written; the card may be worn out")
 
 
@@ -173,7 +185,23 @@ def _extract(part: Stream, folder: Path) -> None:
                 file.flush()
                 os.fsync(file.fileno())
     part.finish()
-    on_disk(folder)
+    on_the_disk(folder)
+
+
+def commit(root: Path) -> str:
+    """The running slot, which it answers, is good. Raises UpdateError."""
+    slot = running_slot(root)
+    with writable(root / "boot"):
+        BootCounting(root / "boot").commit(slot)
+    return slot
+
+
+def rollback(root: Path) -> str:
+    """Start the other slot, which it answers, from the next restart on. Raises UpdateError."""
+    slot = _other(running_slot(root))
+    with writable(root / "boot"):
+        BootCounting(root / "boot").prefer(slot)
+    return slot
 
 
 def status(root: Path) -> dict[str, Any]:

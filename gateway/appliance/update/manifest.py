@@ -86,28 +86,31 @@ def parse(data: bytes) -> Manifest:
     return manifest
 
 
-def refuse(
-    manifest: Manifest,
-    *,
-    arch: str,
-    board: str,
-    version: str,
-    schema: int,
-    allow_older: bool = False,
-    allow_migration: bool = False,
-) -> str | None:
-    """Why this machine, which runs ``version`` on a database of ``schema``, must not take it; None when it may."""
-    if manifest.arch != arch:
-        return f"it is for {manifest.arch}, this machine is {arch}"
-    if board not in manifest.boards:
-        return f"it is for the boards {', '.join(manifest.boards)}, this one is {board}"
-    if number(version) < number(manifest.minimum):
-        return f"it needs at least version {manifest.minimum} before it, here is {version}; install that first"
-    if number(manifest.version) < number(version) and not allow_older:
-        return f"it is older ({manifest.version}) than what runs ({version}); --allow-older takes it all the same"
-    if manifest.schema > schema and not allow_migration:
+@dataclass(frozen=True)
+class Machine:
+    """What runs here, with ``schema`` the last migration that it knows; and what whoever installs allows."""
+
+    arch: str
+    board: str
+    version: str
+    schema: int
+    allow_older: bool = False
+    allow_migration: bool = False
+
+
+def refuse(manifest: Manifest, here: Machine) -> str | None:
+    """Why this machine must not take it; None when it may."""
+    if manifest.arch != here.arch:
+        return f"it is for {manifest.arch}, this machine is {here.arch}"
+    if here.board not in manifest.boards:
+        return f"it is for the boards {', '.join(manifest.boards)}, this one is {here.board}"
+    if number(here.version) < number(manifest.minimum):
+        return f"it needs at least version {manifest.minimum} before it, here is {here.version}; install that first"
+    if number(manifest.version) < number(here.version) and not here.allow_older:
+        return f"it is older ({manifest.version}) than what runs ({here.version}); --allow-older takes it all the same"
+    if manifest.schema > here.schema and not here.allow_migration:
         return (
-            f"it changes the database (migration {manifest.schema}, here {schema}), which the version that runs could "
-            "not open again after a roll-back; copy /data/state/gateway first, then --allow-migration takes it"
+            f"it changes the database (migration {manifest.schema}, here {here.schema}), which the version that runs "
+            "could not open again after a roll-back; copy /data/state/gateway first, then --allow-migration takes it"
         )
     return None
