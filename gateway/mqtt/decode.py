@@ -66,7 +66,7 @@ class Decoder:
         self.at = 0
         self._waiting = bytearray()
         self._held = 0
-        """Bytes in it."""
+        """Bytes in it: asked for at each wake-up, which need not bring the buffer into the caches."""
         self._needed = 0
         self._error: Malformed | None = None
 
