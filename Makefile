@@ -65,12 +65,9 @@ powercut: $(stamp) ## cut the power CUTS times under load, in a model of the dis
 diskfull: peers ## fill the disk under the gateway, let it fail, heal it; needs root, and FUSE for a part
 	@$(bin)/pytest -q tests/e2e/test_full_disk.py tests/e2e/test_failing_disk.py
 
-bench: $(stamp) ## numbers of this machine; writes nothing
-	@PYTHONPATH=tests $(bin)/python -m benchmarks.footprint
-	@PYTHONPATH=tests $(bin)/python -m benchmarks.start
-	@PYTHONPATH=tests $(bin)/python -m benchmarks.broker
-	@PYTHONPATH=tests $(bin)/python -m benchmarks.neighbours
-	@PYTHONPATH=tests $(bin)/python -m benchmarks.packing --socket
+bench: $(stamp) ## numbers of this machine; writes nothing; fails at its end when a must is missed
+	@missed=0; for name in footprint start broker neighbours "packing --socket"; do \
+		PYTHONPATH=tests $(bin)/python -m benchmarks.$$name || missed=1; done; exit $$missed
 
 drain: peers ## 100 000 stored rows to a mosquitto, beside plain gmqtt and paho; what 100 points cost on the wire
 	@PYTHONPATH=tests $(bin)/python -m benchmarks.drain

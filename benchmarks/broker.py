@@ -4,7 +4,7 @@ Each cell runs on every broker one after the other, round by round, so that what
 alike; the median of the rounds counts. Ratios are against the cheaper of mosquitto's two settings of that cell. A
 lost, doubled or disordered message fails a cell whatever it costs. Only ratios of one run mean anything.
 
-    make bench                              under two minutes
+    make bench                              about four minutes, with the others
     PYTHONPATH=tests python -m benchmarks.broker --full
     PYTHONPATH=tests python -m benchmarks.broker --amqtt
     PYTHONPATH=tests python -m benchmarks.broker --only "at a time" --tree before=../before --json
