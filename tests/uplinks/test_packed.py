@@ -12,6 +12,7 @@ from gateway.clock import FixedClock
 from gateway.mqtt.packets import ConnAck, Publish
 from gateway.mqtt.properties import CONTENT_TYPE, MAXIMUM_PACKET_SIZE, MESSAGE_EXPIRY, get
 from gateway.outbound import CLASSES, Row
+from gateway.outbound import Batch as Outcome
 from gateway.unpack import Record, unpack
 from gateway.uplinks.mqtt.config import Backlog, Forward, Receive
 from gateway.uplinks.mqtt.refusals import MOST_REFUSED
@@ -225,6 +226,39 @@ def test_the_backlog_has_its_own_parcels() -> None:
             assert ("replay", "1") in user(old.props)
             assert ("replay", "1") not in user(new.props)
             assert [record.topic for record in records(cloud)] == ["site/plant/t"] * 3
+
+    play(main())
+
+
+class Crowded(ListReader):
+    """A live row comes during each of the first reads: a few after the rows that are there."""
+
+    coming = 0
+
+    async def read(self, room: int, after: int, upto: int, limit: int, max_bytes: int) -> Outcome:
+        if self.coming:
+            self.coming -= 1
+            self.add(row(self.newest + 1))
+        return await super().read(room, after, upto, limit, max_bytes)
+
+
+@pytest.mark.parametrize("coming", [1, 2])
+def test_a_backlog_that_gathers_while_live_rows_come_is_sent(coming: int) -> None:
+    async def main() -> None:
+        async with Cloud() as cloud:
+            reader = Crowded([row(1), row(2)])
+            reader.coming = coming
+            bench = Bench(cloud.port, reader=reader, batch=Batch(wait=HOUR))
+
+            async def work() -> None:
+                await bench.settled(2)
+                assert numbers(cloud.publishes()) == [[1, 2]]
+                await until(lambda: not reader.coming and bench.uplink.status()["reason"] == "gathering")
+                assert reader.cursor == 2
+
+            await bench.during(work())
+            await bench.during(bench.settled(2 + coming))
+            assert numbers(cloud.publishes()) == [[1, 2], list(range(3, 3 + coming))]
 
     play(main())
 

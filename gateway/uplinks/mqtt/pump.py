@@ -303,7 +303,7 @@ class Pump:
             if filling.passed and filling.first is None:
                 self.out.skip(run, filling.passed)
                 filling.passed = 0
-            is_end = not queue and run.upto != LAST and not self._reader.has(room, run.read_to)
+            is_end = not queue and run.upto != LAST and not self._has_more(run)
             rest = 0.0 if filling.ready else filling.close(now, is_end, self._saver.wait_factor(room))
             if rest:
                 return min(rest, held)
@@ -311,17 +311,22 @@ class Pump:
 
     def _next_run(self, lane: Lane, room: int) -> Run | None:
         """What is to be read next of a class whose queue is empty, when there may be something."""
-        runs = lane.runs[room]
+        runs, filling = lane.runs[room], lane.fillings[room]
         while runs:
             run = runs[0]
-            if run.read_to < run.upto and self._reader.has(room, run.read_to):
+            if self._has_more(run):
                 return run
             if run.upto == LAST:
                 return None
+            assert filling is None or filling.first is None, "what is not sent is never passed by"
             # Its end, so that it joins what is acknowledged behind it.
             self.out.skip(run, run.upto)
             runs.popleft()
         return None
+
+    def _has_more(self, run: Run) -> bool:
+        """Whether a run may have rows that were not read: what is behind its end is of another one."""
+        return run.read_to < run.upto and self._reader.has(run.room, run.read_to)
 
     async def _read(self, lane: Lane, run: Run) -> None:
         wakes, read_to = self._wakes, run.read_to
