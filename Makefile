@@ -56,8 +56,9 @@ crash: peers ## kill -9 the gateway ROUNDS times (20) under every kind of load; 
 	@PYTHONPATH=tests $(bin)/python -m e2e.crash.rounds --rounds $(ROUNDS) --seed $(SEED)
 	@ROUNDS=$(ROUNDS) $(bin)/pytest -q tests/e2e/test_queues.py
 
-cut: peers ## spoil the line to the cloud and kill both ends ROUNDS times (20) at 200 messages a second; CLOUD=nats
-	@PYTHONPATH=tests $(bin)/python -m e2e.uplink.rounds --rounds $(ROUNDS) --seed $(SEED) --cloud $(CLOUD)
+cut: peers ## spoil the line to the cloud and kill both ends ROUNDS times (20) at 200 messages a second; CLOUD=nats, PACKED=lines|columns
+	@PYTHONPATH=tests $(bin)/python -m e2e.uplink.rounds --rounds $(ROUNDS) --seed $(SEED) --cloud $(CLOUD) \
+		$(if $(PACKED),--packed $(PACKED))
 
 powercut: $(stamp) ## cut the power CUTS times under load, in a model of the disk (100); needs root and FUSE
 	@CUTS=$(CUTS) $(bin)/pytest -q -s tests/e2e/test_powercut.py

@@ -13,7 +13,12 @@ from e2e.uplink.rounds import cut
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(("cloud", "rounds"), [("mosquitto", 5), ("nats", 2)])
-def test_what_was_acknowledged_is_at_the_cloud_once(tmp_path: Path, cloud: str, rounds: int) -> None:
+@pytest.mark.parametrize(
+    ("cloud", "rounds", "packed"),
+    [("mosquitto", 5, None), ("nats", 2, None), ("mosquitto", 3, "columns"), ("nats", 2, "lines")],
+)
+def test_what_was_acknowledged_is_at_the_cloud_once(
+    tmp_path: Path, cloud: str, rounds: int, packed: str | None
+) -> None:
     seed = time.time_ns() % 1_000_000
-    sys.stdout.write(f"SEED={seed}: {cut(tmp_path, rounds, seed, cloud)}\n")
+    sys.stdout.write(f"SEED={seed}: {cut(tmp_path, rounds, seed, cloud, packed=packed)}\n")

@@ -6,6 +6,7 @@ It publishes numbered messages and repeats with DUP what was not answered; it ta
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from e2e.crash.ledger import Inbox, Series
@@ -330,10 +331,15 @@ class Client:
                     )
                 return
             self._held[packet.packet_id] = packet.payload
-        series, number = self.ledger.read(packet.payload)
         mark = " again" if packet.dup else ""
-        self.ledger.note(self.client_id, f"gets it{mark}, QoS {packet.qos} id {packet.packet_id}", series, number)
-        self.got(packet, series, number)
+        for message in self.messages(packet):
+            series, number = self.ledger.read(message.payload)
+            self.ledger.note(self.client_id, f"gets it{mark}, QoS {packet.qos} id {packet.packet_id}", series, number)
+            self.got(message, series, number)
+
+    def messages(self, packet: Publish) -> Iterable[Publish]:
+        """What a packet brings: mostly itself."""
+        return (packet,)
 
     def got(self, packet: Publish, series: Series, number: int) -> None:
         """One message for the application."""

@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 from e2e.crash.ledger import Ledger
 from e2e.crash.stage import Stage
@@ -32,6 +32,7 @@ from e2e.uplink.clouds import KINDS
 from e2e.uplink.faults import LINE, choose, heal
 from e2e.uplink.loss import Loss, enter
 from e2e.uplink.world import Receiver, publishers, settings_text
+from gateway.uplinks.packing.pack import Format
 
 START_SECONDS: Final = 60.0
 """For a machine that has other things to do; what takes longer hangs."""
@@ -58,25 +59,31 @@ MANY: Final = 100
 WINDOW: Final = 64
 """What may be under way: a fault makes the gateway repeat so much at most, on average."""
 
+MOST_REPEATS_PACKED: Final = 0.1
+WINDOW_PACKED: Final = 1500
+"""The same of rows in parcels: all that comes while a silent line is not yet found dead has room in the window."""
+
 LAST_FAULTS: Final = 4
 
 
 class Cut:
     """One run in a folder."""
 
-    def __init__(self, folder: Path, cloud: str, seed: int, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, cloud: str, seed: int, stack: ExitStack, packed: str | None = None) -> None:
         self.seed = seed
         self.source = random.Random(seed)
         self.ledger = Ledger(folder / "history.log")
         stack.callback(self.ledger.close)
         kind = KINDS[cloud]
+        self._window = WINDOW_PACKED if packed else WINDOW
+        self._most_repeats = MOST_REPEATS_PACKED if packed else MOST_REPEATS
         self.cloud = kind.make(Path(stack.enter_context(memory_folder())))
         self.cloud.start()
         stack.callback(self.cloud.kill)
         self.proxy = stack.enter_context(FaultProxy(self.cloud.port, seed))
         self._loss = Loss(self.proxy.port) if Loss.is_possible() else None
         port = free_port()
-        text = settings_text(port, self.proxy.port, kind.version)
+        text = settings_text(port, self.proxy.port, kind.version, packed)
         self.gateway = GatewayProcess(folder / "gateway", text, interpreter=("-X", "faulthandler"))
         stack.callback(self._end)
         self.stage = Stage(port, self.source, self.ledger)
@@ -206,7 +213,8 @@ class Cut:
 
     def _judge(self, rounds: int) -> None:
         arrivals = self.arrivals
-        if arrivals.repeats > (MOST_REPEATS * arrivals.total if rounds >= MANY else WINDOW * rounds):
+        many = self._most_repeats * arrivals.total if rounds >= MANY else self._window * rounds
+        if arrivals.repeats > many:
             text = f"{arrivals.repeats} of {arrivals.total} arrivals are repeats: {dict(self._repeated)}"
             self.ledger.problem(text)
         self._raise()
@@ -242,10 +250,12 @@ class Cut:
         self.gateway.notify.close()
 
 
-def cut(folder: Path, rounds: int, seed: int, cloud: str = "mosquitto", every: int = 10) -> str:
+def cut(
+    folder: Path, rounds: int, seed: int, cloud: str = "mosquitto", every: int = 10, packed: str | None = None
+) -> str:
     """So many faults in a folder; a line that says what there was. Raises Failed with the seed and the history."""
     with ExitStack() as stack:
-        return Cut(folder, cloud, seed, stack).run(rounds, every)
+        return Cut(folder, cloud, seed, stack, packed).run(rounds, every)
 
 
 def main() -> int:
@@ -254,14 +264,15 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20, help="faults (20)")
     parser.add_argument("--seed", type=int, default=0, help="of the random numbers; 0: another one each time")
     parser.add_argument("--cloud", choices=sorted(KINDS), default="mosquitto", help="the cloud's broker (mosquitto)")
+    parser.add_argument("--packed", choices=get_args(Format), help="rows share parcels of this format")
     arguments = parser.parse_args()
     enter()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing is left running
     seed = arguments.seed or time.time_ns() % 1_000_000
     folder = Path(tempfile.mkdtemp(prefix="cut-"))
     loss = "of the kernel" if Loss.is_possible() else "in a model of TCP: no root, or no nft"
-    say(f"SEED={seed}, {arguments.cloud}, loss {loss}, files in {folder}")
-    return told(lambda: cut(folder, arguments.rounds, seed, arguments.cloud), folder)
+    say(f"SEED={seed}, {arguments.cloud}, {arguments.packed or 'row by row'}, loss {loss}, files in {folder}")
+    return told(lambda: cut(folder, arguments.rounds, seed, arguments.cloud, packed=arguments.packed), folder)
 
 
 if __name__ == "__main__":
