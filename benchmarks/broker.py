@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from benchmarks import byte_code
 from benchmarks.footprint import resident_mb
 from benchmarks.subjects import AMQTT, COMPILED, ROOT, AmqttSubject, GatewaySubject, MosquittoSubject, Subject
 from benchmarks.targets import GROUPS, MEMORY, PLAIN, Cell, Group
@@ -325,6 +326,7 @@ def main() -> int:
     )
     trees = {"plain": ROOT} | ({"compiled": COMPILED} if COMPILED.exists() else {})
     trees |= {name: Path(path).resolve() for name, _, path in (tree.partition("=") for tree in options.tree)}
+    byte_code.keep(*trees.values())
     rows: list[Result] = []
     memory: Result = {}
     with tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder:

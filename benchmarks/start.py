@@ -15,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks import byte_code
 from e2e.rig import settings
 from e2e.rig.durable import DurableClient
 from e2e.rig.gateway import GatewayProcess
@@ -122,6 +123,7 @@ def measure(folder: Path, fills: list[Fill]) -> tuple[list[float], int]:
 def main() -> int:
     """0 when every start was fast enough, else 1."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    byte_code.keep(Path.cwd())
     cases: dict[str, list[Fill]] = {
         "nothing": [],
         f"{OFFLINE} offline": [fill_offline],
