@@ -38,6 +38,8 @@ COMMANDS: Final = (
     "sub",
     "user",
     "update",
+    "firstboot",
+    "reset",
     "access",
     "blackbox",
     "opcua",
