@@ -27,8 +27,10 @@ def register(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 when there was nothing, or it was taken; 78 when it is wrong, which is written beside it too."""
     from gateway.appliance.firstboot import reset
+    from gateway.appliance.firstboot.found import holds
     from gateway.appliance.firstboot.stick import stick
     from gateway.appliance.firstboot.take import Outcome, take
+    from gateway.appliance.writable import writable
     from gateway.errors import GatewayError
 
     machine: Path = args.machine
@@ -43,9 +45,12 @@ def run(args: argparse.Namespace) -> int:
             # The boot partition last: what is put there is meant for this machine.
             for source, clears in reversed(sources):
                 if source.is_dir():
-                    outcomes.append(take(machine, source, clears))
+                    with writable(source) if holds(source) else nullcontext():
+                        outcomes.append(take(machine, source, clears))
     except OSError as error:
         raise GatewayError(f"{error.filename or machine}: {error.strerror}") from error
+    except subprocess.SubprocessError as error:
+        raise GatewayError(f"the boot partition cannot be written: {error}") from error
     taken = [name for outcome in outcomes for name in outcome.taken]
     problems = [problem for outcome in outcomes for problem in outcome.problems]
     if machine == Path("/") and taken:
@@ -61,9 +66,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _reset(machine: Path, source: Path) -> int:
     from gateway.appliance.firstboot import reset
+    from gateway.appliance.writable import writable
 
     reset.mark(machine)
-    reset.take_back(source)
+    with writable(source):
+        reset.take_back(source)
     print("factory reset: settings and state go at the restart that comes now")
     if machine == Path("/"):
         subprocess.run(["systemctl", "--no-block", "reboot"], check=False)

@@ -97,7 +97,10 @@ def test_nothing_there_is_nothing_to_do(machine: Path, capsys: pytest.CaptureFix
 
 def test_settings_are_taken_with_what_they_name(machine: Path) -> None:
     put(machine / "boot", gateway__toml=SETTINGS, cloud__secret="geheim\n", certs_in_ca__pem="x", usercfg__txt="# mine")
-    put(machine / "boot", rules_in_mine__toml='[[action]]\nname = "a"\non = { topic = "plant/+" }\ndo = [{ publish = { topic = "seen" } }]\n')
+    put(
+        machine / "boot",
+        rules_in_mine__toml='[[action]]\nname = "a"\non = { topic = "plant/+" }\ndo = [{ publish = { topic = "seen" } }]\n',
+    )
     assert first_boot(machine) == 0
     taken = machine / "etc/gateway"
     assert (taken / "gateway.toml").read_text() == SETTINGS

@@ -58,6 +58,11 @@ class Found:
         return total.hexdigest()
 
 
+def holds(source: Path) -> bool:
+    """Whether there is something to take."""
+    return any((source / name).exists() for name in (SETTINGS, NETWORK))
+
+
 def look(source: Path) -> Found:
     """What is there for us; nothing without ``gateway.toml`` and ``network.toml``. Raises ConfigError when it cannot be
     read or is too much."""
@@ -115,5 +120,7 @@ def check_settings(found: Found, present: Path, credentials: Path, scratch: Path
         checked(read(folder / SETTINGS, Settings, kinds, credentials=secrets))
     except ConfigError as error:
         # Where it was looked at says nothing to anybody.
-        plain = [problem.replace(f"{folder}/", "").replace(f"{secrets}/", f"{CREDENTIALS}/") for problem in error.problems]
+        plain = [
+            problem.replace(f"{folder}/", "").replace(f"{secrets}/", f"{CREDENTIALS}/") for problem in error.problems
+        ]
         raise ConfigError(plain) from None

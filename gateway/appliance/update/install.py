@@ -14,14 +14,14 @@ import shutil
 import stat
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 from gateway.appliance.update.boot import BootCounting
 from gateway.appliance.update.bundle import BLOCK, Stream, hashed, read, trusted, verify
 from gateway.appliance.update.manifest import Machine, Manifest, Part, UpdateError, refuse
+from gateway.appliance.writable import writable
 from gateway.durable import on_the_disk, write_whole
 from gateway.store.sql import migrations
 
@@ -55,19 +55,6 @@ def _remember(root: Path, note: dict[str, Any]) -> None:
 
 def _other(slot: str) -> str:
     return "B" if slot == "A" else "A"
-
-
-@contextmanager
-def writable(boot: Path) -> Iterator[None]:
-    """/boot is mounted read-only but for the moment of a change."""
-    if not os.statvfs(boot).f_flag & os.ST_RDONLY:
-        yield
-        return
-    subprocess.run(["mount", "-o", "remount,rw", boot], check=True, timeout=30)
-    try:
-        yield
-    finally:
-        subprocess.run(["mount", "-o", "remount,ro", boot], check=False, timeout=30)
 
 
 def this_machine(root: Path, allow_older: bool = False, allow_migration: bool = False) -> Machine:
