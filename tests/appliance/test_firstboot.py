@@ -99,7 +99,7 @@ def test_settings_are_taken_with_what_they_name(machine: Path) -> None:
     put(machine / "boot", gateway__toml=SETTINGS, cloud__secret="geheim\n", certs_in_ca__pem="x", usercfg__txt="# mine")
     put(
         machine / "boot",
-        rules_in_mine__toml='[[action]]\nname = "a"\non = { topic = "plant/+" }\ndo = [{ publish = { topic = "seen" } }]\n',
+        rules_in_mine__toml='[[action]]\nname="a"\non = { topic = "p/+" }\ndo = [{ publish = { topic = "seen" } }]\n',
     )
     assert first_boot(machine) == 0
     taken = machine / "etc/gateway"
