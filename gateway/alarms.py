@@ -8,15 +8,25 @@ for it, so it reaches subscribers also while the disk takes nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from gateway.clock import Clock, iso_time
+from gateway.errors import GatewayError
 from gateway.message import Message, dump_json
 
 log = logging.getLogger("gateway.alarms")
 
 ROOT: Final = "$SYS/gateway/alarms"
+
+MAX_TEXT: Final = 1000
+MOST: Final = 64
+"""Alarms that may stand when one more is asked for from outside."""
+
+Command = Callable[[Mapping[str, Any]], Any]
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 class Publisher(Protocol):
@@ -51,6 +61,22 @@ class Alarms:
                 self._say(name, dump_json({"alarm": name, "text": text, "since": iso_time(since)}))
             elif text is not None and standing is not None:
                 self._standing[name] = text, standing[1]
+
+    def commands(self) -> dict[str, Command]:
+        """For the control socket: ``alarm`` with ``name`` and ``text``, or without a text when it is over. What watches
+        the machine beside us tells us so what we cannot see."""
+        return {"alarm": self._on_alarm}
+
+    def _on_alarm(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        name, text = request.get("name"), request.get("text")
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise GatewayError("name: must be 1 to 64 lower-case letters, digits and '_'")
+        if text is not None and (not isinstance(text, str) or not 0 < len(text) <= MAX_TEXT):
+            raise GatewayError(f"text: must have 1 to {MAX_TEXT} characters, or be null")
+        if text is not None and name not in self._standing and len(self._standing) >= MOST:
+            raise GatewayError(f"{MOST} alarms stand already")
+        self.update({name: text})
+        return {"alarm": name, "stands": text is not None}
 
     def status(self) -> list[dict[str, Any]]:
         """For status; the text is the newest."""

@@ -206,6 +206,7 @@ class App:
             **parts.blackboxes.commands(),
             **RuleDesk(parts.rules).commands(),
             **WhyDesk(site).commands(),
+            **parts.alarms.commands(),
         }
         streams = {
             "trace": parts.server.tracer.begin,

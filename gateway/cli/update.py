@@ -33,8 +33,10 @@ def register(subparsers: Any) -> None:
     status = verbs.add_parser("status", help="slots, versions, which runs, the last result")
     commit = verbs.add_parser("commit", help="the running slot is good")
     back = verbs.add_parser("rollback", help="start the other slot from the next restart on")
+    settle = verbs.add_parser("settle", help="commit the slot on trial when the gateway is well, else go back")
+    settle.add_argument("--bound", type=float, default=600.0, metavar="SECONDS", help="how long it may take (600)")
     for verb, run in ((bundle, _bundle), (key, _key), (check, _verify), (put, _install), (status, _status),
-                      (commit, _commit), (back, _rollback)):  # fmt: skip
+                      (commit, _commit), (back, _rollback), (settle, _settle)):  # fmt: skip
         verb.add_argument("--machine", type=Path, default=Path("/"), help="folder that stands for the machine's /")
         verb.add_argument("--json", action="store_true")
         verb.set_defaults(run=run)
@@ -115,6 +117,16 @@ def _commit(args: argparse.Namespace) -> int:
     from gateway.appliance.update.install import commit
 
     return _say(args, {"good": commit(args.machine)})
+
+
+def _settle(args: argparse.Namespace) -> int:
+    from gateway.appliance.update.settle import ALARM, alarm_text, settle
+    from gateway.cli.settling import World
+
+    world = World(args.machine)
+    outcome = settle(args.machine, world, args.bound)
+    world.tell(ALARM, alarm_text(args.machine))
+    return _say(args, {"outcome": outcome})
 
 
 def _rollback(args: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +24,7 @@ from machine.site import Site
 from machine.vm import Machine
 
 KILLS: Final = 20
-PROGRAMS: Final = Path("/opt/edge-gateway/bin/gateway")
+PROGRAM: Final = "/opt/edge-gateway/bin/gateway"
 
 
 @contextmanager
@@ -108,14 +108,20 @@ class Check:
             middle = times[len(times) // 2]
             self.say(f"{count} hard kills: nothing lost; READY after {middle:.1f} s, {times[-1]:.1f} s at most")
 
+    def until(self, holds: Callable[[], bool], seconds: float, what: str) -> None:
+        limit = time.monotonic() + seconds
+        while not holds():
+            self.machine.alive(limit, f"not within {seconds:g} s: {what}")
+            time.sleep(2)
+
     # Updates
 
     def status(self) -> Any:
-        return json.loads(self.machine.ssh(f"{PROGRAMS} update status --json"))
+        return json.loads(self.machine.ssh(f"{PROGRAM} update status --json"))
 
     def install(self, bundle: Path) -> None:
         self.machine.ssh("cat > /data/update.gwu", data=bundle.read_bytes())
-        self.machine.ssh(f"{PROGRAMS} update install /data/update.gwu && rm /data/update.gwu")
+        self.machine.ssh(f"{PROGRAM} update install /data/update.gwu && rm /data/update.gwu")
 
     def restart(self) -> None:
         """And wait for the gateway of this start, not of the one before."""
@@ -155,6 +161,7 @@ class Check:
         status = self.status()
         assert (status["running"], status["last"]["result"]) == ("A", "rolled back"), status
         assert "cannot be mounted" in self.machine.console()
+        self.until(lambda: "update_rolled_back" in self.machine.ssh(f"{PROGRAM} status --json"), 60, "an alarm says so")
         self.say(f"it was tried, and slot A runs again, {time.monotonic() - begin:.0f} s after the restart")
         assert self.site.publish("check/after", "roll-back", retain=True)
         self.install(self.made(folder, "900.2", work / "root.squashfs", boot))
@@ -164,10 +171,7 @@ class Check:
         assert status["running"] == "B", status
         self.say(f"a good bundle: slot B runs {time.monotonic() - begin:.0f} s after the restart")
         assert self.site.get("check/after") == "roll-back"
-        limit = time.monotonic() + 300
-        while self.status()["slots"]["B"]["state"] != "good":
-            self.machine.alive(limit, "the good update is not committed")
-            time.sleep(2)
+        self.until(lambda: self.status()["slots"]["B"]["state"] == "good", 300, "the good update is committed")
         self.say("it was found good and is committed; state and settings are there")
         self.restart()
         assert self.status()["running"] == "B"

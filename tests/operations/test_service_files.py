@@ -12,7 +12,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SYSTEMD = ROOT / "systemd"
-UNITS = ("gateway.service", "gateway-failure@.service", "gateway-backup.service", "gateway-backup.timer")
+UNITS = (
+    "gateway.service",
+    "gateway-failure@.service",
+    "gateway-backup.service",
+    "gateway-backup.timer",
+    "gateway-commit.service",
+)
 ANALYZE = shutil.which("systemd-analyze")
 needs_analyze = pytest.mark.skipif(ANALYZE is None, reason="no systemd-analyze here: Debian package systemd")
 
@@ -21,7 +27,9 @@ needs_analyze = pytest.mark.skipif(ANALYZE is None, reason="no systemd-analyze h
 def units(tmp_path: Path) -> Path:
     """The units, with programs that are there in place of those that are not installed here."""
     for name in UNITS:
-        text = (SYSTEMD / name).read_text().replace("/opt/edge-gateway/bin/gateway", "/bin/true")
+        text = (SYSTEMD / name).read_text()
+        for program in ("/opt/edge-gateway/bin/gateway", "/usr/bin/gateway"):
+            text = text.replace(program, "/bin/true")
         for script in ("gateway-failure", "gateway-backup"):
             text = text.replace(f"/usr/lib/edge-gateway/{script}", "/bin/true")
         (tmp_path / name).write_text(text)

@@ -53,6 +53,11 @@ def _remember(root: Path, note: dict[str, Any]) -> None:
     write_whole(path, json.dumps(note))
 
 
+def note_reason(root: Path, reason: str) -> None:
+    """Why the slot on trial is given up, for whoever asks afterwards."""
+    _remember(root, {**remembered(root), "reason": reason})
+
+
 def _other(slot: str) -> str:
     return "B" if slot == "A" else "A"
 

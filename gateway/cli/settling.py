@@ -1,0 +1,48 @@
+"""The machine as ``gateway update settle`` sees it: its clock, its gateway, and the way to restart it."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gateway.control import NotRunning, ask
+from gateway.errors import GatewayError
+
+
+class World:
+    """``root``: the folder that is "/" there; only a real one is restarted."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._state = root / "var/lib/gateway"
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+    def status(self) -> Mapping[str, Any] | None:
+        """What the gateway tells; None while none answers."""
+        try:
+            found: Mapping[str, Any] = ask(self._state, "status")
+        except (NotRunning, GatewayError, OSError):
+            return None
+        return found
+
+    def restart(self) -> None:
+        """Restart the machine."""
+        if self._root == Path("/"):
+            subprocess.run(["systemctl", "--no-block", "reboot"], check=False)
+
+    def tell(self, alarm: str, text: str | None) -> None:
+        """Raise an alarm of the gateway, or end it; one that does not run is told at its next start."""
+        try:
+            ask(self._state, "alarm", name=alarm, text=text)
+        except (NotRunning, GatewayError, OSError):
+            return
