@@ -11,10 +11,11 @@ ROUNDS ?= 20
 SEED ?= 0
 CLOUD ?= mosquitto
 CUTS ?= 100
+KILLS ?= 20
 OUTAGE ?= 30
 PROPERTIES = $(shell grep -lrE "@given|stateful" tests --include='test_*.py')
 
-.PHONY: help venv peers demo test check fast lint format types search crash cut powercut diskfull bench drain offline compiled test-compiled sample clean py313 deb install uninstall image
+.PHONY: help venv peers demo test check fast lint format types search crash cut powercut diskfull bench drain offline compiled test-compiled sample clean py313 deb install uninstall image image-test
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -100,6 +101,12 @@ deb: $(stamp) ## a Debian package with everything inside, in dist/; VERSION=3.13
 image: $(stamp) ## a flashable image in dist/ (root): BOARD=qemu|rpi ARCH=amd64|arm64 KEY=FILE; see docs/flashing.md
 	@image/tools
 	@BOARD=$(BOARD) ARCH=$(ARCH) KEY=$(KEY) image/build
+
+image-test: peers ## build the image and go through its promises under QEMU (root; half an hour): KILLS=20
+	@image/tools vm
+	@PACK=no BOARD=qemu ARCH=amd64 image/build
+	@PYTHONPATH=tests $(bin)/python -m machine.check build/image/qemu-amd64/*.img --kills $(KILLS) \
+		--work build/image/qemu-amd64 --key build/image/development.key
 
 install: $(stamp) ## the gateway as a service on this Debian host (root); DESTDIR=FOLDER: only the files
 	@DESTDIR=$(DESTDIR) packaging/install
