@@ -113,6 +113,7 @@ class Machine:
             [
                 "ssh", "-q", "-i", str(self._key), "-p", str(self.ssh_port), "-o", "StrictHostKeyChecking=no",
                 "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=20", "-o", "BatchMode=yes",
+                "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3",
                 "root@127.0.0.1", command,
             ],
             input=data, capture_output=True, check=False, timeout=BOOT_SECONDS,
