@@ -109,15 +109,20 @@ class Machine:
 
     def ssh(self, command: str, check: bool = True, data: bytes = b"") -> str:
         """Run a command as root; what it prints. Raises AssertionError when it fails."""
-        done = subprocess.run(
-            [
-                "ssh", "-q", "-i", str(self._key), "-p", str(self.ssh_port), "-o", "StrictHostKeyChecking=no",
-                "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=20", "-o", "BatchMode=yes",
-                "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3",
-                "root@127.0.0.1", command,
-            ],
-            input=data, capture_output=True, check=False, timeout=BOOT_SECONDS,
-        )  # fmt: skip
+        try:
+            done = subprocess.run(
+                [
+                    "ssh", "-q", "-i", str(self._key), "-p", str(self.ssh_port), "-o", "StrictHostKeyChecking=no",
+                    "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=20", "-o", "BatchMode=yes",
+                    "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3",
+                    "root@127.0.0.1", command,
+                ],
+                input=data, capture_output=True, check=False, timeout=BOOT_SECONDS,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            if check:
+                raise AssertionError(f"{command}: no answer within {BOOT_SECONDS:g} s") from None
+            return ""
         out = done.stdout.decode(errors="replace")
         if check and done.returncode:
             raise AssertionError(f"{command}: {done.returncode}\n{out}\n{done.stderr.decode(errors='replace')}")

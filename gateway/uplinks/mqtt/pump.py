@@ -22,6 +22,7 @@ from gateway.uplinks.base import OutboxReader
 from gateway.uplinks.dead import DeadLetters
 from gateway.uplinks.ledger import ledger_topics
 from gateway.uplinks.mqtt.again import Again
+from gateway.uplinks.mqtt.ahead import ReadAhead
 from gateway.uplinks.mqtt.client import CloudClient, Welcome
 from gateway.uplinks.mqtt.config import Forward, MqttUplink
 from gateway.uplinks.mqtt.despatch import Despatch
@@ -101,6 +102,7 @@ class Pump:
         )  # fmt: skip
         can_repeat = archive if config.version == "5" else None
         self.again = Again(can_repeat, self._topics, gateway_name, metrics, self.moved.set)
+        self._ahead = ReadAhead(reader)
         self._lanes: tuple[Lane, ...] = ()
         self._envelopes = [Envelope(gateway_name, is_marked) for is_marked in (False, True)]
         self._share = Share(1.0, None, 0.0)
@@ -151,6 +153,12 @@ class Pump:
 
     async def run(self, client: CloudClient) -> None:
         """Keep the window full until the connection ends. Raises what ``client.check`` raises."""
+        try:
+            await self._run(client)
+        finally:
+            await self._ahead.end()
+
+    async def _run(self, client: CloudClient) -> None:
         while True:
             client.check()
             await client.drained()
@@ -329,16 +337,16 @@ class Pump:
         return run.read_to < run.upto and self._reader.has(run.room, run.read_to)
 
     async def _read(self, lane: Lane, run: Run) -> None:
-        wakes, read_to = self._wakes, run.read_to
-        limit, size = READ_ROWS, READ_BYTES
-        if lane.is_backlog or lane.fillings[run.room] is not None:
-            limit, size = READ_ROWS_MANY, READ_BYTES_MANY
-        batch = await self._reader.read(run.room, read_to, run.upto, limit, size)
+        read_to, is_packed = run.read_to, lane.fillings[run.room] is not None
+        limit, size = (READ_ROWS_MANY, READ_BYTES_MANY) if lane.is_backlog or is_packed else (READ_ROWS, READ_BYTES)
+        batch, wakes = await self._ahead.take(run, limit, size, self._wakes)
         run.read_to = max(read_to, batch.reached)
         lane.queues[run.room].extend(batch.rows)
         self._saver.took(run.room, batch.rows)
         # A commit while the read was under way may have added what it did not see.
         lane.more[run.room] = run.read_to > read_to or self._wakes != wakes
+        if is_packed and len(batch.rows) == limit and self._has_more(run):
+            self._ahead.begin(run, limit, size, self._wakes)
 
     def _on_rows(self) -> None:
         self._wakes += 1

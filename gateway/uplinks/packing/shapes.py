@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Final
 
 MOST: Final = 1024
@@ -56,6 +57,22 @@ class Shapes:
         if places is _NOT:
             return False
         return not places or _ZERO not in [payload[at] for at in places]
+
+    def are_lines(self, payloads: Sequence[bytes]) -> bool:
+        """Whether ``is_line`` holds for all, at a third of what asking one by one costs. May say no where it holds: ask
+        for each then."""
+        shapes = b"\n".join(payloads).translate(_ONES).split(b"\n")
+        if len(shapes) != len(payloads):
+            return False  # some have line feeds
+        known = self._known
+        for shape in set(shapes):
+            places = known.get(shape, _NOT)
+            if places is _NOT:
+                return False
+            for at in places:
+                if _ZERO in [payload[at] for payload, one in zip(payloads, shapes, strict=True) if one == shape]:
+                    return False
+        return True
 
     def _learn(self, shape: bytes) -> tuple[int, ...] | None:
         places = _places(shape) if _is_json(shape) else _NOT
