@@ -85,7 +85,7 @@ compiled: $(stamp) ## the wheel with the hot chain compiled by mypyc, unpacked i
 
 test-compiled: compiled ## the fast tests of the hot chain on build/compiled
 	@$(bin)/pytest -q -m "not slow" -o pythonpath="build/compiled tests" \
-		tests/mqtt tests/broker tests/listeners tests/layout/test_compiled.py
+		tests/mqtt tests/broker tests/listeners tests/packing tests/uplinks tests/layout/test_compiled.py
 	@$(bin)/pytest -q -o pythonpath="build/compiled tests" tests/layout/test_compiled.py
 
 sample: $(stamp) ## write docs/gateway.sample.toml from the declared settings

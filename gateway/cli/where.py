@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from gateway import kinds
-from gateway.config.find import credentials_folder, find_settings
+from gateway.config.find import SYSTEM, credentials_folder, find_settings
 from gateway.config.listener import MqttListener
 from gateway.config.load import Loaded, read
 from gateway.config.settings import Settings
 from gateway.errors import GatewayError
-from gateway.state import state_folder
+from gateway.state import UNIT, state_folder
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +43,8 @@ def state_of(args: argparse.Namespace) -> Path:
     """The state folder. Raises ConfigError when the settings that name it are wrong."""
     if args.state:
         return Path(args.state)
-    return state_folder(None, settings_of(args).gateway.state, os.environ)
+    unit = UNIT if find_settings(args.config, os.environ) == SYSTEM else None
+    return state_folder(None, settings_of(args).gateway.state, os.environ, unit)
 
 
 def broker_url(args: argparse.Namespace) -> str:

@@ -96,6 +96,12 @@ def test_state_folder_order() -> None:
     assert state_folder(None, None, {"HOME": "/home/u"}) == Path("/home/u/.local/state/gateway")
 
 
+def test_a_command_finds_the_state_of_the_unit(tmp_path: Path) -> None:
+    assert state_folder(None, None, {"HOME": "/home/u"}, tmp_path) == tmp_path
+    assert state_folder(None, "/set", {"HOME": "/home/u"}, tmp_path) == Path("/set")
+    assert state_folder(None, None, {"HOME": "/home/u"}, tmp_path / "gone") == Path("/home/u/.local/state/gateway")
+
+
 def test_state_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(GatewayError, match="set --state"):
