@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import kinds
-from gateway.config.find import credentials_folder, find_settings
+from gateway.config.find import SYSTEM, credentials_folder, find_settings
 from gateway.config.listener import MqttListener
 from gateway.config.load import Loaded, read
 from gateway.config.settings import Settings
@@ -43,7 +43,12 @@ def state_of(args: argparse.Namespace) -> Path:
     """The state folder. Raises ConfigError when the settings that name it are wrong."""
     if args.state:
         return Path(args.state)
-    return state_folder(None, settings_of(args).gateway.state, os.environ)
+    return state_of_loaded(None, loaded_of(args.config))
+
+
+def state_of_loaded(option: str | None, loaded: Loaded[Settings]) -> Path:
+    """The state folder of a gateway with these settings; ``option`` is its --state."""
+    return state_folder(option, loaded.value.gateway.state, os.environ, loaded.source.path == SYSTEM)
 
 
 def broker_url(args: argparse.Namespace) -> str:
