@@ -96,9 +96,9 @@ def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     with Machine(root, tmp_path_factory.mktemp(release) / "console") as booted:
         with step("boot"):
             booted.wait_until_booted()
-        booted.put(file, "/root/gateway.deb")
+        booted.put(file, "/srv/gateway.deb")
         with step("dpkg --install, without a network"):
-            booted.run("dpkg", "--install", "/root/gateway.deb")
+            booted.run("dpkg", "--install", "/srv/gateway.deb")
         with step("READY"):
             booted.wait_for(ActiveState="active", SubState="running")
         yield booted

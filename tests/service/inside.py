@@ -38,9 +38,9 @@ import socket
 server = socket.create_server(("127.0.0.1", 1884))
 line, _ = server.accept()
 first = line.recv(4096)
-open("/root/connect.new", "wb").write(first)
+open("/srv/connect.new", "wb").write(first)
 import os
-os.rename("/root/connect.new", "/root/connect")
+os.rename("/srv/connect.new", "/srv/connect")
 server.close()
 """
 """Keeps the first packet that an uplink sends."""

@@ -98,7 +98,7 @@ def test_an_upgrade_starts_it_anew_and_keeps_settings_and_state(machine: Machine
     with settings(machine, changed):
         before = main_pid(machine)
         with step("upgrade by dpkg, READY"):
-            machine.run("dpkg", "--install", "/root/gateway.deb")
+            machine.run("dpkg", "--install", "/srv/gateway.deb")
             wait_until_another(machine, before)
         assert machine.run("cat", SETTINGS).stdout == changed
     assert mqtt(machine, "receive") == "kept over an upgrade"
@@ -128,13 +128,13 @@ def test_a_secret_comes_as_a_credential_and_shows_nowhere(machine: Machine) -> N
     )
     with settings(machine, machine.run("cat", SETTINGS).stdout + uplink), step("secret by credential to the cloud"):
         restart(machine)
-        wait_until(lambda: machine.run("test", "-e", "/root/connect", check=False).returncode == 0, 30, "CONNECT")
-        assert secret in machine.run("cat", "/root/connect").stdout
+        wait_until(lambda: machine.run("test", "-e", "/srv/connect", check=False).returncode == 0, 30, "CONNECT")
+        assert secret in machine.run("cat", "/srv/connect").stdout
         environ = machine.run("cat", f"/proc/{main_pid(machine)}/environ").stdout
         shown = machine.run("systemctl", "show", "gateway").stdout
         status = machine.run("gateway", "status", "--json").stdout
         assert not [text for text in (environ, shown, status, machine.journal()) if secret in text]
-    machine.run("rm", "/root/connect", "/etc/credstore/uplink-password")
+    machine.run("rm", "/srv/connect", "/etc/credstore/uplink-password")
     restart(machine)
 
 
@@ -157,12 +157,12 @@ def test_it_can_write_nowhere_else(machine: Machine) -> None:
 
 
 def test_its_work_leaves_files_only_in_its_folders(machine: Machine) -> None:
-    machine.run("touch", "/root/before")
+    machine.run("touch", "/srv/before")
     with step("a start and a message; which files are newer"):
         restart(machine)
         assert mqtt(machine, "publish", "x") == "acknowledged"
         newer = machine.run(
-            *("find", "/", "-newer", "/root/before", "-not", "-path", "/proc/*", "-not", "-path", "/sys/*"),
+            *("find", "/", "-newer", "/srv/before", "-not", "-path", "/proc/*", "-not", "-path", "/sys/*"),
             *("(", "-user", "gateway", "-o", "-group", "gateway", ")"),
             check=False,
         ).stdout.split()
