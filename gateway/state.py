@@ -9,20 +9,20 @@ from typing import Final
 
 from gateway.errors import GatewayError
 
-UNIT: Final = Path("/var/lib/gateway")
-"""That of ``gateway.service``."""
+SYSTEM: Final = Path("/var/lib/gateway")
+"""What gateway.service has as its StateDirectory."""
 
 
-def state_folder(option: str | None, setting: str | None, environ: Mapping[str, str], unit: Path | None = None) -> Path:
-    """``--state``, else ``gateway.state``, else $STATE_DIRECTORY (systemd.exec(5)), else the user's state folder.
-
-    ``unit``: taken before that of the user when it is there: a command that speaks to the gateway which systemd runs.
-    """
+def state_folder(
+    option: str | None, setting: str | None, environ: Mapping[str, str], of_the_system: bool = False
+) -> Path:
+    """``--state``, else ``gateway.state``, else $STATE_DIRECTORY (systemd.exec(5)), else that of the service for whom
+    the settings are ``of_the_system``, else the user's state folder."""
     for choice in (option, setting, environ.get("STATE_DIRECTORY", "").split(":")[0]):
         if choice:
             return Path(choice)
-    if unit is not None and unit.is_dir():
-        return unit
+    if of_the_system:
+        return SYSTEM
     base = environ.get("XDG_STATE_HOME") or os.path.join(environ.get("HOME", "/tmp"), ".local", "state")
     return Path(base) / "gateway"
 

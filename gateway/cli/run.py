@@ -10,7 +10,7 @@ import signal
 import socket
 from typing import Any
 
-from gateway.cli.where import add_options, loaded_of
+from gateway.cli.where import add_options, loaded_of, state_of_loaded
 
 
 def register(subparsers: Any) -> None:
@@ -24,13 +24,13 @@ def run(args: argparse.Namespace) -> int:
     from gateway import log
     from gateway.check import checked
     from gateway.loop import EventLoop
-    from gateway.state import make_folder, state_folder
+    from gateway.state import make_folder
 
     loaded = loaded_of(args.config)
     rules = checked(loaded)
     settings = loaded.value
     log.start(settings.log.level, settings.log.format, under_journald="JOURNAL_STREAM" in os.environ)
-    state = state_folder(args.state, settings.gateway.state, os.environ)
+    state = state_of_loaded(args.state, loaded)
     make_folder(state)
 
     async def main() -> None:

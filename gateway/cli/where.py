@@ -13,7 +13,7 @@ from gateway.config.listener import MqttListener
 from gateway.config.load import Loaded, read
 from gateway.config.settings import Settings
 from gateway.errors import GatewayError
-from gateway.state import UNIT, state_folder
+from gateway.state import state_folder
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -43,8 +43,12 @@ def state_of(args: argparse.Namespace) -> Path:
     """The state folder. Raises ConfigError when the settings that name it are wrong."""
     if args.state:
         return Path(args.state)
-    unit = UNIT if find_settings(args.config, os.environ) == SYSTEM else None
-    return state_folder(None, settings_of(args).gateway.state, os.environ, unit)
+    return state_of_loaded(None, loaded_of(args.config))
+
+
+def state_of_loaded(option: str | None, loaded: Loaded[Settings]) -> Path:
+    """The state folder of a gateway with these settings; ``option`` is its --state."""
+    return state_folder(option, loaded.value.gateway.state, os.environ, loaded.source.path == SYSTEM)
 
 
 def broker_url(args: argparse.Namespace) -> str:

@@ -40,7 +40,8 @@ class Gateway:
     state: str | None = setting(
         None,
         text="Folder for everything that outlives a restart. "
-        "Without it: $STATE_DIRECTORY, else the state folder of the user.",
+        "Without it: $STATE_DIRECTORY, else /var/lib/gateway with the settings of /etc/gateway, else the state folder "
+        "of the user.",
         check=not_empty,
         example='"/var/lib/gateway"',
     )

@@ -94,12 +94,8 @@ def test_state_folder_order() -> None:
     assert state_folder(None, "/set", environ) == Path("/set")
     assert state_folder(None, None, environ) == Path("/var/lib/gateway")
     assert state_folder(None, None, {"HOME": "/home/u"}) == Path("/home/u/.local/state/gateway")
-
-
-def test_a_command_finds_the_state_of_the_unit(tmp_path: Path) -> None:
-    assert state_folder(None, None, {"HOME": "/home/u"}, tmp_path) == tmp_path
-    assert state_folder(None, "/set", {"HOME": "/home/u"}, tmp_path) == Path("/set")
-    assert state_folder(None, None, {"HOME": "/home/u"}, tmp_path / "gone") == Path("/home/u/.local/state/gateway")
+    assert state_folder(None, None, {"HOME": "/root"}, of_the_system=True) == Path("/var/lib/gateway")
+    assert state_folder(None, None, {"STATE_DIRECTORY": "/x"}, of_the_system=True) == Path("/x")
 
 
 def test_state_folder_that_cannot_be_made(tmp_path: Path) -> None:
