@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from gateway.outbound import Batch
 from gateway.uplinks.base import OutboxReader
 from gateway.uplinks.mqtt.window import Run
+
+
+class Limits(NamedTuple):
+    """Of one batch from the outbox: what waits in memory in front of the window, of a lane and a class."""
+
+    rows: int
+    size: int
+
+
+FEW: Final = Limits(512, 256 * 1024)
+
+MANY: Final = Limits(2000, 512 * 1024)
+"""Of a backlog, and where rows share parcels."""
 
 
 class _Pending(NamedTuple):
@@ -27,16 +40,16 @@ class ReadAhead:
         self._reader = reader
         self._pending: dict[Run, _Pending] = {}
 
-    def begin(self, run: Run, rows: int, size: int, mark: int) -> None:
+    def begin(self, run: Run, limits: Limits, mark: int) -> None:
         """Read what is behind ``run.read_to``. ``mark``: comes back with it, to tell what was not there yet."""
-        read = self._reader.read(run.room, run.read_to, run.upto, rows, size)
+        read = self._reader.read(run.room, run.read_to, run.upto, *limits)
         self._pending[run] = _Pending(run.read_to, mark, asyncio.ensure_future(read))
 
-    async def take(self, run: Run, rows: int, size: int, mark: int) -> tuple[Batch, int]:
+    async def take(self, run: Run, limits: Limits, mark: int) -> tuple[Batch, int]:
         """The next batch of a run, and the mark of the moment its reading began. Raises what ``read`` raises."""
         pending = self._pending.pop(run, None)
         if pending is None:
-            return await self._reader.read(run.room, run.read_to, run.upto, rows, size), mark
+            return await self._reader.read(run.room, run.read_to, run.upto, *limits), mark
         assert pending.after == run.read_to, "a run is read in order"
         try:
             return await pending.batch, pending.mark

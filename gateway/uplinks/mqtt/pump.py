@@ -22,7 +22,7 @@ from gateway.uplinks.base import OutboxReader
 from gateway.uplinks.dead import DeadLetters
 from gateway.uplinks.ledger import ledger_topics
 from gateway.uplinks.mqtt.again import Again
-from gateway.uplinks.mqtt.ahead import ReadAhead
+from gateway.uplinks.mqtt.ahead import FEW, MANY, ReadAhead
 from gateway.uplinks.mqtt.client import CloudClient, Welcome
 from gateway.uplinks.mqtt.config import Forward, MqttUplink
 from gateway.uplinks.mqtt.despatch import Despatch
@@ -38,14 +38,6 @@ from gateway.uplinks.packing.filling import Filling
 from gateway.uplinks.parcel import make_parcel
 from gateway.uplinks.profiles.pace import Pace
 from gateway.uplinks.profiles.service import Limits
-
-READ_ROWS: Final = 512
-READ_BYTES: Final = 256 * 1024
-"""One batch from the outbox: what waits in memory in front of the window, of a lane and a class."""
-
-READ_ROWS_MANY: Final = 2000
-READ_BYTES_MANY: Final = 512 * 1024
-"""The same of a backlog, and where rows share parcels."""
 
 AT_ONCE: Final = 16
 """Rows in one write to the socket: while the broker reads them, the next ones are made."""
@@ -338,15 +330,15 @@ class Pump:
 
     async def _read(self, lane: Lane, run: Run) -> None:
         read_to, is_packed = run.read_to, lane.fillings[run.room] is not None
-        limit, size = (READ_ROWS_MANY, READ_BYTES_MANY) if lane.is_backlog or is_packed else (READ_ROWS, READ_BYTES)
-        batch, wakes = await self._ahead.take(run, limit, size, self._wakes)
+        limits = MANY if lane.is_backlog or is_packed else FEW
+        batch, wakes = await self._ahead.take(run, limits, self._wakes)
         run.read_to = max(read_to, batch.reached)
         lane.queues[run.room].extend(batch.rows)
         self._saver.took(run.room, batch.rows)
         # A commit while the read was under way may have added what it did not see.
         lane.more[run.room] = run.read_to > read_to or self._wakes != wakes
-        if is_packed and len(batch.rows) == limit and self._has_more(run):
-            self._ahead.begin(run, limit, size, self._wakes)
+        if is_packed and len(batch.rows) == limits.rows and self._has_more(run):
+            self._ahead.begin(run, limits, self._wakes)
 
     def _on_rows(self) -> None:
         self._wakes += 1
