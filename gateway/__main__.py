@@ -40,6 +40,7 @@ COMMANDS: Final = (
     "update",
     "firstboot",
     "reset",
+    "firewall",
     "access",
     "blackbox",
     "opcua",
