@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from gateway.connectors.modbus.sim import Simulator
 from machine.site import Site
-from machine.vm import Machine
+from machine.vm import KINDS, Machine
 
 KILLS: Final = 20
 PROGRAM: Final = "/opt/edge-gateway/bin/gateway"
@@ -46,8 +46,9 @@ def modbus_device() -> Iterator[int]:
 class Check:
     """One run."""
 
-    def __init__(self, machine: Machine, site: Site, key: Path | None) -> None:
+    def __init__(self, machine: Machine, site: Site, arch: str, key: Path | None) -> None:
         self.machine, self.site = machine, site
+        self._arch = arch
         self._key = key
         self._begun = time.monotonic()
 
@@ -141,7 +142,7 @@ class Check:
         (boot / "version").write_text(f"{version}\n")
         out = folder / f"{version}.gwu"
         command = [sys.executable, "-m", "gateway", "update", "bundle", "--root", str(root), "--boot", str(boot)]
-        command += ["--version", version, "--arch", "amd64", "--board", "qemu", "--key", str(self._key), str(out)]
+        command += ["--version", version, "--arch", self._arch, "--board", "qemu", "--key", str(self._key), str(out)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         return out
 
@@ -182,6 +183,7 @@ def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m machine.check", description=__doc__.partition("\n")[0])
     parser.add_argument("image", type=Path, help="dist/NAME.img, unpacked")
+    parser.add_argument("--arch", choices=sorted(KINDS), default="amd64")
     parser.add_argument("--kills", type=int, default=KILLS, help=f"hard kills of the emulator ({KILLS})")
     parser.add_argument(
         "--work", type=Path, help="folder of the build, with root.squashfs and boot/: updates are tried"
@@ -191,11 +193,11 @@ def main() -> int:
     with (
         tempfile.TemporaryDirectory(prefix="image-") as name,
         modbus_device() as port,
-        Machine(options.image, Path(name)) as machine,
+        Machine(options.image, Path(name), options.arch) as machine,
     ):
         site = Path(name) / "site"
         site.mkdir()
-        check = Check(machine, Site(site, machine, port), options.key)
+        check = Check(machine, Site(site, machine, port), options.arch, options.key)
         try:
             check.first_boot()
             check.devices()

@@ -10,11 +10,32 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from e2e.rig.waiting import free_port
 
-FIRMWARE: Final = Path("/usr/share/OVMF")
+
+class Kind(NamedTuple):
+    """What emulates a processor: the program and its board, and the UEFI firmware with its variables."""
+
+    program: tuple[str, ...]
+    firmware: Path
+    variables: Path
+
+
+KINDS: Final = {
+    "amd64": Kind(
+        ("qemu-system-x86_64", "-M", "q35", "-cpu", "max"),
+        Path("/usr/share/OVMF/OVMF_CODE_4M.fd"),
+        Path("/usr/share/OVMF/OVMF_VARS_4M.fd"),
+    ),
+    "arm64": Kind(
+        ("qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a72"),
+        Path("/usr/share/AAVMF/AAVMF_CODE.fd"),
+        Path("/usr/share/AAVMF/AAVMF_VARS.fd"),
+    ),
+}
+
 BOOT_AT: Final = "8M"
 """Where the boot partition begins on the disk; see image/build."""
 
@@ -28,8 +49,9 @@ BOOT_SECONDS: Final = 240.0
 class Machine:
     """One virtual board of 512 MiB; see the module's docstring. ``folder``: for its disk and its keys."""
 
-    def __init__(self, image: Path, folder: Path, memory: int = 512, size: str = "2G") -> None:
+    def __init__(self, image: Path, folder: Path, arch: str = "amd64", memory: int = 512, size: str = "2G") -> None:
         self.folder = folder
+        self._kind = KINDS[arch]
         self.disk = folder / "disk.img"
         self.serial = folder / "serial.log"
         self.port, self.ssh_port = free_port(), free_port()
@@ -38,7 +60,7 @@ class Machine:
         self._process: subprocess.Popen[bytes] | None = None
         subprocess.run(["cp", "--sparse=always", image, self.disk], check=True)
         subprocess.run(["truncate", "-s", size, self.disk], check=True)
-        shutil.copy(FIRMWARE / "OVMF_VARS_4M.fd", folder / "vars.fd")
+        shutil.copy(self._kind.variables, folder / "vars.fd")
         self._key = folder / "id"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", self._key], check=True)
 
@@ -76,10 +98,10 @@ class Machine:
         self.starts += 1
         network = f"user,id=n,hostfwd=tcp:127.0.0.1:{self.port}-:8883,hostfwd=tcp:127.0.0.1:{self.ssh_port}-:22"
         command = [
-            "qemu-system-x86_64", "-M", "q35", "-cpu", "max", "-smp", "2", "-m", str(self._memory),
+            *self._kind.program, "-smp", "2", "-m", str(self._memory),
             "-accel", "tcg,thread=multi", "-display", "none", "-monitor", "none",
             "-chardev", f"file,id=s,path={self.serial},append=on", "-serial", "chardev:s",
-            "-drive", f"if=pflash,format=raw,readonly=on,file={FIRMWARE / 'OVMF_CODE_4M.fd'}",
+            "-drive", f"if=pflash,format=raw,readonly=on,file={self._kind.firmware}",
             "-drive", f"if=pflash,format=raw,file={self.folder / 'vars.fd'}",
             "-drive", f"file={self.disk},if=none,id=d,format=raw", "-device", "virtio-blk-pci,drive=d,bootindex=1",
             "-netdev", network, "-device", "virtio-net-pci,netdev=n,romfile=",
