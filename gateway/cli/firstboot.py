@@ -28,8 +28,8 @@ def run(args: argparse.Namespace) -> int:
     """0 when there was nothing, or it was taken; 78 when it is wrong, which is written beside it too."""
     from gateway.appliance.firstboot import reset
     from gateway.appliance.firstboot.found import holds
-    from gateway.appliance.firstboot.stick import stick
     from gateway.appliance.firstboot.take import Outcome, take
+    from gateway.appliance.stick import stick
     from gateway.appliance.writable import writable
     from gateway.errors import GatewayError
 

@@ -35,8 +35,10 @@ def register(subparsers: Any) -> None:
     back = verbs.add_parser("rollback", help="start the other slot from the next restart on")
     settle = verbs.add_parser("settle", help="commit the slot on trial when the gateway is well, else go back")
     settle.add_argument("--bound", type=float, default=600.0, metavar="SECONDS", help="how long it may take (600)")
+    plugged = verbs.add_parser("stick", help="install the newest bundle of a USB stick labelled GATEWAY, and restart")
+    plugged.add_argument("--from", dest="source", type=Path, help="this folder in the place of a stick")
     for verb, run in ((bundle, _bundle), (key, _key), (check, _verify), (put, _install), (status, _status),
-                      (commit, _commit), (back, _rollback), (settle, _settle)):  # fmt: skip
+                      (commit, _commit), (back, _rollback), (settle, _settle), (plugged, _stick)):  # fmt: skip
         verb.add_argument("--machine", type=Path, default=Path("/"), help="folder that stands for the machine's /")
         verb.add_argument("--json", action="store_true")
         verb.set_defaults(run=run)
@@ -105,6 +107,28 @@ def _install(args: argparse.Namespace) -> int:
     finally:
         progress.end()
     return _say(args, {"installed": manifest.version, "next": "restart the machine for its trial"})
+
+
+def _stick(args: argparse.Namespace) -> int:
+    import subprocess
+    from contextlib import nullcontext
+
+    from gateway.appliance.stick import stick
+    from gateway.appliance.update.install import this_machine
+    from gateway.appliance.update.plugged import take
+    from gateway.cli.progress import Progress
+
+    version, words = None, ["no stick labelled GATEWAY"]
+    with stick(args.machine) if args.source is None else nullcontext(args.source) as folder:
+        if folder is not None:
+            progress = Progress("bytes written")
+            try:
+                version, words = take(args.machine, folder, this_machine(args.machine), progress.show)
+            finally:
+                progress.end()
+    if version is not None and args.machine == Path("/"):
+        subprocess.run(["systemctl", "--no-block", "reboot"], check=False)
+    return _say(args, {"installed": version, "bundles": words})
 
 
 def _status(args: argparse.Namespace) -> int:

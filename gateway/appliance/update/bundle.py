@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import IO
 
@@ -125,7 +125,7 @@ def _member(tar: tarfile.TarFile, name: str) -> tuple[tarfile.TarInfo, IO[bytes]
     return head, file
 
 
-def read(path: Path, keys: list[Ed25519PublicKey]) -> Iterator[Manifest | Stream]:
+def read(path: Path, keys: list[Ed25519PublicKey]) -> Generator[Manifest | Stream, None, None]:
     """The manifest once its signature is good, then each part, to be read before the next is asked for.
 
     A part that was not read, or not to its end, is read then. Raises UpdateError.

@@ -1,0 +1,64 @@
+"""Updates from a stick: the newest bundle on it that this machine may take and has not given up before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from gateway.appliance.update import install
+from gateway.appliance.update.bundle import read, trusted
+from gateway.appliance.update.manifest import Machine, Manifest, UpdateError, number, refuse
+
+REPORT: Final = "gateway-update.txt"
+"""File on the stick that says what was done with it."""
+
+
+def choose(root: Path, folder: Path, here: Machine) -> tuple[Path | None, list[str]]:
+    """The bundle to install, and for each one that is not why; the best that fits is the newest.
+
+    Only what is signed is believed; whether the rest of the file is whole is seen when it is installed.
+    """
+    keys = trusted(root / install.KEYS)
+    last = install.status(root)["last"]
+    best: tuple[Manifest, Path] | None = None
+    words = []
+    for path in sorted(folder.glob("*.gwu")):
+        try:
+            with closing(read(path, keys)) as parts:
+                manifest = next(iter(parts))
+        except (UpdateError, OSError) as error:
+            words.append(f"{path.name}: {error}")
+            continue
+        assert isinstance(manifest, Manifest), "it comes first"
+        if reason := refuse(manifest, here):
+            words.append(f"{path.name}: {reason}")
+        elif number(manifest.version) == number(here.version):
+            words.append(f"{path.name}: version {manifest.version} runs already")
+        elif last.get("version") == manifest.version and last["result"] == "rolled back":
+            # Else a stick that stays in its port would have it installed and given up for ever.
+            words.append(f"{path.name}: was given up before ({last.get('reason') or 'it did not start'}); "
+                         "gateway update install takes it all the same")  # fmt: skip
+        elif best is None or number(manifest.version) > number(best[0].version):
+            best = manifest, path
+    return (None if best is None else best[1]), words
+
+
+def take(root: Path, folder: Path, here: Machine, progress: Callable[[int, int], None]) -> tuple[str | None, list[str]]:
+    """Install what ``choose`` chooses, and write on the stick what was done: the version that waits for a restart, None
+    when there is none, and words for each bundle."""
+    version = None
+    path, words = choose(root, folder, here)
+    if path is not None:
+        try:
+            version = install.install(root, path, here, progress).version
+            words.append(f"{path.name}: version {version} is installed; the restart that comes now tries it")
+        except UpdateError as error:
+            words.append(f"{path.name}: {error}")
+    if words:
+        try:
+            (folder / REPORT).write_text("".join(f"{line}\r\n" for line in words), newline="")
+        except OSError as error:
+            words.append(f"{REPORT}: cannot be written ({error.strerror})")
+    return version, words
