@@ -28,9 +28,23 @@ def modules(folder: Path, wanted: list[str]) -> list[Path]:
     builtin = {
         Path(line).name.split(".")[0].replace("-", "_") for line in (folder / "modules.builtin").read_text().split()
     }
+    # What a module asks for by name when it starts, under a name that others stand for ("crc32c").
+    soft = {}
+    for line in (folder / "modules.softdep").read_text().splitlines():
+        if match := re.match(r"softdep (\S+) pre: (.*?)(?: post:.*)?$", line):
+            soft[match[1].replace("-", "_")] = match[2].split()
+    stand_ins: dict[str, list[str]] = {}
+    for line in (folder / "modules.alias").read_text().splitlines():
+        if match := re.match(r"alias (\S+) (\S+)$", line):
+            stand_ins.setdefault(match[1], []).append(match[2].replace("-", "_"))
     found: list[str] = []
 
     def add(name: str) -> None:
+        own = Path(name).name.split(".")[0].replace("-", "_")
+        for asked in soft.pop(own, ()):
+            for one in (asked.replace("-", "_"), *stand_ins.get(asked, ())):
+                if one in files:
+                    add(files[one])
         for other in reversed(needs[name]):
             if other not in found:
                 add(other)
