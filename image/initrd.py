@@ -148,7 +148,8 @@ def main() -> None:
         archive.folder(name)
     archive.device("dev/console", 5, 1)
     archive.device("dev/null", 1, 3)
-    archive.file("init", (Path(__file__).parent / "init").read_bytes())
+    for name in ("init", "one-start"):
+        archive.file(name, (Path(__file__).parent / name).read_bytes())
     archive.file("bin/busybox", (kernel / "usr/bin/busybox").read_bytes())
     archive.link("bin/sh", "busybox")
     for name, data in with_libraries(root, "usr/sbin/e2fsck").items():

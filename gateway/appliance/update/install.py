@@ -20,6 +20,7 @@ from typing import IO, Any, cast
 
 from gateway.appliance.update.boot import BootCounting
 from gateway.appliance.update.bundle import BLOCK, Stream, hashed, read, trusted, verify
+from gateway.appliance.update.firmware import CONFIG, FirmwareBoot
 from gateway.appliance.update.manifest import Machine, Manifest, Part, UpdateError, refuse
 from gateway.appliance.writable import writable
 from gateway.durable import on_the_disk, write_whole
@@ -51,6 +52,11 @@ def _remember(root: Path, note: dict[str, Any]) -> None:
     path = root / STATE
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(note))
+
+
+def backend_of(boot: Path) -> BootCounting | FirmwareBoot:
+    """What starts this machine: a Raspberry's firmware where its ``config.txt`` is, else systemd-boot."""
+    return FirmwareBoot(boot) if (boot / CONFIG).exists() else BootCounting(boot)
 
 
 def note_reason(root: Path, reason: str) -> None:
@@ -86,7 +92,7 @@ def install(
     target = _other(running)
     keys = trusted(root / KEYS)
     boot = root / "boot"
-    backend = BootCounting(boot)
+    backend = backend_of(boot)
     now = backend.entries().get(running)
     if now is None:
         raise UpdateError(f"/boot has no entry of the running slot {running}; write the image again")
@@ -184,7 +190,7 @@ def commit(root: Path) -> str:
     """The running slot, which it answers, is good. Raises UpdateError."""
     slot = running_slot(root)
     with writable(root / "boot"):
-        BootCounting(root / "boot").commit(slot)
+        backend_of(root / "boot").commit(slot)
     return slot
 
 
@@ -192,14 +198,14 @@ def rollback(root: Path) -> str:
     """Start the other slot, which it answers, from the next restart on. Raises UpdateError."""
     slot = _other(running_slot(root))
     with writable(root / "boot"):
-        BootCounting(root / "boot").prefer(slot)
+        backend_of(root / "boot").prefer(slot)
     return slot
 
 
 def status(root: Path) -> dict[str, Any]:
     """Slots, which runs, trial or good, and what became of the last install."""
     running = running_slot(root)
-    entries = BootCounting(root / "boot").entries()
+    entries = backend_of(root / "boot").entries()
     slots = {}
     for slot in "AB":
         file = root / "boot" / f"slot-{slot}" / "version"
