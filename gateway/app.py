@@ -289,6 +289,7 @@ class App:
             self.parts.remember_rules()
             self.parts.database.look_after()
             self.parts.alarms.update(self.parts.database.health.alarms() | self.parts.timekeeper.alarms())
+            self.parts.alarms.update(self.parts.device_alarms())
             interval = self._notifier.watchdog_interval
             if interval is not None and now >= watchdog_due:
                 stuck = self._watchdog.stuck()

@@ -37,6 +37,7 @@ KINDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
             "gateway.connectors.bacnet.config:BacnetDevice",
             "gateway.connectors.bacnet.connector:BacnetConnector",
         ),
+        "board": ("gateway.connectors.board.config:BoardDevice", "gateway.connectors.board.connector:BoardConnector"),
         "modbus": (
             "gateway.connectors.modbus.config:ModbusDevice",
             "gateway.connectors.modbus.connector:ModbusConnector",

@@ -169,6 +169,7 @@ class Parts:
         self.shared: dict[str, Any] = {"state folder": state}
         self.ports: dict[str, DevicePort] = {}
         self.devices: dict[str, Connector] = {}
+        self._alarms_of_devices: frozenset[str] = frozenset()
         self.desks: dict[str, Desk] = {}
         for name in settings.device:
             self.build_device(name)
@@ -253,6 +254,15 @@ class Parts:
         """Publish what the intervals of points have held back, or want repeated."""
         for port in self.ports.values():
             port.tick()
+
+    def device_alarms(self) -> dict[str, str | None]:
+        """What the devices want somebody to look at; the alarms of a device that is gone are over."""
+        found: dict[str, str | None] = dict.fromkeys(self._alarms_of_devices)
+        for device in self.devices.values():
+            for name, text in device.alarms().items():
+                found[name] = found.get(name) or text
+        self._alarms_of_devices = frozenset(name for name, text in found.items() if text is not None)
+        return found
 
     @property
     def forwards(self) -> dict[str, Sequence[Forward]]:

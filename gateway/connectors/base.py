@@ -8,14 +8,17 @@ loops over reconnects; it raises ``Retry`` and ``supervise()`` decides when to c
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Protocol, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, Protocol, TypeVar
 
 from gateway.clock import Clock
 from gateway.message import Value
 
 T = TypeVar("T")
+
+NO_ALARMS: Final[Mapping[str, str | None]] = MappingProxyType({})
 
 
 class Quality(StrEnum):
@@ -91,6 +94,11 @@ class Connector(ABC):
     async def ready(self) -> None:  # noqa: B027
         """Return when something can be written. A kind whose devices sleep waits here until one shows itself; raises
         Retry when it has not for too long. The desk bounds the wait by what its command is good for."""
+
+    def alarms(self) -> Mapping[str, str | None]:
+        """What somebody should look at, by name: a text, or None where all is well. Asked every second; the names
+        are few, and always the same ones."""
+        return NO_ALARMS
 
     def status(self) -> dict[str, Any]:
         """What a person wants to see: state of the device, counts, last error. Plain JSON types."""

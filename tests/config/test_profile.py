@@ -235,7 +235,8 @@ def test_paths_in_a_profile_start_where_the_settings_are(tmp_path: Path) -> None
 def test_a_shipped_profile_says_what_it_is_and_loads(name: str, tmp_path: Path) -> None:
     data: dict[str, Any] = tomllib.loads((SHIPPED / f"{name}.toml").read_text())
     assert data["title"] and data["source"].startswith("https://")
-    made = load(tmp_path, f'[device.m1]\nprofile = "{name}"\nurl = "tcp://10.0.0.5"\n', None)
+    url = "" if data["kind"] == "board" else 'url = "tcp://10.0.0.5"\n'
+    made = load(tmp_path, f'[device.m1]\nprofile = "{name}"\n{url}', None)
     assert len(made.value.device["m1"].point) == len(data["point"])
 
 
