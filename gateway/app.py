@@ -28,6 +28,7 @@ from gateway.explain.follow import Followers
 from gateway.explain.rule_desk import RuleDesk
 from gateway.explain.rule_topics import RuleTopics
 from gateway.explain.why import Site, WhyDesk
+from gateway.lamp import Lamp, State
 from gateway.message import Message
 from gateway.mqtt.session_desk import SessionDesk
 from gateway.parts import Parts
@@ -87,6 +88,8 @@ class App:
         self.parts = Parts(loaded, state, self.name, clock, self._die, notifier.extend)
         self.clock = clock = self.parts.clock
         self._notifier = notifier
+        self._lamp = Lamp(loaded.value.board.led, os.environ)
+        self._is_ready = False
         self._stop = asyncio.Event()
         self._changed = asyncio.Event()
         self._fatal: GatewayError | None = None
@@ -138,6 +141,7 @@ class App:
     async def run(self) -> None:
         """Start everything, run until ``stop``, end everything. Raises the error that ended it, if one did."""
         loop = asyncio.get_running_loop()
+        self._lamp.show(State.STARTING)
         self.parts.server.alarm = loop.call_later
         await self.parts.database.open()
         self.parts.pool.open(loop)
@@ -169,6 +173,7 @@ class App:
             self.parts.queues.close()
             await self.parts.database.close()
             self._notifier.close()
+            self._lamp.show(State.STOPPED)
         if self._fatal is not None:
             raise self._fatal
 
@@ -290,6 +295,8 @@ class App:
             self.parts.database.look_after()
             self.parts.alarms.update(self.parts.database.health.alarms() | self.parts.timekeeper.alarms())
             self.parts.alarms.update(self.parts.device_alarms())
+            if self._is_ready:
+                self._lamp.show(self._state())
             interval = self._notifier.watchdog_interval
             if interval is not None and now >= watchdog_due:
                 stuck = self._watchdog.stuck()
@@ -310,7 +317,16 @@ class App:
                     self._changed.clear()
                     await self._changed.wait()
         self._notifier.ready(self.crew.summary())
+        self._is_ready = True
+        self._lamp.show(self._state())
         log.info("ready", extra={"gateway": self.name, "version": __version__, "boot": self.boot})
+
+    def _state(self) -> State:
+        """The worst of it, for a lamp."""
+        if self.parts.alarms.status():
+            return State.FAULT
+        uplinks = self.crew.of("uplink").values()
+        return State.READY if all(one.health is Health.UP for one in uplinks) else State.UPLINK_DOWN
 
     def _say_state(self, kind: str, one: Supervised) -> None:
         """A part has come up or gone down: for systemd, and for rules and clients below $SYS/gateway."""

@@ -14,6 +14,7 @@ from typing import Literal, Protocol, runtime_checkable
 from gateway.config.access import Access
 from gateway.config.address import Address
 from gateway.config.blackbox import BlackBox
+from gateway.config.board import Board
 from gateway.config.declare import Duration, Folder, Secret, Size, between, not_empty, setting
 from gateway.config.extras import AutoSubscribe, Dedup, DelayedPublish, RewriteRule, Slow, Sys
 from gateway.config.queue import Queue, Queues, Stream, cross_problems
@@ -307,6 +308,7 @@ class Settings:
     """Everything in ``gateway.toml``."""
 
     gateway: Gateway = setting(factory=Gateway, text="")
+    board: Board = setting(factory=Board, text="")
     listener: dict[str, Listener] = setting(
         factory=dict,
         text="Listeners: where clients connect. The name after the dot is free; a listener that is not here is off.",

@@ -31,6 +31,33 @@ def alarms(gateway: GatewayProcess) -> list[str]:
     return [one["alarm"] for one in gateway.status()["alarms"]]
 
 
+def test_the_led_is_told_how_the_gateway_is(
+    start_gateway: StartGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run := tmp_path / "run").mkdir()
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(run))
+    led = '[board]\nled = "ACT"\n'
+
+    def says(state: str) -> bool:
+        return (run / "led").read_text() == f"ACT {state}\n"
+
+    gateway = start_gateway(led + settings.listener(free_port()))
+    wait_until(lambda: says("ready"), 10, "all is well")
+    right = gateway.settings.read_text()
+    gateway.settings.write_text("[board]\nled = 7\n")
+    gateway.signal(signal.SIGHUP)
+    wait_until(lambda: says("fault"), 10, "the alarm of wrong settings")
+    gateway.settings.write_text(right)
+    gateway.signal(signal.SIGHUP)
+    wait_until(lambda: says("ready"), 10, "all is well again")
+    gateway.stop()
+    assert says("stopped")
+    # Nobody listens on port 9.
+    gateway.settings.write_text(right + settings.uplink(9))
+    gateway.start()
+    wait_until(lambda: says("uplink_down"), 10, "no cloud")
+
+
 def test_a_hot_board_is_an_alarm_until_it_is_cool_or_gone(start_gateway: StartGateway, tmp_path: Path) -> None:
     tree, port = Tree(tmp_path / "board"), free_port()
     tree.set(Place("temperature", ""), 45)

@@ -18,6 +18,11 @@ UNITS = (
     "gateway-backup.service",
     "gateway-backup.timer",
     "gateway-commit.service",
+    "gateway-firewall.service",
+    "gateway-firewall.path",
+    "gateway-stick.service",
+    "gateway-led@.service",
+    "gateway-led.path",
 )
 ANALYZE = shutil.which("systemd-analyze")
 needs_analyze = pytest.mark.skipif(ANALYZE is None, reason="no systemd-analyze here: Debian package systemd")
@@ -30,7 +35,7 @@ def units(tmp_path: Path) -> Path:
         text = (SYSTEMD / name).read_text()
         for program in ("/opt/edge-gateway/bin/gateway", "/usr/bin/gateway"):
             text = text.replace(program, "/bin/true")
-        for script in ("gateway-failure", "gateway-backup"):
+        for script in ("gateway-failure", "gateway-backup", "gateway-led"):
             text = text.replace(f"/usr/lib/edge-gateway/{script}", "/bin/true")
         (tmp_path / name).write_text(text)
     return tmp_path
@@ -44,14 +49,17 @@ def analyze(units: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @needs_analyze
 def test_systemd_finds_nothing_wrong(units: Path) -> None:
-    names = [f"./{name.replace('@', '@gateway')}" for name in UNITS]
-    shutil.copy(units / UNITS[1], units / "gateway-failure@gateway.service")
+    made = {"gateway-failure@.service": "gateway-failure@gateway.service"}
+    made["gateway-led@.service"] = "gateway-led@told.service"
+    for template, instance in made.items():
+        shutil.copy(units / template, units / instance)
+    names = [f"./{made.get(name, name)}" for name in UNITS]
     found = analyze(units, "verify", "--man=no", *names)
     assert (found.returncode, found.stderr) == (0, "")
 
 
 @needs_analyze
-@pytest.mark.parametrize("name", ["gateway.service", "gateway-backup.service"])
+@pytest.mark.parametrize("name", ["gateway.service", "gateway-backup.service", "gateway-led@.service"])
 def test_exposure_is_at_most_two(units: Path, name: str) -> None:
     found = analyze(units, "security", "--offline=yes", "--threshold=20", f"./{name}")
     assert found.returncode == 0, found.stdout[-200:]
@@ -85,6 +93,7 @@ def test_backup_of_what_is_not_there_leaves_nothing(tmp_path: Path) -> None:
 
 def failure(root: Path) -> int:
     environ = {**os.environ, "ROOT": str(root), "SHOW": "echo Result=exit-code", "JOURNAL": "echo the log of"}
+    environ["LED"] = str(SYSTEMD / "gateway-led")
     command = ["sh", str(SYSTEMD / "gateway-failure"), "gateway"]
     return subprocess.run(command, env=environ, capture_output=True, timeout=30).returncode
 
@@ -94,7 +103,7 @@ def test_failure_is_told_by_the_led_and_on_the_boot_partition(tmp_path: Path) ->
     led.mkdir(parents=True)
     boot.mkdir(parents=True)
     for name in ("trigger", "delay_on", "delay_off"):
-        (led / name).write_text("none")
+        (led / name).write_text("[none] timer")
     assert failure(tmp_path) == 0
     assert [(led / name).read_text().strip() for name in ("trigger", "delay_on", "delay_off")] == [
         "timer",

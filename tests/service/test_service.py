@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -190,6 +191,56 @@ def test_wrong_settings_keep_it_down_and_the_reason_is_on_the_boot_partition(mac
     with step("settings put right, start"):
         machine.run("systemctl", "start", "gateway")
     assert is_running(machine)
+
+
+FAKE_LED = "/srv/board/sys/class/leds/ACT"
+"""A folder in place of /sys: a container has no LED."""
+
+
+def test_the_led_shows_how_it_is(machine: Machine) -> None:
+    for file, text in (("trigger", "[none] timer"), ("brightness", "0"), ("delay_on", "0"), ("delay_off", "0")):
+        machine.write(f"{FAKE_LED}/{file}", text)
+    machine.run("sh", "-c", "ln -sfn /etc /srv/board/etc && ln -sfn /run /srv/board/run")
+    unit = "/etc/systemd/system/gateway-led@.service.d/test.conf"
+    lines = "[Unit]\nConditionPathIsReadWrite=\nConditionDirectoryNotEmpty=\n"
+    machine.write(unit, lines + "[Service]\nEnvironment=ROOT=/srv/board\nReadWritePaths=/srv\n")
+    machine.run("systemctl", "daemon-reload")
+
+    def blinks(on: str, off: str) -> bool:
+        found = machine.run("sh", "-c", f"cd {FAKE_LED} && cat delay_on delay_off trigger").stdout.split()
+        return found[:2] == [on, off] and found[2] == "timer"
+
+    text = machine.run("cat", SETTINGS).stdout + '\n[board]\nled = "ACT"\n'
+    with settings(machine, text), step("LED: ready, uplink down, stopped"):
+        restart(machine)
+        wait_until(lambda: blinks("50", "2950"), 20, "ready")
+        machine.write(SETTINGS, text + '[uplink.cloud]\nkind = "mqtt"\nurl = "mqtt://127.0.0.1:9"\n')
+        machine.run("systemctl", "stop", "gateway")
+        wait_until(lambda: machine.run("cat", f"{FAKE_LED}/trigger").stdout == "none\n", 20, "stopped")
+        # A real LED goes on to list all its triggers.
+        machine.write(f"{FAKE_LED}/trigger", "[none] timer")
+        restart(machine)
+        wait_until(lambda: blinks("1900", "100"), 20, "uplink down")
+    machine.run("rm", "-r", unit, "/srv/board")
+    machine.run("systemctl", "daemon-reload")
+    restart(machine)
+
+
+def test_the_board_is_read_under_the_hardened_unit(machine: Machine) -> None:
+    board = '[device.board]\nprofile = "board"\n'
+    with settings(machine, machine.run("cat", SETTINGS).stdout + board), step("the board tells of itself"):
+        restart(machine)
+
+        def points() -> dict[str, Any]:
+            found = json.loads(machine.run("gateway", "status", "--json").stdout)["devices"]["board"]["points"]
+            assert isinstance(found, dict)
+            return found
+
+        wait_until(lambda: "unknown" not in points(), 20, "every point was read")
+        # Heat, supply and flash are not in a container; the rest each machine has.
+        assert set(points().get("troubles", {})) <= {"temperature", "under_voltage", "wear", "written"}
+        assert points()["good"] >= 4
+    restart(machine)
 
 
 def test_one_that_crashes_again_and_again_is_started_for_ever(machine: Machine) -> None:
