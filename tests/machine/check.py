@@ -1,7 +1,7 @@
 """``python -m machine.check IMAGE``: does an image of the appliance keep what is promised? Under QEMU, step by step.
 
 First boot from files, a message accepted, a Modbus device polled, state over hard kills of the emulator, an update that
-is broken and goes back, one that is good and stays. Prints the time of each step; the first that fails ends the run.
+is broken and goes back, one that is good and stays, a factory reset. Prints the time of each step; the first that fails ends the run.
 """
 
 from __future__ import annotations
@@ -82,6 +82,10 @@ class Check:
         grown = int(ssh("df --output=size -m /data").splitlines()[1])
         assert grown > 900, f"the data partition has {grown} MiB"
         self.say(f"/data has grown to {grown} MiB")
+        rules = ssh("nft list table inet gateway")
+        assert "policy drop" in rules and "dport 8883" in rules, rules
+        assert "_secure-mqtt._tcp" in ssh("cat /run/systemd/dnssd/*.dnssd")
+        self.say("the firewall lets the listener and ssh through, nothing else; mDNS announces it")
 
     def devices(self) -> None:
         value = json.loads(self.site.get("plant/meter/power"))
@@ -178,6 +182,21 @@ class Check:
         assert self.status()["running"] == "B"
         self.say("slot B is started from now on")
 
+    def reset(self) -> None:
+        """Factory reset: another machine afterwards, which takes its settings from the boot partition again."""
+        before = self.machine.ssh("cat /etc/machine-id")
+        prompts = self.machine.console().count("login:")
+        self.machine.ssh(f"{PROGRAM} reset --factory --yes", check=False)
+        self.until(lambda: self.machine.console().count("login:") > prompts, 300, "it restarts")
+        self.machine.cut()
+        self.site.put()
+        self.machine.start()
+        self.site.wait()
+        self.machine.wait_for_ssh()
+        assert self.machine.ssh("cat /etc/machine-id") != before
+        assert not self.site.get("check/after", 5)
+        self.say("after a factory reset nothing of before is there, and new settings are taken")
+
 
 def main() -> int:
     """The command."""
@@ -204,6 +223,7 @@ def main() -> int:
             check.kills(options.kills)
             if options.work is not None:
                 check.updates(options.work)
+            check.reset()
         except AssertionError as error:
             check.say(f"FAILED: {error}")
             sys.stdout.write(machine.console()[-3000:] + "\n")
