@@ -1,7 +1,8 @@
 """``python -m machine.check IMAGE``: does an image of the appliance keep what is promised? Under QEMU, step by step.
 
 First boot from files, a message accepted, a Modbus device polled, state over hard kills of the emulator, an update that
-is broken and goes back, one that is good and stays, a factory reset. Prints the time of each step; the first that fails ends the run.
+is broken and goes back, one that is good and stays, a factory reset. Prints the time of each step; the first that fails
+ends the run.
 """
 
 from __future__ import annotations
