@@ -37,6 +37,8 @@ COMMANDS: Final = (
     "pub",
     "sub",
     "user",
+    "backup",
+    "restore",
     "update",
     "firstboot",
     "reset",
