@@ -99,6 +99,7 @@ deb: $(stamp) ## a Debian package with everything inside, in dist/; VERSION=3.13
 	@packaging/deb
 
 service-test: peers ## the package on Debian 12 and 13, booted with systemd-nspawn and without a network (root)
+	@image/tools container
 	@SERVICE_TEST=yes $(bin)/pytest -q -s tests/service
 
 image: $(stamp) ## a flashable image in dist/ (root): BOARD=qemu|rpi ARCH=amd64|arm64 KEY=FILE; see docs/flashing.md
