@@ -15,7 +15,7 @@ KILLS ?= 20
 OUTAGE ?= 30
 PROPERTIES = $(shell grep -lrE "@given|stateful" tests --include='test_*.py')
 
-.PHONY: help venv peers demo test check fast lint format types search crash cut powercut diskfull bench drain offline compiled test-compiled sample clean py313 deb service-test install uninstall image image-test
+.PHONY: help venv peers demo test check fast lint format types search crash cut powercut diskfull bench drain offline compiled test-compiled sample clean py313 deb service-test hw install uninstall image image-test
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -101,6 +101,9 @@ deb: $(stamp) ## a Debian package with everything inside, in dist/; VERSION=3.13
 service-test: peers ## the package on Debian 12 and 13, booted with systemd-nspawn and without a network (root)
 	@image/tools container
 	@SERVICE_TEST=yes $(bin)/pytest -q -s tests/service
+
+hw: $(stamp) ## the scenarios on a board: HOST=root@ADDRESS OPTIONS="--rs485 ..."; without HOST this machine plays the board
+	@$(bin)/pytest -q -s hw-tests --host "$(HOST)" $(OPTIONS)
 
 image: $(stamp) ## a flashable image in dist/ (root): BOARD=qemu|rpi ARCH=amd64|arm64 KEY=FILE; see docs/flashing.md
 	@image/tools

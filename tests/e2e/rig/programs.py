@@ -103,8 +103,8 @@ def mosquitto(folder: Path) -> Mosquitto:
     return Mosquitto(folder, lines)
 
 
-def libmodbus_server(folder: Path) -> Program:
-    """A Modbus TCP server on libmodbus: holding register i holds i, input register i holds 1000 + i."""
+def modbusd(folder: Path) -> str:
+    """``modbusd.c`` on libmodbus, compiled: holding register i holds i, input register i holds 1000 + i."""
     compiler = need("cc")
     if not Path("/usr/include/modbus/modbus.h").exists():
         pytest.skip("libmodbus-dev is not installed; `make peers` says how")
@@ -112,7 +112,12 @@ def libmodbus_server(folder: Path) -> Program:
     binary = str(folder / "modbusd")
     source = str(PEERS / "modbusd.c")
     subprocess.run([compiler, "-O1", source, "-I/usr/include/modbus", "-lmodbus", "-o", binary], check=True)
-    return Program("libmodbus", [binary], folder / "modbusd.log")
+    return binary
+
+
+def libmodbus_server(folder: Path) -> Program:
+    """A Modbus TCP server on libmodbus."""
+    return Program("libmodbus", [modbusd(folder)], folder / "modbusd.log")
 
 
 def units_server(folder: Path) -> Program:

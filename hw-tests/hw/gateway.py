@@ -1,0 +1,105 @@
+"""A gateway on the board, as the scenarios of tests/e2e know it: ``GatewayProcess`` is the same on this machine.
+
+It is a process of its own beside the service, with settings and state in a folder on the board; the service is not
+touched. The folder must be on the flash that is to be tested.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from typing import Any
+
+from e2e.rig.waiting import is_listening, wait_until
+from hw.board import Board, Tunnel
+
+START_SECONDS = 60.0
+STOP_SECONDS = 5.0
+_LISTENS = re.compile(r'bind = "127\.0\.0\.1:(\d+)"')
+_REACHES = re.compile(r'"(?:mqtt|tcp)://127\.0\.0\.1:(\d+)')
+
+
+class BoardGateway:
+    """``command`` is how the gateway is called there. Ports of 127.0.0.1 in the settings are tunnelled."""
+
+    def __init__(self, board: Board, folder: str, command: str, settings: str, rules: str | None = None) -> None:
+        self.board = board
+        self.folder = folder
+        self._gateway = command
+        self._settings = settings
+        self._rules = rules
+        self._tunnel: Tunnel | None = None
+        self._files = {
+            name: shlex.quote(f"{folder}/{name}") for name in ("gateway.toml", "state", "gateway.log", "pid")
+        }
+
+    def prepare(self) -> None:
+        """An empty folder with the settings."""
+        self.board.run(f"rm -rf {shlex.quote(self.folder)} && mkdir -p {shlex.quote(self.folder)}/rules")
+        self.board.put(f"{self.folder}/gateway.toml", self._settings)
+        if self._rules is not None:
+            self.board.put(f"{self.folder}/rules/rules.toml", self._rules)
+        self._tunnel = self.board.tunnel(self._ports(_LISTENS), self._ports(_REACHES) - self._ports(_LISTENS))
+
+    def _ports(self, pattern: re.Pattern[str]) -> set[int]:
+        return {int(port) for port in pattern.findall(self._settings)}
+
+    def start(self) -> None:
+        """Start it and return when it answers and its ports can be reached from here."""
+        files = self._files
+        self.board.run(
+            f"setsid {self._gateway} run --config {files['gateway.toml']} --state {files['state']} "
+            f">>{files['gateway.log']} 2>&1 </dev/null & echo $! >{files['pid']}"
+        )
+        wait_until(lambda: not self.runs or self._answers(), START_SECONDS, "the gateway answers or has ended")
+        assert self.runs, f"the gateway ended:\n{self.log_text()}"
+        self.reconnect()
+
+    def reconnect(self) -> None:
+        """Make the tunnels, again after the network was away, and wait for the listeners."""
+        if self._tunnel is not None:
+            self._tunnel.open()
+        for port in self._ports(_LISTENS):
+            wait_until(lambda port=port: is_listening(port), START_SECONDS, f"port {port}")  # type: ignore[misc]
+
+    @property
+    def runs(self) -> bool:
+        return self.board.run(f"kill -0 $(cat {self._files['pid']})", check=False).returncode == 0
+
+    def _answers(self) -> bool:
+        return self.board.run(f"{self._gateway} status --state {self._files['state']}", check=False).returncode == 0
+
+    def _end(self, signal: str, seconds: float) -> None:
+        self.board.run(f"kill -{signal} $(cat {self._files['pid']})")
+        wait_until(lambda: not self.runs, seconds, f"the gateway ends at SIG{signal}")
+
+    def stop(self) -> None:
+        """SIGTERM; it must be gone in time."""
+        self._end("TERM", STOP_SECONDS)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._end("KILL", STOP_SECONDS)
+
+    def command(self, *arguments: str) -> str:
+        """Output of ``gateway ARGUMENTS`` on the board, for this gateway."""
+        return self.board.run(f"{self._gateway} {shlex.join(arguments)} --state {self._files['state']}").stdout
+
+    def status(self) -> Any:
+        """What ``gateway status --json`` says."""
+        return json.loads(self.command("status", "--json"))
+
+    def log_text(self) -> str:
+        return self.board.run(f"cat {self._files['gateway.log']}", check=False).stdout
+
+    def close(self) -> None:
+        """End it, and take its folder away."""
+        try:
+            if self.board.answers():
+                if self.runs:
+                    self.kill()
+                self.board.run(f"rm -rf {shlex.quote(self.folder)}")
+        finally:
+            if self._tunnel is not None:
+                self._tunnel.close()
