@@ -97,4 +97,4 @@ class Board:
 
     def put(self, path: str, text: str) -> None:
         """Write a file there."""
-        self.run(f"mkdir -p $(dirname {shlex.quote(path)}) && cat >{shlex.quote(path)}", text=text)
+        self.run(f'mkdir -p "$(dirname {shlex.quote(path)})" && cat >{shlex.quote(path)}', text=text)
