@@ -38,6 +38,7 @@ COMMANDS: Final = (
     "sub",
     "user",
     "backup",
+    "diag",
     "restore",
     "update",
     "firstboot",
