@@ -99,9 +99,6 @@ point = [
 ]
 """.replace("SET_AND_ACK", r'set = "W2={value:.2f}\r\n", ack = "^OK", write = { min = 0, max = 90 }')
 
-UNSEEN = {("rtu", "garbage"), ("server", "exception")}
-"""Faults after which a good value has come all the same; why is not known yet."""
-
 KINDS = {"tcp": "modbus", "rtu": "modbus", "scale": "serial", "node": "coap", "plc": "s7", "air": "bacnet"} | {
     "server": "opcua"
 }
@@ -217,9 +214,12 @@ async def _faults(name: str, tmp_path: Path) -> None:
 
         simulation = stage._of[name]
         simulation.set(name, "level", 12.5)
-        amounts = {"late": 1.2, "exception": 5.0 if KINDS[name] == "coap" else 2.0}
+        # Of Modbus and the like a number of theirs; OPC-UA has BadDeviceFailure for 0.
+        amounts = {"late": 1.2, "exception": {"coap": 5.0, "opcua": 0.0}.get(KINDS[name], 2.0)}
         seen = {}
-        for fault in FAULTS:
+        # "late" last: on a serial line, which has no numbers of questions, what a slow device still has to say is the
+        # answer to the first question of the next reader, who cannot know that one was asked before.
+        for fault in sorted(FAULTS, key=lambda fault: fault == "late"):
             if fault in ("none", "reboot"):
                 continue
             try:
@@ -230,7 +230,7 @@ async def _faults(name: str, tmp_path: Path) -> None:
             seen[fault] = await look()
             simulation.fault(name, "none")
         assert {"mute", "late"} <= set(seen)
-        assert not [fault for fault, states in seen.items() if states == ["good"] and (name, fault) not in UNSEEN], seen
+        assert not [fault for fault, states in seen.items() if states == ["good"]], seen
         last = [await look() for _ in range(4)]
         assert ["good"] in last, (seen, last)
     finally:

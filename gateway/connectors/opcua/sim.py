@@ -27,6 +27,9 @@ from gateway.opcua.identity import make
 from gateway.opcua.space import make_server, stop_server
 from gateway.opcua.stack import ua
 
+SEVERITY: Final = 30
+"""Above these bits of a status code 0 is good, 1 uncertain, 2 bad (OPC 10000-4, section 7.39)."""
+
 FAULTS: Final = ("none", "mute", "late", "garbage", "exception", "reboot")
 
 URI: Final = "urn:edge-gateway:simulated"
@@ -183,7 +186,14 @@ class Station:
     # -- faults --------------------------------------------------------------------------------------------
 
     def fault(self, kind: str, amount: float = 0.0) -> None:
-        """See ``simulation.FAULTS``. ``exception`` gives every value the status ``amount``, else BadDeviceFailure."""
+        """See ``simulation.FAULTS``. ``exception`` gives every value the status ``amount``, else BadDeviceFailure.
+
+        Raises ValueError for a status that is good: nobody would see it.
+        """
+        if kind == "exception" and amount and not int(amount) >> SEVERITY:
+            raise ValueError(
+                "exception: must be a status code that is not good, such as 2156724224, or 0: BadDeviceFailure"
+            )
         self.front.is_mute = kind == "mute"
         self.front.delay = amount if kind == "late" else 0.0
         self.front.is_garbage = kind == "garbage"
