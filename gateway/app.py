@@ -310,7 +310,8 @@ class App:
     # -- what it says of itself ----------------------------------------------------------------------------
 
     async def _say_ready(self) -> None:
-        listeners = self.crew.of("listener").values()
+        # The control socket too: who waits for READY may ask for the status at once.
+        listeners = [*self.crew.of("listener").values(), *self.crew.of("control").values()]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(READY_PATIENCE):
                 while any(one.health is Health.STARTING for one in listeners):
