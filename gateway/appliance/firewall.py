@@ -8,10 +8,12 @@ listeners that are not bound to this machine itself. And the names under which m
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
-from gateway.config.settings import Listener
+from gateway.config.settings import Device, Listener
 
 TABLE: Final = "gateway"
 
@@ -19,6 +21,9 @@ SERVICES: Final = {"mqtt": "_mqtt._tcp", "coap": "_coap._udp", "opcua": "_opcua-
 """Names of kinds of listeners at IANA. With TLS: ``_secure-mqtt._tcp``."""
 
 SECURE: Final = {"mqtt": "_secure-mqtt._tcp", "coap": "_coaps._udp"}
+
+UNASKED: Final = ("bacnet", "coap", "coaps")
+"""Kinds of devices that notify by UDP."""
 
 _RULES: Final = """\
 # Written by gateway firewall from the settings of the gateway; not by hand.
@@ -35,6 +40,7 @@ table inet {table} {{
         icmpv6 type echo-request limit rate 10/second accept
         icmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }} accept
         icmpv6 type {{ nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-query }} accept
+        meta l4proto igmp accept comment "membership: mDNS behind switches that look at it"
         udp dport {{ 68, 546 }} accept comment "DHCP"
         udp dport 5353 accept comment "mDNS"
 {openings}    }}
@@ -77,12 +83,32 @@ def _one_address(host: str) -> str:
     return "" if ip.is_unspecified else str(ip)
 
 
-def rules(opened: Iterable[Opening], ssh: bool) -> str:
-    """Input of ``nft -f``: all of the table anew, in one transaction."""
+def _comment(section: str, name: str) -> str:
+    """Names may hold what ends a text of nft, which takes 128 bytes."""
+    return f"{section}.{re.sub(r'[^A-Za-z0-9_.-]', '_', name)[:60]}"
+
+
+def talkers(devices: Mapping[str, Device]) -> list[tuple[str, str]]:
+    """Devices that send by UDP without having been asked just now, by name, with their addresses: what they notify of
+    comes after longer silences than the kernel remembers, and the answer to a broadcast is no answer in its eyes. One
+    that is known by a host name is not among them."""
+    found = []
+    for name, device in devices.items():
+        url = urlsplit(str(getattr(device, "url", "")))
+        if url.scheme in UNASKED and url.hostname is not None and (host := _one_address(url.hostname)):
+            found.append((name, host))
+    return found
+
+
+def rules(opened: Iterable[Opening], ssh: bool, devices: Iterable[tuple[str, str]] = ()) -> str:
+    """Input of ``nft -f``: all of the table anew, in one transaction. ``devices``: see ``talkers``."""
     lines = ['tcp dport 22 accept comment "ssh"'] if ssh else []
     for one in opened:
         to = f"ip{'6' if ':' in one.host else ''} daddr {one.host} " if one.host else ""
-        lines.append(f'{to}{one.protocol} dport {one.port} accept comment "listener.{one.name}"')
+        lines.append(f'{to}{one.protocol} dport {one.port} accept comment "{_comment("listener", one.name)}"')
+    for name, host in devices:
+        family = "ip6" if ":" in host else "ip"
+        lines.append(f'{family} saddr {host} meta l4proto udp accept comment "{_comment("device", name)}"')
     return _RULES.format(table=TABLE, openings="".join(f"        {line}\n" for line in lines))
 
 

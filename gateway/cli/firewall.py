@@ -27,25 +27,26 @@ def register(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0, or 78 when the settings are wrong: then nothing but ssh is open, if nothing was in force before."""
-    from gateway.appliance.firewall import TABLE, Opening, announcements, openings, rules
+    from gateway.appliance.firewall import TABLE, Opening, announcements, openings, rules, talkers
 
     machine: Path = args.machine
     ssh = (machine / "etc/ssh/keys/authorized_keys").is_file()
     opened: list[Opening] = []
+    devices: list[tuple[str, str]] = []
     problems: list[str] = []
     try:
         loaded = loaded_of(args.config)
         kinds = {
             name.removeprefix("listener."): kind for name, kind in loaded.kinds.items() if name.startswith("listener.")
         }
-        opened = openings(loaded.value.listener, kinds)
+        opened, devices = openings(loaded.value.listener, kinds), talkers(loaded.value.device)
     except ConfigError as error:
         problems = error.problems
     if not args.apply:
         if problems:
             raise ConfigError(problems)
         print(
-            json.dumps([one._asdict() for one in opened]) if args.json else rules(opened, ssh),
+            json.dumps([one._asdict() for one in opened]) if args.json else rules(opened, ssh, devices),
             end="\n" if args.json else "",
         )
         return 0
@@ -54,7 +55,9 @@ def run(args: argparse.Namespace) -> int:
         and subprocess.run(["nft", "list", "table", "inet", TABLE], capture_output=True, check=False).returncode == 0
     ):
         raise ConfigError(problems)  # what was in force stays
-    done = subprocess.run(["nft", "-f", "-"], input=rules(opened, ssh), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["nft", "-f", "-"], input=rules(opened, ssh, devices), capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise GatewayError(f"nft: {done.stderr.strip()}")
     _announce(machine / "run/systemd/dnssd", announcements(opened))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.__main__ import main
-from gateway.appliance.firewall import announcements, openings, rules
+from gateway.appliance.firewall import announcements, openings, rules, talkers
 from gateway.cli.where import loaded_of
 
 SETTINGS = """
@@ -32,6 +32,21 @@ bind = "unix:/run/gateway/mqtt.sock"
 kind = "coap"
 bind = "192.168.7.1:5684"
 psk = [{ identity = "pump", key = "not a secret at all" }]
+
+[device.meter]
+kind = "coap"
+url = "coap://192.168.7.20"
+point = [{ name = "level", path = "/level", type = "number" }]
+
+[device.named]
+kind = "coap"
+url = "coap://meter.example"
+point = [{ name = "level", path = "/level", type = "number" }]
+
+[device.plc]
+kind = "modbus"
+url = "tcp://192.168.7.21:502"
+point = [{ name = "level", address = "input:30", type = "float32" }]
 
 [listener.web]
 kind = "websocket"
@@ -65,6 +80,16 @@ def test_what_is_bound_to_the_network_is_open(settings: Path) -> None:
     ]
 
 
+def test_devices_that_notify_by_udp_are_heard(settings: Path) -> None:
+    devices = talkers(loaded_of(str(settings)).value.device)
+    assert devices == [("meter", "192.168.7.20")]
+    assert 'ip saddr 192.168.7.20 meta l4proto udp accept comment "device.meter"' in rules([], False, devices)
+
+
+def test_a_name_cannot_end_the_comment() -> None:
+    assert 'comment "device.a_b__c"' in rules([], False, [('a"b" c', "192.168.7.20")])
+
+
 def test_ssh_is_open_when_somebody_may_log_in(settings: Path) -> None:
     assert ruled(settings, ssh=True)[0] == 'tcp dport 22 accept comment "ssh"'
 
@@ -93,6 +118,6 @@ def test_the_command_shows_them(settings: Path, tmp_path: Path, capsys: pytest.C
 )
 def test_nft_takes_them(settings: Path) -> None:
     loaded = loaded_of(str(settings))
-    text = rules(openings(loaded.value.listener, {}), ssh=True)
+    text = rules(openings(loaded.value.listener, {}), True, talkers(loaded.value.device))
     done = subprocess.run(["nft", "-c", "-f", "-"], input=text, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stderr) == (0, "")

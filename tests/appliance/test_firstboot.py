@@ -143,6 +143,19 @@ def test_what_the_network_file_does_not_name_any_more_is_gone(machine: Path) -> 
     assert b"DHCP=yes" in everything(machine / "etc/systemd/network")["70-eth1.network"]
 
 
+def test_ssh_keys_can_be_taken_back(machine: Path) -> None:
+    keys = machine / "etc/ssh/keys/authorized_keys"
+    put(machine / "boot", network__toml=NETWORK)
+    assert first_boot(machine) == 0
+    put(machine / "boot", network__toml='[system]\nhostname = "a"\n')
+    assert first_boot(machine) == 0
+    assert keys.read_text() == KEY + "\n"
+    assert not (machine / "etc/iwd/main.conf").exists()
+    put(machine / "boot", network__toml="[system]\nssh_keys = []\n")
+    assert first_boot(machine) == 0
+    assert not keys.exists()
+
+
 @pytest.mark.parametrize(
     ("network", "said"),
     [

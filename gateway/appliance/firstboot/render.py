@@ -18,8 +18,10 @@ class Written(NamedTuple):
     mode: int = 0o644
 
 
-FOLDERS: Final = ("etc/systemd/network", "var/lib/iwd")
-"""Folders in which nothing is left but what ``render`` gives."""
+KEYS: Final = "etc/ssh/keys/authorized_keys"
+
+FOLDERS: Final = ("etc/systemd/network", "etc/iwd", "var/lib/iwd")
+"""Folders in which nothing is left of an earlier file."""
 
 
 def render(network: Network) -> list[Written]:
@@ -29,7 +31,7 @@ def render(network: Network) -> list[Written]:
     if network.country is not None:
         files.append(Written("etc/iwd/main.conf", f"{NOTE}[General]\nCountry={network.country}\n"))
     if network.system.ssh_keys:
-        files.append(Written("etc/ssh/keys/authorized_keys", "\n".join((*network.system.ssh_keys, "")), 0o600))
+        files.append(Written(KEYS, "\n".join((*network.system.ssh_keys, "")), 0o600))
     return files
 
 

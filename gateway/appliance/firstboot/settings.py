@@ -41,8 +41,8 @@ def _zone_problem(name: str) -> str | None:
     return None
 
 
-def _keys_problem(keys: tuple[str, ...]) -> str | None:
-    for key in keys:
+def _keys_problem(keys: tuple[str, ...] | None) -> str | None:
+    for key in keys or ():
         parts = key.split()
         try:
             blob = base64.b64decode(parts[1], validate=True)
@@ -100,8 +100,11 @@ class System:
 
     hostname: str | None = setting(None, text="Host name. It is NAME.local too, by mDNS.", check=_host_problem)
     timezone: str | None = setting(None, text="Time zone of logs and of rules at a time of day.", check=_zone_problem)
-    ssh_keys: tuple[str, ...] = setting(
-        (), text="Public keys of those who may log in as root by ssh. Without one ssh is off.", check=_keys_problem
+    ssh_keys: tuple[str, ...] | None = setting(
+        None,
+        text="Public keys of those who may log in as root by ssh, and nobody else; [] is nobody, and ssh is off. "
+        "Without this key those who may stay as they are; on a new machine that is nobody.",
+        check=_keys_problem,
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.appliance.firstboot.found import CREDENTIALS, NETWORK, SETTINGS, Found, check_settings, look, read_network
-from gateway.appliance.firstboot.render import FOLDERS, NOTE, render
+from gateway.appliance.firstboot.render import FOLDERS, KEYS, NOTE, render
 from gateway.appliance.firstboot.settings import Network
 from gateway.broker.identity import User
 from gateway.durable import on_the_disk, write_whole
@@ -161,6 +161,8 @@ def _take_network(machine: Path, network: Network) -> None:
             if is_ours and str(path.relative_to(machine)) not in keep:
                 path.unlink()
                 on_the_disk(path.parent)
+    if network.system.ssh_keys == ():
+        (machine / KEYS).unlink(missing_ok=True)
     system = machine / "data/system"
     system.mkdir(parents=True, exist_ok=True)
     if network.system.hostname is not None:
