@@ -187,8 +187,8 @@ def test_a_profile_is_settings_that_the_gateway_takes(site: Site, name: str, tmp
 
 @pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind != "serial"])
 def test_a_scan_finds_the_simulated_device(site: Site, name: str) -> None:
-    url = read(site.settings, Settings, kinds).value.device[name].url
-    code, text = site.run("device", "scan", KINDS[name], str(url), "--json")
+    device: Any = read(site.settings, Settings, kinds).value.device[name]
+    code, text = site.run("device", "scan", KINDS[name], str(device.url), "--json")
     assert code == 0, text
     found = [row for row in json.loads(text) if row["what"] == "device"]
     assert found, text
