@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -101,6 +103,24 @@ def test_a_libmodbus_server(modbusd: Path) -> None:
             await check(tcp_port)
 
     asyncio.run(main())
+
+
+def test_the_command_that_scans_finds_a_libmodbus_server(modbusd: Path) -> None:
+    async def main() -> tuple[int, int | None, bytes]:
+        async with program(modbusd) as tcp_port:
+            url = f"tcp://127.0.0.1:{tcp_port}"
+            scan = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "gateway", "device", "scan", "modbus", url, "--json"),
+                stdout=asyncio.subprocess.PIPE,
+            )
+            told, _ = await scan.communicate()
+            return tcp_port, scan.returncode, told
+
+    tcp_port, code, told = asyncio.run(main())
+    assert code == 0
+    first = json.loads(told)[0]
+    assert (first["what"], first["note"]) == ("device", "holding:0 is 0")
+    assert first["settings"] == {"kind": "modbus", "url": f"tcp://127.0.0.1:{tcp_port}", "unit": 1}
 
 
 def test_a_libmodbus_server_that_lacks_some_registers(modbusd: Path) -> None:

@@ -108,12 +108,12 @@ KINDS = {"tcp": "modbus", "rtu": "modbus", "scale": "serial", "node": "coap", "p
 class Site:
     """``gateway sim`` and the settings that it has written."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *more: str) -> None:
         (folder / "state").mkdir()
         (folder / "site.toml").write_text(SETTINGS.replace("[gateway]", f'[gateway]\nstate = "{folder / "state"}"'))
         self.settings = folder / "local.toml"
         self.folder = folder
-        self._sim = self.start("sim", str(folder / "site.toml"), "--write", str(self.settings))
+        self._sim = self.start("sim", str(folder / "site.toml"), "--write", str(self.settings), *more)
         assert self._sim.stdout is not None
         told = [self._sim.stdout.readline() for _ in KINDS]
         assert all(" at " in line for line in told), told
@@ -183,6 +183,51 @@ def test_a_profile_is_settings_that_the_gateway_takes(site: Site, name: str, tmp
     assert code == 0, text
     (tmp_path / "profile.toml").write_text(text)
     assert read(tmp_path / "profile.toml", Settings, kinds).value.device[name].point
+
+
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind != "serial"])
+def test_a_scan_finds_the_simulated_device(site: Site, name: str) -> None:
+    device: Any = read(site.settings, Settings, kinds).value.device[name]
+    code, text = site.run("device", "scan", KINDS[name], str(device.url), "--json")
+    assert code == 0, text
+    found = [row for row in json.loads(text) if row["what"] == "device"]
+    assert found, text
+    assert found[0]["settings"]["kind"] == KINDS[name]
+
+
+def test_a_scan_where_nothing_tells_of_itself_is_refused(site: Site) -> None:
+    code, text = site.run("device", "scan", "serial", "serial:/dev/null")
+    assert code == 1
+    assert 'nothing to scan for devices of kind "serial"' in text
+
+
+def test_devices_that_reboot_are_away_and_come_back(tmp_path: Path) -> None:
+    """By script, all at once and again and again, so that it does not matter how long the gateway takes to start."""
+    step = '[[step]]\nat = "12s"\ndevice = "{}"\nfault = "reboot"\namount = 6\n'
+    script = tmp_path / "script.toml"
+    script.write_text('repeat = "24s"\n' + "".join(step.format(name) for name in KINDS))
+    site = Site(tmp_path, "--script", str(script))
+    gateway = site.start("run", "--config", str(site.settings))
+    wanted = {name: ["good", "away", "good"] for name in KINDS}
+    passed: dict[str, list[str]] = {name: [] for name in KINDS}
+    reasons: dict[str, set[str]] = {name: set() for name in KINDS}
+    try:
+        end = time.monotonic() + 120
+        while passed != wanted and time.monotonic() < end:
+            code, text = site.run("device", "list", "--json")
+            for row in json.loads(text) if code == 0 else ():
+                name, states = row["device"], passed[row["device"]]
+                now = "good" if row["good"] == 2 else "away"
+                if now == "away" and states:
+                    reasons[name].add(str(row["last_error"]))
+                if len(states) < len(wanted[name]) and now == wanted[name][len(states)]:
+                    states.append(now)
+    finally:
+        gateway.send_signal(signal.SIGTERM)
+        gateway.communicate(timeout=20)
+        site.stop()
+    assert passed == wanted
+    assert all(found - {""} for found in reasons.values()), reasons
 
 
 @pytest.mark.parametrize("name", KINDS)

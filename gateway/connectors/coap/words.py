@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from gateway.connectors.tap import text_of
 
-_SECRET: Final = ("token", "password", "passwd", "pw", "key", "secret", "auth")
-"""Names in a query whose value is nobody's affair."""
+_SECRET: Final = ("pw", "auth")
+_SECRET_ENDS: Final = ("token", "password", "passwd", "key", "secret")
+"""Names in a query whose value is nobody's affair, and how such names end: ``access_token``, ``apiKey``."""
 
 _SHOWN: Final = 200
 """Bytes of a payload."""
@@ -20,7 +21,7 @@ def has_secret(message: Any) -> bool:
 
 def _is_secret(part: str) -> bool:
     name, mark, _ = part.partition("=")
-    return bool(mark) and name.lower() in _SECRET
+    return bool(mark) and (name.lower() in _SECRET or name.lower().endswith(_SECRET_ENDS))
 
 
 def bytes_of(message: Any) -> bytes:
