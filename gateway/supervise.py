@@ -110,10 +110,6 @@ class Supervised:
             while True:
                 self._up_at = None
                 error = await self._attempt()
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():
-                    # A library has taken the cancellation for an error of its own: nobody would cancel again.
-                    raise asyncio.CancelledError
                 if self._up_at is not None and self._now() - self._up_at >= STEADY:
                     self._backoff.reset()
                 delay = self._backoff.delay()
