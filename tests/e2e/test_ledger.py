@@ -114,7 +114,8 @@ def test_the_ledger_is_what_arrived_over_kill_9(start_gateway: StartGateway, clo
     assert len(distinct) >= answered
     last = ledgers(lines)[-1]["total"]
     assert last["produced"] == last["delivered"] + last["thinned"] + last["dropped"] + last["waiting"]
-    assert found["came"] + found["beyond"] == len(distinct) + len(ledgers(lines)), found
+    # Of a start that was killed before its first commit the books know nothing: what came of it is early or beyond.
+    assert found["came"] + found["early"] + found["beyond"] == len(distinct) + len(ledgers(lines)), found
 
 
 def test_what_the_cloud_asks_for_comes_again(start_gateway: StartGateway, cloud: Mosquitto, dump: Dump) -> None:

@@ -14,6 +14,13 @@ def stored(gateway: GatewayProcess) -> int:
     return found
 
 
+def is_answered(gateway: GatewayProcess) -> bool:
+    """Whether the cloud has acknowledged everything that there is."""
+    status = gateway.status()
+    outbox, uplink = status["outbox"], status["uplinks"]["cloud"]
+    return not outbox["depth"] and not uplink["in_flight"] and uplink["reason"] == "caught_up"
+
+
 def at_rest(gateway: GatewayProcess) -> Iterator[str]:
     """What is wrong when everything has arrived: nothing may wait, and nothing have been given up."""
     status = gateway.status()

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, get_args
@@ -165,17 +166,21 @@ class Cut:
         self.ledger.mark(name)
 
     def _catch_up(self) -> None:
+        if not self.stage.run(CATCH_UP_SECONDS, self._now_and_then(lambda: len(self.arrivals.missing()) <= ON_THE_WAY)):
+            self._tell_missing()
+
+    def _now_and_then(self, condition: Callable[[], bool]) -> Callable[[], bool]:
+        """``condition``, looked at every ``LOOK_EVERY`` seconds; False between."""
         due = 0.0
 
-        def nothing_is_missing() -> bool:
+        def looked() -> bool:
             nonlocal due
             if self.stage.now < due:
                 return False
             due = self.stage.now + LOOK_EVERY
-            return len(self.arrivals.missing()) <= ON_THE_WAY
+            return condition()
 
-        if not self.stage.run(CATCH_UP_SECONDS, nothing_is_missing):
-            self._tell_missing()
+        return looked
 
     def _drain(self) -> None:
         """Everything comes to rest: what is missing then is lost."""
@@ -184,6 +189,8 @@ class Cut:
         heal(self)
         if not self.stage.run(CATCH_UP_SECONDS, self._is_drained):
             self._tell_missing()
+        # What has arrived is answered for later: after a loss the acknowledgements come as TCP sends them again.
+        self.stage.run(CATCH_UP_SECONDS, self._now_and_then(lambda: books.is_answered(self.gateway)))
         for text in books.at_rest(self.gateway):
             self.ledger.problem(text)
         self._raise()
