@@ -38,9 +38,10 @@ LEVEL_OF_BACKLOG: Final = 1
 """Of zlib. A backlog comes as fast as it can be packed: there the lowest takes a third of the time of the usual one and
 makes a fifth more bytes (docs/packing.md). Whoever pays for bytes takes columns."""
 
-_HEAD: Final = b'{"topic":%b,"time":"%b.%03dZ","id":"%d:%d"'
+_HEAD: Final = b'{"topic":%b,"time":"%b%b","id":"%d:%d"'
 _USUAL: Final = _HEAD + b',"payload":%b}\n'
-_MILLIS: Final = [b'.%03dZ","id":"' % millis for millis in range(1000)]
+_MILLIS: Final = [b".%03dZ" % millis for millis in range(1000)]
+"""What ends a time, behind its second. Written down once: to make it costs as much as the rest of a line."""
 
 
 class Lines:
@@ -75,11 +76,10 @@ class Lines:
         names = {topic: self._topics.get(topic) or self._name(topic) for topic in {entry[1] for entry in entries}}
         moments = [round(row[7] * 1000) for row in rows]
         stamps = {second: iso_time(second)[: -len(".000Z")].encode() for second in {at // 1000 for at in moments}}
-        millis = _MILLIS
+        usual, millis = _USUAL, _MILLIS
         return b"".join(
             [
-                b'{"topic":%b,"time":"%b%b%d:%d","payload":%b}\n'
-                % (names[topic], stamps[at // 1000], millis[at % 1000], row[1], row[0], row[3])
+                usual % (names[topic], stamps[at // 1000], millis[at % 1000], row[1], row[0], row[3])
                 for (row, topic, _), at in zip(entries, moments, strict=True)
             ]
         )
@@ -91,14 +91,14 @@ class Lines:
         # By position, since each name costs as much as all of them: ``outbound.Row``.
         for (seq, boot, _, payload, qos, retain, _, time, expires, _, _, _), topic, props in entries:
             name = name_of(topic) or self._name(topic)
-            second, millis = divmod(round(time * 1000), 1000)  # as ``iso_time`` does
+            second, part = divmod(round(time * 1000), 1000)  # as ``iso_time`` does
             if second != last:
                 last, stamp = second, iso_time(second)[: -len(".000Z")].encode()
             if qos != 1 or retain or expires is not None or props or not is_line(payload):
                 more = _unusual(qos, retain, expires, props).encode()
-                append(_HEAD % (name, stamp, millis, boot, seq) + more + _payload(payload, is_line(payload)))
+                append(_HEAD % (name, stamp, _MILLIS[part], boot, seq) + more + _payload(payload, is_line(payload)))
             else:
-                append(_USUAL % (name, stamp, millis, boot, seq, payload))
+                append(_USUAL % (name, stamp, _MILLIS[part], boot, seq, payload))
         return b"".join(lines)
 
     def _name(self, topic: str) -> bytes:

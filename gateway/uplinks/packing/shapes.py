@@ -64,15 +64,15 @@ class Shapes:
         shapes = b"\n".join(payloads).translate(_ONES).split(b"\n")
         if len(shapes) != len(payloads):
             return False  # some have line feeds
-        known = self._known
+        where: dict[bytes, tuple[int, ...]] = {}
         for shape in set(shapes):
-            places = known.get(shape, _NOT)
+            places = self._known.get(shape, _NOT)
             if places is _NOT:
                 return False
-            for at in places:
-                if _ZERO in [payload[at] for payload, one in zip(payloads, shapes, strict=True) if one == shape]:
-                    return False
-        return True
+            where[shape] = places
+        return _ZERO not in [
+            payload[at] for payload, shape in zip(payloads, shapes, strict=True) for at in where[shape]
+        ]
 
     def _learn(self, shape: bytes) -> tuple[int, ...] | None:
         places = _places(shape) if _is_json(shape) else _NOT
