@@ -42,7 +42,7 @@ class Member:
 
     async def end(self) -> None:
         """Cancel it, and wait until it has closed what it had open."""
-        self.task.cancel()
+        self.supervised.end_with(self.task)
         await asyncio.gather(self.task, return_exceptions=True)
 
 
@@ -103,10 +103,8 @@ class Crew:
 
     async def end(self, *kinds: str) -> None:
         """End all parts of these kinds."""
-        tasks = [member.task for kind in kinds for member in self._members.get(kind, {}).values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        members = [member for kind in kinds for member in self._members.get(kind, {}).values()]
+        await asyncio.gather(*[member.end() for member in members])
 
     def of(self, kind: str) -> Mapping[str, Supervised]:
         """The parts of a kind by name."""

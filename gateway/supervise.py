@@ -103,13 +103,22 @@ class Supervised:
         self._up_at: float | None = None
         self._on_change = on_change
         self._bugs: set[str] = set()
+        self._is_ending = False
+
+    def end_with(self, task: asyncio.Task[None]) -> None:
+        """End ``task``, which is that of ``supervise``. Not every library lets a cancellation through: some make an
+        error of their own of it, and that must not be the beginning of another attempt."""
+        self._is_ending = True
+        task.cancel()
 
     async def supervise(self) -> None:
-        """Run until cancelled."""
+        """Run until ended."""
         try:
             while True:
                 self._up_at = None
                 error = await self._attempt()
+                if self._is_ending:
+                    return
                 if self._up_at is not None and self._now() - self._up_at >= STEADY:
                     self._backoff.reset()
                 delay = self._backoff.delay()
@@ -141,6 +150,8 @@ class Supervised:
         self._change(Health.UP)
 
     def _down(self, text: str) -> None:
+        if self._is_ending:
+            return
         # One line when it goes down; the same state with another reason is worth one more.
         if self.health is not Health.DOWN or text != self.last_error:
             log.warning("%s down", self.kind, extra={"event": "down", self.kind: self.name, "reason": text})

@@ -117,3 +117,25 @@ def test_a_bug_is_shown_once_counted_and_tried_again(caplog: pytest.LogCaptureFi
     assert len([r for r in caplog.records if r.exc_info]) == 1
     assert "ZeroDivisionError" in supervised.last_error
     assert supervised.health is Health.STOPPED
+
+
+def test_a_cancellation_that_a_library_takes_for_an_error_ends_it_all_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def swallows(up: Callable[[], None]) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise Retry("connection lost") from None
+
+    async def main() -> Supervised:
+        supervised = Supervised("device", "boiler", swallows, random=lambda: 1.0, metrics=Metrics(), now=CLOCK.now)
+        task = asyncio.create_task(supervised.supervise())
+        await asyncio.sleep(0)
+        supervised.end_with(task)
+        await asyncio.wait_for(task, 5)
+        return supervised
+
+    supervised = asyncio.run(main())
+    assert (supervised.health, supervised.restarts) == (Health.STOPPED, 0)
+    assert not caplog.records, "an end that was asked for is not a loss"
