@@ -293,8 +293,8 @@ class App:
             self.reloader.look()
             self.parts.remember_rules()
             self.parts.database.look_after()
-            self.parts.alarms.update(self.parts.database.health.alarms() | self.parts.timekeeper.alarms())
-            self.parts.alarms.update(self.parts.device_alarms())
+            found = self.parts.database.health.alarms() | self.parts.timekeeper.alarms() | self.parts.device_alarms()
+            self.parts.alarms.update(found)
             if self._is_ready:
                 self._lamp.show(self._state())
             interval = self._notifier.watchdog_interval
