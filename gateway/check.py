@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -57,7 +58,7 @@ def checked(loaded: Loaded[Settings], runner_of: RunnerOf = kinds.runner) -> Rul
     """
     problems = _problems(loaded, runner_of)
     try:
-        rules = checked_rules(loaded.value.rules, loaded.source, os.environ)
+        rules = checked_rules(loaded.value, loaded.source, os.environ)
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
     if problems:
@@ -93,9 +94,10 @@ def _problems(loaded: Loaded[Settings], runner_of: RunnerOf) -> list[str]:
     return problems
 
 
-def checked_rules(rules: Rules, source: Source, environ: Mapping[str, str]) -> RuleSet:
+def checked_rules(settings: Settings, source: Source, environ: Mapping[str, str]) -> RuleSet:
     """The rule files of the settings, whose cases pass. Raises ConfigError."""
-    found = load(rule_files(rules, source), outside_of(rules, source, environ))
+    rules = settings.rules
+    found = load(rule_files(rules, source), outside_of(settings, source, environ))
     with case_functions(rules, functions_folder(rules, source)) as functions:
         failures = failed_cases(found, functions)
     if failures:
@@ -103,9 +105,10 @@ def checked_rules(rules: Rules, source: Source, environ: Mapping[str, str]) -> R
     return found
 
 
-def outside_of(rules: Rules, source: Source, environ: Mapping[str, str]) -> Outside:
-    """What rules with these settings may use of the machine. Raises ConfigError."""
-    return look_outside(rules, functions_folder(rules, source), environ)
+def outside_of(settings: Settings, source: Source, environ: Mapping[str, str]) -> Outside:
+    """What rules with these settings may use of the machine and of the gateway. Raises ConfigError."""
+    found = look_outside(settings.rules, functions_folder(settings.rules, source), environ)
+    return found if settings.queues.auto_create else replace(found, queues=settings.queue.keys())
 
 
 @contextlib.contextmanager

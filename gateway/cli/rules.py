@@ -130,7 +130,7 @@ def run_trial(args: argparse.Namespace) -> int:
     if args.files:
         settings = loaded_of(args.config)
         engine = RuleEngine(Broker(), Clock())
-        engine.take(load(args.files, outside_of(settings.value.rules, settings.source, os.environ)))
+        engine.take(load(args.files, outside_of(settings.value, settings.source, os.environ)))
         line = RuleDesk(engine).run(request)
     else:
         line = ask(state_of(args), "rules-run", **request)
@@ -153,7 +153,7 @@ def _value(text: str) -> Any:
 def run_replay(args: argparse.Namespace) -> int:
     """0, whether there are differences or not. Progress on a terminal."""
     loaded = loaded_of(args.config)
-    outside = outside_of(loaded.value.rules, loaded.source, os.environ)
+    outside = outside_of(loaded.value, loaded.source, os.environ)
     before = rule_files(loaded.value.rules, loaded.source)
     after = args.files
     if args.beside:

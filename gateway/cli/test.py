@@ -6,12 +6,12 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gateway.check import case_functions
+from gateway.check import case_functions, outside_of
 from gateway.cli.where import loaded_of
 from gateway.config.find import rule_files
 from gateway.config.settings import Rules
@@ -19,6 +19,7 @@ from gateway.errors import ConfigError
 from gateway.rules.cases import Result, run_cases
 from gateway.rules.load import load, shipped_rules
 from gateway.rules.look_outside import FOLDER, functions_folder, look_outside
+from gateway.rules.outside import Outside
 
 
 def register(subparsers: Any) -> None:
@@ -73,18 +74,18 @@ def _named(paths: Sequence[str]) -> list[Result]:
         found += files
     # Whoever names a file to be tested wants it to run, whatever the settings of this machine say.
     folder = found[0].parent / FOLDER
-    return _run(Rules(functions=folder.is_dir()), found, folder, None)
+    rules = Rules(functions=folder.is_dir())
+    return _run(rules, found, folder, replace(look_outside(rules, folder, {}), secrets=None))
 
 
 def _configured(config: str | None) -> list[Result]:
     loaded = loaded_of(config)
     rules = loaded.value.rules
     files = rule_files(rules, loaded.source) or _files_in(shipped_rules())
-    return _run(rules, files, functions_folder(rules, loaded.source), rules.secrets)
+    return _run(rules, files, functions_folder(rules, loaded.source), outside_of(loaded.value, loaded.source, {}))
 
 
-def _run(rules: Rules, files: list[Path], folder: Path, secrets: Mapping[str, str] | None) -> list[Result]:
-    outside = replace(look_outside(rules, folder, {}), secrets=secrets)
+def _run(rules: Rules, files: list[Path], folder: Path, outside: Outside) -> list[Result]:
     with case_functions(rules, folder) as functions:
         return run_cases(load(files, outside), functions)
 

@@ -13,7 +13,7 @@ from gateway.rules.frame import Frame
 from gateway.rules.language import RuleError
 from gateway.rules.operators import comparison, kind
 from gateway.rules.program import Ask, Cancelled, Cleared, Kept, Output, Planned, Problems, Program, Raised, Step
-from gateway.rules.publishing import batch_step, publish_step, write_step
+from gateway.rules.publishing import batch_step, publish_step, queue_step, write_step
 from gateway.rules.scope import Scope
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def compile_action(action: Action, problems: Problems) -> Program:
         effects=scope.has_effects,
         raises=scope.raises,
         secrets=scope.plan.secrets,
+        queues=scope.queues,
     )
 
 
@@ -76,6 +77,8 @@ def _step(step: Declared, scope: Scope, path: KeyPath) -> Step:
         return publish_step(step.publish, scope, (*path, "publish"))
     if step.batch is not None:
         return batch_step(step.batch, scope, (*path, "batch"))
+    if step.queue is not None:
+        return queue_step(step.queue, scope, (*path, "queue"))
     if step.write is not None:
         return write_step(step.write, scope, (*path, "write"))
     for name, compile_it in _BY_KEY.items():

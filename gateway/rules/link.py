@@ -42,6 +42,10 @@ def outside_problems(program: Program, outside: Outside) -> Iterator[tuple[str, 
             yield "do", f"python {name}: needs with = {{ {missing} = ... }}"
         if unknown and not takes.takes_more:
             yield "do", f"python {name}: takes no {unknown}"
+    if outside.queues is not None:
+        for name in sorted(program.queues - set(outside.queues)):
+            known = ", ".join(sorted(outside.queues)) or "none"
+            yield "do", f'there is no queue "{name}"; the settings need [queue.{name}]; known: {known}'
     if outside.secrets is None:
         return
     for name in sorted(program.secrets - outside.secrets.keys()):

@@ -8,8 +8,8 @@ that uses one are shown without the texts in them (``veiled``), and cases get a 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.message import Value
@@ -30,15 +30,17 @@ class Outside:
     variables  the environment
     secrets    by their names; None: nobody knows which there are, and a case may use any
     functions  Python functions that may be called, each with the names of its arguments; None: none may
+    queues     those of the settings; None: nobody knows which there are, or any name makes one
     """
 
     variables: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] | None = field(default_factory=dict)
     functions: Mapping[str, Arguments] | None = None
+    queues: Collection[str] | None = None
 
     def for_cases(self, variables: Mapping[str, str]) -> Outside:
         """The same for a case: it says itself what the environment is, and each secret is ``secret NAME``."""
-        return Outside(variables, _StandIns(), self.functions)
+        return replace(self, variables=variables, secrets=_StandIns())
 
 
 @dataclass(frozen=True, slots=True)

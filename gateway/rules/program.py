@@ -121,12 +121,13 @@ class Program:
     effects   whether it may do more than publish
     raises    whether it may raise alarms
     secrets   which it uses
+    queues    that it appends to
     asks      Python functions that it asks, each with its inputs
     """
 
     __slots__ = (
         "name", "trigger", "triggers", "outputs", "calls", "inputs", "makers", "per", "topics", "effects", "raises",
-        "secrets", "asks", "_when", "_steps", "_returns",
+        "secrets", "queues", "asks", "_when", "_steps", "_returns",
     )  # fmt: skip
 
     def __init__(
@@ -147,6 +148,7 @@ class Program:
         effects: bool = False,
         raises: bool = False,
         secrets: Iterable[str] = (),
+        queues: Iterable[str] = (),
     ) -> None:
         self.name = name
         self.trigger = trigger
@@ -160,6 +162,7 @@ class Program:
         self.effects = effects
         self.raises = raises
         self.secrets = frozenset(secrets)
+        self.queues = frozenset(queues)
         self._when = when
         self._steps = tuple(steps)
         asks = [step for step in self._steps if isinstance(step, Ask)]

@@ -1,4 +1,4 @@
-"""Steps that make messages: publish, batch, and the command that write is."""
+"""Steps that make messages: publish, batch, queue, and the command that write is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gateway.rules.program import Output, Step
 from gateway.rules.scope import Scope
 
 if TYPE_CHECKING:
-    from gateway.rules.step import Publish, Write
+    from gateway.rules.step import Publish, Queue, Write
 
 Maker = Callable[[Frame], Message]
 """Makes one message to publish."""
@@ -41,9 +41,20 @@ def batch_step(batch: Sequence[Publish], scope: Scope, path: KeyPath) -> Step:
     return run
 
 
-def message_maker(publish: Publish, scope: Scope, path: KeyPath) -> Maker:
-    """What makes the message of one publish."""
-    topic = scope.topic(publish.topic, (*path, "topic"))
+def queue_step(queue: Queue, scope: Scope, path: KeyPath) -> Step:
+    """One message to a queue."""
+    scope.queues.append(queue.name)
+    make = message_maker(queue.message, scope, path, "key")
+
+    def run(frame: Frame, outputs: list[Output]) -> None:
+        outputs.append(make(frame))
+
+    return run
+
+
+def message_maker(publish: Publish, scope: Scope, path: KeyPath, where_it_goes: str = "topic") -> Maker:
+    """What makes the message of one publish. ``where_it_goes``: the key that its topic comes from."""
+    topic = scope.topic(publish.topic, (*path, where_it_goes))
     text = value = octets = None
     if publish.payload is not None:
         text = scope.text(publish.payload, (*path, "payload"))

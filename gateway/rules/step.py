@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from gateway.config.declare import Duration, between, not_empty, setting
+from gateway.config.declare import Duration, between, not_empty, setting, topic_level
 
 MAX_MESSAGES_OF_BATCH: Final = 64
 """Messages that one step publishes together."""
@@ -42,6 +42,40 @@ class Publish:
             yield "payload", "give one of payload (a text), value (expressions) and bytes (an expression), not both"
         if self.expires == 0:
             yield "expires", "must be longer than 0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """Step: append a message to a queue of the settings, for one consumer of each of its groups to work off. It is
+    ``$queue/NAME/KEY`` with QoS 1. Without ``payload``, ``value`` and ``bytes`` the content that came is passed on."""
+
+    name: str = setting(text="Name of the queue, as in [queue.NAME].", check=topic_level, example='"orders"')
+    key: str = setting(
+        text="Its topic within the queue, which consumers may filter by; {expression} fills a level.",
+        example='"line/{topic.2}"',
+    )
+    payload: str | None = setting(None, text="The content as text; {expression} fills in.")
+    value: Any = setting(None, text="The content as a value: every text in it is an expression.")
+    bytes: str | None = setting(None, text="The content as bytes: an expression that gives hex text, such as pack().")
+    expires: Duration | None = setting(None, text="Not worth working off after this time.")
+
+    def problems(self) -> Iterable[tuple[str, str]]:
+        """As of a message, and a key that is no verb."""
+        if any(level.startswith("$") for level in self.key.split("/")):
+            yield "key", "has a level that begins with '$'; such a level settles messages, and appends none"
+        yield from self.message.problems()
+
+    @property
+    def message(self) -> Publish:
+        """What is published."""
+        return Publish(
+            topic=f"$queue/{self.name}/{self.key}",
+            payload=self.payload,
+            value=self.value,
+            bytes=self.bytes,
+            qos=1,
+            expires=self.expires,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +133,7 @@ class Step:
     batch: tuple[Publish, ...] | None = setting(
         None, text="Publish several messages, which are all stored or none of them.", check=not_empty
     )
+    queue: Queue | None = setting(None, text="Append a message to a queue.")
     keep: Keep | None = setting(None, text="Keep a value.")
     write: Write | None = setting(None, text="Write a point of a device.")
     raise_: Raise | None = setting(None, text="Raise an alarm.")
@@ -150,7 +185,7 @@ class Step:
 
 _VERBS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     # the key that says what a step does: what may stand beside it, and what must
-    **dict.fromkeys(("set", "publish", "batch", "keep", "write", "raise_", "clear", "cancel"), ((), ())),
+    **dict.fromkeys(("set", "publish", "batch", "queue", "keep", "write", "raise_", "clear", "cancel"), ((), ())),
     "call": (("with_", "into"), ()),
     "python": (("with_", "into"), ()),
     "if_": (("then", "else_"), ("then",)),

@@ -64,6 +64,8 @@ def _of_step(step: Step, path: KeyPath) -> Iterator[Placed]:
         yield from _publish(step.publish, (*path, "publish"))
     for number, publish in enumerate(step.batch or ()):
         yield from _publish(publish, (*path, "batch", number))
+    if step.queue is not None:
+        yield from _publish(step.queue.message, (*path, "queue"))
     if step.keep is not None:
         yield from _text(step.keep.name, (*path, "keep", "name"))
         yield from _value(step.keep.value, (*path, "keep", "value"))
