@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.broker.broker import Broker
-from gateway.check import outside_of
+from gateway.check import case_functions, outside_of
 from gateway.cli.progress import Progress
 from gateway.cli.rules_text import line_text, report_text
 from gateway.cli.session import table
@@ -26,6 +27,7 @@ from gateway.explain.replay import FIRST, Recorded, Replay
 from gateway.explain.rule_desk import RuleDesk
 from gateway.rules.engine import RuleEngine
 from gateway.rules.load import load
+from gateway.rules.look_outside import functions_folder
 from gateway.rules.tracer import MAX_SECONDS
 
 PATIENCE: Final = 30.0
@@ -131,7 +133,9 @@ def run_trial(args: argparse.Namespace) -> int:
         settings = loaded_of(args.config)
         engine = RuleEngine(Broker(), Clock())
         engine.take(load(args.files, outside_of(settings.value, settings.source, os.environ)))
-        line = RuleDesk(engine).run(request)
+        with case_functions(settings.value.rules, functions_folder(settings.value.rules, settings.source)) as functions:
+            engine.functions = functions
+            line = asyncio.run(RuleDesk(engine).run(request))
     else:
         line = ask(state_of(args), "rules-run", **request)
     if args.json:
@@ -162,17 +166,18 @@ def run_replay(args: argparse.Namespace) -> int:
     old, new = load(before, outside), load(after, outside)
     progress = Progress("replayed", is_shown=sys.stderr.isatty())
     replay: Replay | None = None
-    try:
-        for one in _recorded(args, progress):
-            if replay is None:
-                replay = Replay(old, new, one.time, args.first)
-            replay.feed(one)
-    finally:
-        progress.end()
-    if replay is None:
-        print("nothing was recorded in that time", file=sys.stderr)
-        return 1
-    replay.end()
+    with case_functions(loaded.value.rules, functions_folder(loaded.value.rules, loaded.source)) as functions:
+        try:
+            for one in _recorded(args, progress):
+                if replay is None:
+                    replay = Replay(old, new, one.time, args.first, functions)
+                replay.feed(one)
+        finally:
+            progress.end()
+        if replay is None:
+            print("nothing was recorded in that time", file=sys.stderr)
+            return 1
+        replay.end()
     report = replay.report()
     print(json.dumps(report, indent=2) if args.json else report_text(report))
     return 0

@@ -20,6 +20,7 @@ from gateway.clock import FixedClock, iso_time
 from gateway.message import Message
 from gateway.rules.alarm_table import ACKNOWLEDGE
 from gateway.rules.alarm_table import ROOT as ALARMS
+from gateway.rules.asking import Functions
 from gateway.rules.engine import RuleEngine
 from gateway.rules.load import RuleSet
 from gateway.rules.watched import is_write, shown_bytes
@@ -57,7 +58,7 @@ class Recorded(NamedTuple):
 class _Side:
     """One set of rules at work, and what it has published since it was last asked."""
 
-    def __init__(self, rules: RuleSet, begin: float) -> None:
+    def __init__(self, rules: RuleSet, begin: float, functions: Functions | None) -> None:
         self.clock = FixedClock(time=begin, now=0.0)
         self.broker = Broker()
         self.engine = RuleEngine(self, self.clock)
@@ -66,9 +67,9 @@ class _Side:
         self.subscribe = self.broker.subscribe
         self.unsubscribe = self.broker.unsubscribe
         self.retained = self.broker.retained
-        # Secrets have a stand-in, as in cases. What asks a Python function is left out: it answers in real time.
-        actions = tuple(loaded for loaded in rules.actions if not loaded.program.asks)
-        self.engine.take(rules._replace(actions=actions, outside=rules.outside.for_cases({})))
+        # As in cases: secrets have a stand-in, and Python functions answer at once.
+        self.engine.functions = functions
+        self.engine.take(rules._replace(outside=rules.outside.for_cases({})))
         self.engine.tick()
         self.engine.start()
 
@@ -118,10 +119,13 @@ class _Side:
 
 
 class Replay:
-    """``feed`` each recorded message in order, then ``end``; ``report`` at any time."""
+    """``feed`` each recorded message in order, then ``end``; ``report`` at any time. ``functions`` must answer at
+    once; both sides ask the same, None: no rule may ask any."""
 
-    def __init__(self, old: RuleSet, new: RuleSet, begin: float, first: int = FIRST) -> None:
-        self._sides = (_Side(old, begin), _Side(new, begin))
+    def __init__(
+        self, old: RuleSet, new: RuleSet, begin: float, first: int = FIRST, functions: Functions | None = None
+    ) -> None:
+        self._sides = (_Side(old, begin, functions), _Side(new, begin, functions))
         self._begin = begin
         self._outputs = _outputs_of(old) | _outputs_of(new)
         self._most_shown = first

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.errors import GatewayError
-from gateway.message import Message
+from gateway.message import Message, Value
 from gateway.rules.engine import RuleEngine
+from gateway.rules.program import Answered, Asked
 from gateway.rules.running import RunningAction
 from gateway.rules.trial import topic_of, try_rule
 from gateway.topic import name_problem
@@ -31,13 +33,32 @@ class RuleDesk:
             for running in self._engine.rules()
         ]
 
-    def run(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    async def run(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """What the rule ``name`` would do with a message now; see ``message_of``. Raises GatewayError."""
         name = str(request.get("name"))
         running = self._engine.rule(name)
         topic = request.get("topic") or (topic_of(running) if running is not None else "")
         message = message_of(str(topic), request, self._engine.clock.time())
-        return try_rule(self._engine, name, message, request.get("was"))
+        trial = try_rule(self._engine, name, message, request.get("was"))
+        try:
+            asked = next(trial)
+            while True:
+                asked = trial.send(await self._answer(asked))
+        except StopIteration as end:
+            line: dict[str, Any] = end.value
+            return line
+
+    async def _answer(self, asked: Asked) -> Answered:
+        if self._engine.functions is None:
+            return Answered(None, "functions are off")
+        future: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
+
+        def answer(value: Value, problem: str) -> None:
+            if not future.done():
+                future.set_result(Answered(value, problem))
+
+        self._engine.functions.call(asked.name, asked.inputs, answer)
+        return await future
 
 
 def message_of(topic: str, request: Mapping[str, Any], time: float) -> Message:

@@ -26,7 +26,7 @@ from gateway.outbound import CLASSES, Row
 from gateway.rules.engine import RuleEngine
 from gateway.rules.language import RuleError
 from gateway.rules.running import RunningAction
-from gateway.rules.trial import listens, try_rule
+from gateway.rules.trial import listens, try_at_once
 from gateway.rules.watched import shown_bytes
 from gateway.store.accounts import is_for
 from gateway.store.newest import WINDOW, NewestRows
@@ -174,7 +174,7 @@ def rules_of(site: Site, topic: str, message: Message | None) -> list[dict[str, 
         one["last_error"] = status["last_error"] or None
         if message is not None:
             try:
-                line = try_rule(site.engine, running.program.name, message)
+                line = try_at_once(site.engine, running.program.name, message)
                 one["now"] = {key: line.get(key) for key in ("when", "did", "error", "names")}
             except RuleError as error:
                 one["now"] = {"error": str(error)}

@@ -17,7 +17,7 @@ from gateway.broker.port import Done
 from gateway.message import Message, Value
 from gateway.rules.frame import Frame
 from gateway.rules.language import RuleError
-from gateway.rules.program import Asked, Output
+from gateway.rules.program import Answered, Asked, Output, Questions
 
 if TYPE_CHECKING:
     from gateway.rules.running import RunningAction
@@ -48,16 +48,23 @@ class Cause(NamedTuple):
 class _Run:
     """One evaluation. ``is_calling``: inside ``Functions.call``, which may answer at once."""
 
-    __slots__ = ("cause", "frame", "outputs", "asked", "is_answered", "is_calling", "value", "problem")
+    __slots__ = ("cause", "frame", "outputs", "questions", "is_waiting", "is_calling", "answer")
 
     def __init__(self, cause: Cause) -> None:
         self.cause = cause
         self.frame: Frame | None = None
         self.outputs: list[Output] = []
-        self.asked: Asked | None = None
-        self.is_answered = self.is_calling = False
-        self.value: Value = None
-        self.problem = ""
+        self.questions: Questions | None = None
+        self.is_waiting = self.is_calling = False
+        self.answer: Answered | None = None
+
+    def next(self) -> Asked | None:
+        """Evaluate up to the next question; None when there is none any more. Raises RuleError."""
+        assert self.questions is not None
+        try:
+            return next(self.questions) if self.answer is None else self.questions.send(self.answer)
+        except StopIteration:
+            return None
 
 
 class Asking:
@@ -124,34 +131,24 @@ class Asking:
                 if not program.wants(run.frame):
                     return self._end(run, [])
                 action.fired += 1
-            while True:
-                if run.asked is not None:
-                    if not run.is_answered:
-                        return False
-                    self._take_answer(run.frame, run, run.asked)
-                run.asked = program.advance(run.frame, run.outputs, run.asked.at + 1 if run.asked is not None else 0)
-                if run.asked is None:
+                run.questions = program.questions(run.frame, run.outputs)
+            while not run.is_waiting:
+                asked = run.next()
+                if asked is None:
                     return self._end(run, run.outputs)
-                run.is_answered, run.is_calling = False, True
-                self._functions.call(run.asked.name, run.asked.inputs, partial(self._answered, key, run))
+                run.is_waiting = run.is_calling = True
+                self._functions.call(asked.name, asked.inputs, partial(self._answered, key, run))
                 run.is_calling = False
+            return False
         except RuleError as error:
             action.fail(str(error))
             return self._end(run, [])
 
-    @staticmethod
-    def _take_answer(frame: Frame, run: _Run, asked: Asked) -> None:
-        if run.problem:
-            raise RuleError(f"python {asked.name}: {run.problem}")
-        frame.charge_value(run.value)
-        if asked.into is not None:
-            frame.names[asked.into] = run.value
-
     def _answered(self, key: str, run: _Run, value: Value, problem: str) -> None:
         lane = self._lanes.get(key)
-        if lane is None or not lane or lane[0] is not run or run.is_answered:
+        if lane is None or not lane or lane[0] is not run or not run.is_waiting:
             return  # the action has gone meanwhile
-        run.is_answered, run.value, run.problem = True, value, problem
+        run.is_waiting, run.answer = False, Answered(value, problem)
         if not run.is_calling:
             self._drive(key)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.config.keys import KeyPath
@@ -12,7 +12,19 @@ from gateway.message import Value
 from gateway.rules.frame import Frame
 from gateway.rules.language import RuleError
 from gateway.rules.operators import comparison, kind
-from gateway.rules.program import Ask, Cancelled, Cleared, Kept, Output, Planned, Problems, Program, Raised, Step
+from gateway.rules.program import (
+    Ask,
+    Cancelled,
+    Cleared,
+    Kept,
+    Output,
+    Planned,
+    Problems,
+    Program,
+    Raised,
+    Step,
+    nested,
+)
 from gateway.rules.publishing import batch_step, publish_step, queue_step, write_step
 from gateway.rules.scope import Scope
 
@@ -59,6 +71,7 @@ def compile_action(action: Action, problems: Problems) -> Program:
         raises=scope.raises,
         secrets=scope.plan.secrets,
         queues=scope.queues,
+        asks=scope.asks,
     )
 
 
@@ -172,11 +185,10 @@ def _if(step: Declared, scope: Scope, path: KeyPath) -> Step:
     yes = _steps(step.then or (), scope, (*path, "then"))
     no = _steps(step.else_ or (), scope, (*path, "else"))
 
-    def run(frame: Frame, outputs: list[Output]) -> None:
-        for inner in yes if test(frame) else no:
-            inner(frame, outputs)
+    def parts(frame: Frame) -> tuple[Sequence[Step]]:
+        return (yes if test(frame) else no,)
 
-    return run
+    return nested(parts, yes + no)
 
 
 def _switch(step: Declared, scope: Scope, path: KeyPath) -> Step:
@@ -192,18 +204,15 @@ def _switch(step: Declared, scope: Scope, path: KeyPath) -> Step:
     ]
     otherwise = _steps(step.else_ or (), scope, (*path, "else"))
 
-    def run(frame: Frame, outputs: list[Output]) -> None:
+    def parts(frame: Frame) -> tuple[Sequence[Step]]:
         value = subject(frame)
-        chosen = otherwise
         for read, is_several, steps in branches:
             wanted = read(frame)
             if any(_same(frame, value, one) for one in wanted) if is_several else _same(frame, value, wanted):
-                chosen = steps
-                break
-        for inner in chosen:
-            inner(frame, outputs)
+                return (steps,)
+        return (otherwise,)
 
-    return run
+    return nested(parts, [*otherwise, *[inner for _, _, steps in branches for inner in steps]])
 
 
 def _same(frame: Frame, value: Value, wanted: Value) -> bool:
@@ -218,7 +227,7 @@ def _each(step: Declared, scope: Scope, path: KeyPath) -> Step:
     steps = _steps(step.do or (), scope, (*path, "do"))
     cost = len(steps) + 1
 
-    def run(frame: Frame, outputs: list[Output]) -> None:
+    def parts(frame: Frame) -> Iterator[Sequence[Step]]:
         found = items(frame)
         if found is None:
             return
@@ -230,10 +239,9 @@ def _each(step: Declared, scope: Scope, path: KeyPath) -> Step:
         for index, item in enumerate(found):
             frame.names[name] = item
             frame.names["index"] = index
-            for inner in steps:
-                inner(frame, outputs)
+            yield steps
 
-    return run
+    return nested(parts, steps)
 
 
 def _after(step: Declared, scope: Scope, path: KeyPath) -> Step:
@@ -241,7 +249,13 @@ def _after(step: Declared, scope: Scope, path: KeyPath) -> Step:
     scope.has_effects = True
     delay = step.after
     name = scope.text(step.name, (*path, "name")) if step.name is not None else None
+    asks_before = len(scope.asks)
     steps = _steps(step.do or (), scope, (*path, "do"))
+    if len(scope.asks) > asks_before:
+        text = (
+            "no function can be asked in what comes later; publish a message there, and ask in an action on its topic"
+        )
+        scope.problem((*path, "do"), text)
 
     def run(frame: Frame, outputs: list[Output]) -> None:
         label = _named(name(frame)) if name is not None else ""
@@ -263,13 +277,12 @@ def _cancel(step: Declared, scope: Scope, path: KeyPath) -> Step:
 
 def _python(step: Declared, scope: Scope, path: KeyPath) -> Step:
     assert step.python is not None
-    if len(path) != 2:
-        scope.problem((*path, "python"), "functions are asked at the first level of do only, not inside other steps")
     if not _FUNCTION.fullmatch(step.python):
         scope.problem((*path, "python"), 'must be the file and the function, such as "convert.to_celsius"')
     given = [(name, scope.value(tree, (*path, "with", name))) for name, tree in (step.with_ or {}).items()]
     if step.into is not None:
         scope.name((step.into,), (*path, "into"))
+    scope.asks.append((step.python, frozenset(name for name, _ in given)))
     return Ask(step.python, given, step.into)
 
 

@@ -5,7 +5,7 @@ All steps are evaluated before anything is published or kept, so an action that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -81,7 +81,7 @@ Step = Callable[[Frame, list[Output]], None]
 
 
 class Ask:
-    """A step that asks a Python function; see ``asking.py``. It is not called as other steps are.
+    """A step that asks a Python function; see ``asking.py``. It is not run as other steps are.
 
     given  reads each of its inputs
     into   the name that its result gets
@@ -95,16 +95,81 @@ class Ask:
         self.into = into
 
     def __call__(self, frame: Frame, outputs: list[Output]) -> None:
-        raise RuleError(f"python {self.name}: a function can be asked at the first level of do only")
+        raise RuleError(f"python {self.name}: a function cannot be asked here")
+
+    def asked(self, frame: Frame) -> Asked:
+        """The question. Raises RuleError."""
+        inputs = {name: read(frame) for name, read in self.given}
+        frame.charge_value(inputs)
+        return Asked(self.name, inputs)
+
+    def take(self, frame: Frame, answer: Answered) -> None:
+        """The answer. Raises RuleError."""
+        if answer.problem:
+            raise RuleError(f"python {self.name}: {answer.problem}")
+        frame.charge_value(answer.value)
+        if self.into is not None:
+            frame.names[self.into] = answer.value
 
 
 class Asked(NamedTuple):
-    """What a function is asked. ``at``: the place of its step."""
+    """What a function is asked."""
 
     name: str
     inputs: dict[str, Value]
-    into: str | None
-    at: int
+
+
+class Answered(NamedTuple):
+    """Its result, or what went wrong."""
+
+    value: Value
+    problem: str = ""
+
+
+Questions = Generator[Asked, Answered, None]
+"""An evaluation that stops at each question, and goes on when the answer is sent to it. Raises RuleError."""
+
+
+Parts = Callable[[Frame], Iterable[Sequence[Step]]]
+"""Gives the steps inside a step that are to be run, part after part."""
+
+
+class Nest:
+    """A step with steps inside of which some ask. Like ``Ask`` it is not run as other steps are."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+
+    def __call__(self, frame: Frame, outputs: list[Output]) -> None:
+        raise RuleError("a Python function cannot be asked here")
+
+
+def nested(parts: Parts, inside: Iterable[Step]) -> Step:
+    """A step that runs others; ``inside``: all that there are in it."""
+    if any(isinstance(step, Ask | Nest) for step in inside):
+        return Nest(parts)
+
+    def run(frame: Frame, outputs: list[Output]) -> None:
+        for steps in parts(frame):
+            for step in steps:
+                step(frame, outputs)
+
+    return run
+
+
+def questions(steps: Sequence[Step], frame: Frame, outputs: list[Output]) -> Questions:
+    """Run steps, and stop at each that asks."""
+    for step in steps:
+        if isinstance(step, Ask):
+            answer = yield step.asked(frame)
+            step.take(frame, answer)
+        elif isinstance(step, Nest):
+            for part in step.parts(frame):
+                yield from questions(part, frame, outputs)
+        else:
+            step(frame, outputs)
 
 
 class Program:
@@ -149,6 +214,7 @@ class Program:
         raises: bool = False,
         secrets: Iterable[str] = (),
         queues: Iterable[str] = (),
+        asks: Iterable[tuple[str, frozenset[str]]] = (),
     ) -> None:
         self.name = name
         self.trigger = trigger
@@ -165,8 +231,7 @@ class Program:
         self.queues = frozenset(queues)
         self._when = when
         self._steps = tuple(steps)
-        asks = [step for step in self._steps if isinstance(step, Ask)]
-        self.asks = [(ask.name, frozenset(name for name, _ in ask.given)) for ask in asks]
+        self.asks = tuple(asks)
         self._returns = returns
 
     def run(self, frame: Frame) -> list[Output] | None:
@@ -182,16 +247,9 @@ class Program:
         """Whether its condition is true. Raises RuleError."""
         return self._when is None or bool(self._when(frame))
 
-    def advance(self, frame: Frame, outputs: list[Output], at: int) -> Asked | None:
-        """Run the steps from ``at`` to the next that asks a function; None when there is none. Raises RuleError."""
-        for place in range(at, len(self._steps)):
-            step = self._steps[place]
-            if isinstance(step, Ask):
-                inputs = {name: read(frame) for name, read in step.given}
-                frame.charge_value(inputs)
-                return Asked(step.name, inputs, step.into, place)
-            step(frame, outputs)
-        return None
+    def questions(self, frame: Frame, outputs: list[Output]) -> Questions:
+        """Run the steps, and stop at each that asks a function."""
+        return questions(self._steps, frame, outputs)
 
     def later(self, steps: Sequence[Step], frame: Frame) -> list[Output]:
         """What steps do that were planned. Raises RuleError."""

@@ -28,7 +28,19 @@ class Scope:
     A name that one branch sets is known behind it, and is None when the branch was not taken.
     """
 
-    __slots__ = ("problems", "names", "plan", "outputs", "calls", "queues", "source", "has_effects", "raises", "steps")
+    __slots__ = (
+        "problems",
+        "names",
+        "plan",
+        "outputs",
+        "calls",
+        "asks",
+        "queues",
+        "source",
+        "has_effects",
+        "raises",
+        "steps",
+    )
 
     def __init__(self, source: str, problems: Problems) -> None:
         self.source = source
@@ -37,6 +49,7 @@ class Scope:
         self.plan = CellPlan()
         self.outputs: list[str] = []
         self.calls: list[tuple[str, frozenset[str]]] = []
+        self.asks: list[tuple[str, frozenset[str]]] = []
         self.queues: list[str] = []
         self.has_effects = False
         self.raises = False

@@ -98,9 +98,7 @@ class RuleTracer:
 
 
 def why_closed(program: Any) -> str:
-    """Why nobody may look at how a rule runs, empty for most."""
+    """Why nobody may look at a rule while it runs, empty for most."""
     if getattr(program, "secrets", ()):
-        return f'"{program.name}" uses a secret, which a trace or a trial would show'
-    if getattr(program, "asks", ()):
-        return f'"{program.name}" asks a Python function, and is evaluated in pieces that cannot be traced or tried'
+        return f'"{program.name}" uses a secret, which a trace would show; gateway rules run tries it with a stand-in'
     return ""

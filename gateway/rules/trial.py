@@ -6,7 +6,7 @@ delta gives what it would give, and has learned nothing afterwards. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, Final
 
 from gateway.message import Message, Value
@@ -14,10 +14,9 @@ from gateway.rules.cells import Cell, Room
 from gateway.rules.engine import RuleEngine
 from gateway.rules.frame import Frame
 from gateway.rules.language import RuleError
-from gateway.rules.program import Output
+from gateway.rules.program import Answered, Asked, Output
 from gateway.rules.running import RunningAction
 from gateway.rules.running_model import RunningModel
-from gateway.rules.tracer import why_closed
 from gateway.rules.trigger import each
 from gateway.rules.watched import Watched
 from gateway.topic import matches
@@ -26,21 +25,34 @@ WITHOUT_TOPIC: Final = "$rules/run"
 """Topic of the message that is tried where none is given and none follows from the trigger."""
 
 
-def try_rule(engine: RuleEngine, name: str, message: Message, was: Value = None) -> dict[str, Any]:
-    """What the rule ``name`` would do, as a line of a trace, see ``watched.py``; ``listens``: whether a message on this
-    topic makes it run. ``was``: what a trigger that compares would have compared with.
+Trial = Generator[Asked, Answered, dict[str, Any]]
+"""Stops at each question to a Python function. Returns a line of a trace, see ``watched.py``, with ``listens``: whether
+a message on this topic makes the rule run."""
+
+
+def try_rule(engine: RuleEngine, name: str, message: Message, was: Value = None) -> Trial:
+    """What the rule ``name`` would do. ``was``: what a trigger that compares would have compared with.
 
     Raises RuleError when no rule that runs has this name.
     """
     running = engine.rule(name)
     if running is None:
         raise RuleError(f"no action or model that runs is called {name!r}; gateway rules list shows them")
-    reason = why_closed(running.program)
-    if reason:
-        raise RuleError(reason)
     if isinstance(running, RunningModel):
         return _try_model(running, engine, message)
-    return _try_action(running, engine, message, was)
+    return (yield from _try_action(running, engine, message, was))
+
+
+def try_at_once(engine: RuleEngine, name: str, message: Message) -> dict[str, Any]:
+    """The same for whoever cannot wait. Raises RuleError also when the rule asks a Python function."""
+    trial = try_rule(engine, name, message)
+    try:
+        next(trial)
+    except StopIteration as end:
+        line: dict[str, Any] = end.value
+        return line
+    trial.close()
+    raise RuleError(f'"{name}" asks a Python function; gateway rules run tries it')
 
 
 def topic_of(running: RunningAction | RunningModel) -> str:
@@ -61,18 +73,21 @@ def listens(running: RunningAction | RunningModel, topic: str) -> bool:
     return any(matches(one, topic) for one in (*trigger.topics, *each(trigger.change), *each(trigger.quality)))
 
 
-def _try_action(running: RunningAction, engine: RuleEngine, message: Message, was: Value) -> dict[str, Any]:
+def _try_action(running: RunningAction, engine: RuleEngine, message: Message, was: Value) -> Trial:
     clock = engine.clock
     lines: list[dict[str, Any]] = []
     program = Watched(running.loaded.program, clock)
     program.probes.append(lines.append)
-    frame = Frame(message, program.name, clock.time(), clock.now(), _Trial(engine))
+    frame = Frame(message, program.name, clock.time(), clock.now(), _World(engine))
     frame.was = was
     try:
         if running.memory is not None or program.per is not None:
             frame.key = program.key(frame)
         frame.cells = _copied(running, frame.key, engine.clock.now(), frame.world.room)
-        program.run(frame)
+        if not program.asks:
+            program.run(frame)
+        elif program.wants(frame):
+            yield from program.questions(frame, [])
     except RuleError:
         pass  # the line says it
     return {**lines[-1], "listens": listens(running, message.topic)}
@@ -80,7 +95,7 @@ def _try_action(running: RunningAction, engine: RuleEngine, message: Message, wa
 
 def _try_model(running: RunningModel, engine: RuleEngine, message: Message) -> dict[str, Any]:
     clock = engine.clock
-    frame = Frame(message, running.program.name, clock.time(), clock.now(), _Trial(engine))
+    frame = Frame(message, running.program.name, clock.time(), clock.now(), _World(engine))
     inputs = [one for one in running.program.inputs if matches(one.field.topic or "", message.topic)]
     if not inputs:
         return {
@@ -111,12 +126,12 @@ def _copied(running: RunningAction, key: str, now: float, room: Room) -> list[Ce
     return cells
 
 
-class _Trial:
-    """The world of the engine, in which nothing leaves a trace."""
+class _World:
+    """The world of the engine, in which nothing leaves a trace, and each secret has a stand-in, as in cases."""
 
     def __init__(self, engine: RuleEngine) -> None:
         self.room = Room()
-        self.outside = engine.outside
+        self.outside = engine.outside.for_cases(engine.outside.variables)
         self._engine = engine
 
     def get(self, name: str) -> Value:

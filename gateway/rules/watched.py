@@ -13,7 +13,7 @@ from gateway.clock import Clock
 from gateway.message import Message, Value, dump_json
 from gateway.rules.frame import Frame
 from gateway.rules.language import RuleError
-from gateway.rules.program import Cancelled, Cleared, Effect, Kept, Output, Planned, Program, Raised, Step
+from gateway.rules.program import Cancelled, Cleared, Effect, Kept, Output, Planned, Program, Questions, Raised, Step
 
 SAMPLED: Final = 64
 """Of so many evaluations one is timed, beginning with the first; while a rule is traced all are."""
@@ -81,6 +81,37 @@ class Watched(Program):
                 fired = None if error or self._when is None else outputs is not None
                 self._tell(frame, trigger_of(frame), fired, outputs or (), error, took)
         return outputs
+
+    def wants(self, frame: Frame) -> bool:
+        error, wanted = "", False
+        try:
+            wanted = super().wants(frame)
+        except RuleError as problem:
+            error = str(problem)
+            raise
+        finally:
+            if self.probes and not wanted:
+                self._tell(frame, trigger_of(frame), None if error else False, (), error, 0.0)
+        return wanted
+
+    def questions(self, frame: Frame, outputs: list[Output]) -> Questions:
+        # The time that it took is that until the last answer: what waits for it, waits so long.
+        begin = self._clock.now()
+        error = ""
+        try:
+            yield from super().questions(frame, outputs)
+        except RuleError as problem:
+            error = str(problem)
+            raise
+        except GeneratorExit:
+            error = "has ended before the answer of a function came"
+            raise
+        finally:
+            took = self._clock.now() - begin
+            self.timing.took(took)
+            if self.probes:
+                fired = None if self._when is None else True
+                self._tell(frame, trigger_of(frame), fired, () if error else outputs, error, took)
 
     def later(self, steps: Sequence[Step], frame: Frame) -> list[Output]:
         begin = self._clock.now()

@@ -13,6 +13,7 @@ from gateway.errors import GatewayError
 from gateway.explain.recorded import of_file, of_outbox, of_stream
 from gateway.explain.replay import MOST_TOPICS, OTHERS, Recorded, Replay
 from gateway.rules.load import RuleSet, load
+from gateway.rules.outside import Arguments, Outside
 
 OLD = """
 [[action]]
@@ -58,6 +59,32 @@ def test_the_same_rules_differ_in_nothing(rules: Load) -> None:
     assert report["old"] == report["new"] == {
         "published": 2, "written": 2, "alarmed": 1, "errors": 0, "last_errors": {},
     }  # fmt: skip
+
+
+def test_python_functions_are_asked_as_in_cases(tmp_path: Path) -> None:
+    class Now:
+        def call(self, name: str, inputs: dict[str, Any], answer: Callable[[Any, str], None]) -> None:
+            answer(inputs["x"] * 2, "")
+
+    def with_limit(limit: int) -> RuleSet:
+        path = tmp_path / "r.toml"
+        path.write_text(
+            f"""[[action]]
+name = "a"
+on = {{ topic = "plant/+/temp" }}
+do = [{{ if = "v > {limit}", then = [{{ python = "f.g", with = {{ x = "v" }}, into = "y" }}] }},
+      {{ publish = {{ topic = "out", value = "y" }} }}]
+"""
+        )
+        return load([path], Outside(functions={"f.g": Arguments(("x",))}))
+
+    replay = Replay(with_limit(85), with_limit(75), BEGIN, functions=Now())
+    for one in (temp(0, 90), temp(1, 80)):
+        replay.feed(one)
+    report = replay.report()
+    assert (report["same"], report["old"]["errors"], report["new"]["errors"]) == (1, 0, 0)
+    (first,) = report["first"]
+    assert (first["old"]["payload"], first["new"]["payload"]) == ("null", "160")
 
 
 def test_differences_are_told_by_topic_kind_and_time(rules: Load) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,18 @@ import pytest
 from gateway.clock import FixedClock
 from gateway.config.settings import Rules
 from gateway.errors import ConfigError
+from gateway.explain.rule_desk import RuleDesk
 from gateway.message import Message
 from gateway.rules.asking import MAX_RUNS
 from gateway.rules.cases import run_cases
 from gateway.rules.engine import RuleEngine
+from gateway.rules.language import RuleError
 from gateway.rules.load import RuleSet, load
 from gateway.rules.look_outside import find_functions, look_outside
 from gateway.rules.outside import Arguments, Outside
+from gateway.rules.program import Answered, Asked
+from gateway.rules.tracer import RuleTracer
+from gateway.rules.trial import try_at_once, try_rule
 
 KNOWN = {"convert.double": Arguments(("x",), ("y",)), "convert.any": Arguments((), (), True)}
 
@@ -191,6 +197,90 @@ expect = [{ topic = "out/a", value = [1, 2, 4] }, { topic = "last", payload = "n
     assert [result.diff for result in run_cases(found, Now())] == [""]
 
 
+NESTED = """
+[[action]]
+name = "nested"
+on = { topic = "in" }
+[[action.do]]
+each = "value"
+do = [
+  { switch = "item", case = [{ is = 0, do = [{ set = { b = "'none'" } }] }], else = [
+    { python = "convert.double", with = { x = "item" }, into = "b" },
+    { if = "b > 5", then = [{ python = "convert.any", with = { z = "b" }, into = "b" }] },
+  ] },
+  { publish = { topic = "out/{index}", value = "b" } },
+]
+"""
+
+
+def test_functions_are_asked_inside_other_steps(loads: Any, bench: Any, bureau: Bureau) -> None:
+    engine = RuleEngine(bench, FixedClock())
+    engine.functions = bureau
+    engine.take(loads(NESTED))
+    bench.the("in").deliver(message("in", [1, 0, 4]), lambda error: None)
+    assert bureau.calls[0][:2] == ("convert.double", {"x": 1})
+    bureau.answer(0, 2)
+    assert bureau.calls[1][:2] == ("convert.double", {"x": 4}), "0 asks nothing"
+    bureau.answer(1, 8)
+    assert bureau.calls[2][:2] == ("convert.any", {"z": 8})
+    assert bench.published == [], "nothing before all steps are through"
+    bureau.answer(2, "much")
+    assert [(one.topic, one.value) for one in bench.published] == [("out/0", 2), ("out/1", "none"), ("out/2", "much")]
+
+
+def test_a_function_that_fails_inside_other_steps_fails_the_action(loads: Any, bench: Any, bureau: Bureau) -> None:
+    engine = RuleEngine(bench, FixedClock())
+    engine.functions = bureau
+    engine.take(loads(NESTED))
+    bench.the("in").deliver(message("in", [1, 1]), None)
+    bureau.answer(0, 2)
+    bureau.answer(1, None, "ValueError: no")
+    (status,) = engine.status()
+    assert (status["errors"], status["last_error"]) == (1, "python convert.double: ValueError: no")
+    assert bench.published == []
+
+
+def test_a_trace_shows_an_evaluation_that_waited(engine: RuleEngine, bench: Any, bureau: Bureau) -> None:
+    lines: list[dict[str, Any]] = []
+    RuleTracer(engine).start("ask", 60, lines.append)
+    deliver = bench.the("in/+").deliver
+    deliver(message("in/a", 0), None)
+    deliver(message("in/a", 5), None)
+    deliver(message("in/b", 5), None)
+    bureau.answer(0, 12)
+    bureau.answer(2, None)
+    bureau.answer(1, None, "is away")
+    assert [(line["topic"], line["when"], line["error"]) for line in lines] == [
+        ("in/a", False, None), ("in/a", True, None), ("in/b", True, "python convert.double: is away"),
+    ]  # fmt: skip
+    assert lines[1]["names"] == {"a": 6, "b": 12, "c": None}
+    assert [deed["publish"] for deed in lines[1]["did"]] == ["out/a", "last"]
+
+
+def test_a_trial_asks_and_does_nothing(engine: RuleEngine, bench: Any, bureau: Bureau) -> None:
+    trial = try_rule(engine, "ask", message("in/a", 5))
+    assert next(trial) == Asked("convert.double", {"x": 6})
+    assert trial.send(Answered(12)) == Asked("convert.any", {"z": 12})
+    with pytest.raises(StopIteration) as end:
+        trial.send(Answered(None, "is away"))
+    line = end.value.value
+    assert (line["when"], line["error"], line["listens"]) == (True, "python convert.any: is away", True)
+    assert line["names"] == {"a": 6, "b": 12}
+    assert (bench.published, bureau.calls, engine.status()[0]["seen"]) == ([], [], 0)
+    with pytest.raises(RuleError, match="gateway rules run tries it"):
+        try_at_once(engine, "ask", message("in/a", 5))
+
+
+def test_the_desk_waits_for_the_answers(engine: RuleEngine) -> None:
+    class Later:
+        def call(self, name: str, inputs: dict[str, Any], answer: Callable[[Any, str], None]) -> None:
+            asyncio.get_running_loop().call_soon(answer, 12, "")
+
+    engine.functions = Later()
+    line = asyncio.run(RuleDesk(engine).run({"name": "ask", "topic": "in/a", "value": 5}))
+    assert [deed["publish"] for deed in line["did"]] == ["out/a", "last"]
+
+
 @pytest.mark.parametrize(
     ("do", "functions", "problem"),
     [
@@ -201,10 +291,11 @@ expect = [{ topic = "out/a", value = [1, 2, 4] }, { topic = "last", payload = "n
         ('{ python = "os" }', KNOWN, 'do[0].python: must be the file and the function, such as "convert'),
         ('{ python = "../x.y" }', KNOWN, "do[0].python: must be the file and the function"),
         (
-            '{ if = "true", then = [{ python = "convert.any" }] }',
+            '{ after = "1s", do = [{ if = "true", then = [{ python = "convert.any" }] }] }',
             KNOWN,
-            "do[0].then[0].python: functions are asked at the first level of do only",
+            "do[0].do: no function can be asked in what comes later; publish a message there",
         ),
+        ('{ if = "true", then = [{ python = "a.b" }] }', KNOWN, "python: there is no function a.b"),
         ('{ python = "convert.any", with = { x = "v +" } }', KNOWN, "do[0].with.x: ends too early"),
     ],
 )

@@ -11,11 +11,13 @@ import pytest
 from gateway.clock import FixedClock
 from gateway.config.load import read
 from gateway.config.settings import Settings
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, GatewayError
 from gateway.message import Message
 from gateway.rules.engine import RuleEngine
 from gateway.rules.load import load
 from gateway.rules.outside import Outside, veiled
+from gateway.rules.tracer import RuleTracer
+from gateway.rules.trial import try_at_once
 
 RULES = """
 [[action]]
@@ -51,6 +53,15 @@ def test_a_rule_gets_them_and_errors_do_not_show_them(path: Path, bench: Any) ->
     leak = next(one for one in engine.status() if one["name"] == "leak")
     assert leak["last_error"] == "column 1: float: the text '...' is no number"
     assert "hunter" not in str(engine.status())
+
+
+def test_a_trial_shows_a_stand_in_and_a_trace_is_refused(path: Path, bench: Any) -> None:
+    engine = RuleEngine(bench, FixedClock())
+    engine.take(load([path], Outside({"SITE": "7"}, {"plc": "hunter2"})))
+    line = try_at_once(engine, "login", Message("in", b"", source="x"))
+    assert [deed["payload"] for deed in line["did"]] == ['{"token":"secret plc","site":"7"}']
+    with pytest.raises(GatewayError, match="gateway rules run tries it with a stand-in"):
+        RuleTracer(engine).start("login", 60, lambda line: None)
 
 
 def test_a_changed_secret_is_used_by_rules_that_did_not_change(path: Path, bench: Any) -> None:

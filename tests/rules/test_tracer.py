@@ -14,7 +14,7 @@ from gateway.message import Message
 from gateway.rules.engine import RuleEngine
 from gateway.rules.language import RuleError
 from gateway.rules.tracer import MAX_TRACES
-from gateway.rules.trial import try_rule
+from gateway.rules.trial import try_at_once
 from gateway.rules.watched import SAMPLED
 
 RULES = """
@@ -207,20 +207,20 @@ def test_a_trial_says_what_would_be_done_and_does_nothing(world: World) -> None:
     world.broker.subscribe("#", _Listener(seen))
     world.say("plant/b/temperature", b"20")
     before, seen[:] = world.engine.status(), []
-    line = try_rule(world.engine, "hot", Message("plant/b/temperature", b"90"))
+    line = try_at_once(world.engine, "hot", Message("plant/b/temperature", b"90"))
     assert (line["when"], line["listens"], len(line["did"])) == (True, True, 5)
     for _ in range(2):
-        rise = try_rule(world.engine, "rise", Message("plant/b/temperature", b"25"))
+        rise = try_at_once(world.engine, "rise", Message("plant/b/temperature", b"25"))
         assert [deed["payload"] for deed in rise["did"]] == ["5", "x"]  # what delta remembers is not changed
-    model = try_rule(world.engine, "line", Message("plant/b/temperature", b"25"))
+    model = try_at_once(world.engine, "line", Message("plant/b/temperature", b"25"))
     assert model["names"] == {"temp": 25, "speed": None}
-    assert try_rule(world.engine, "line", Message("no/field", b"25"))["error"]
-    assert try_rule(world.engine, "hot", Message("elsewhere/b", b"90"))["listens"] is False
-    assert "holds '/'" in try_rule(world.engine, "fails", Message("bad", b'"a/b"'))["error"]
+    assert try_at_once(world.engine, "line", Message("no/field", b"25"))["error"]
+    assert try_at_once(world.engine, "hot", Message("elsewhere/b", b"90"))["listens"] is False
+    assert "holds '/'" in try_at_once(world.engine, "fails", Message("bad", b'"a/b"'))["error"]
     assert (seen, world.engine.status(), len(world.engine.alarms)) == ([], before, 0)
     assert world.engine.get("last/b") is None
     with pytest.raises(RuleError, match="no action or model"):
-        try_rule(world.engine, "nix", Message("a", b""))
+        try_at_once(world.engine, "nix", Message("a", b""))
 
 
 def test_a_trial_sees_what_is_kept(rules: Any) -> None:
@@ -234,8 +234,8 @@ do = [{ keep = { name = "limit", value = "v" } }, { publish = { topic = "y", val
 """)
     world.engine.swap(found.actions)
     world.engine.keeps.put("limit", 5)
-    assert try_rule(world.engine, "a", Message("x", b"5"))["when"] is False
-    assert try_rule(world.engine, "a", Message("x", b"6"))["did"][1]["payload"] == "6"
+    assert try_at_once(world.engine, "a", Message("x", b"5"))["when"] is False
+    assert try_at_once(world.engine, "a", Message("x", b"6"))["did"][1]["payload"] == "6"
     assert world.engine.get("limit") == 5
 
 
