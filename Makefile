@@ -15,7 +15,7 @@ KILLS ?= 20
 OUTAGE ?= 30
 PROPERTIES = $(shell grep -lrE "@given|stateful" tests --include='test_*.py')
 
-.PHONY: help venv peers demo test check fast lint format types search crash cut powercut diskfull bench drain offline compiled test-compiled sample clean py313 deb service-test hw install uninstall image image-test
+.PHONY: help venv peers demo test check fast slow lint format types search crash cut powercut diskfull bench drain offline compiled test-compiled sample clean py313 deb service-test hw install uninstall image image-test
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -28,13 +28,16 @@ $(stamp): uv.lock pyproject.toml .ci/uv.txt
 demo: $(stamp) ## a simulated plant, the gateway and a cloud; ends with a ledger of every message
 	@$(bin)/gateway demo
 
-test: lint types peers ## everything: check, and the slow tests against real peers
-	@OUTAGE=$(OUTAGE) $(bin)/pytest -q
+test: lint types peers ## everything: check, and the slow tests against real peers, which mostly wait, beside it
+	@$(MAKE) -j2 -Oline fast slow
 
 check: lint types fast ## what is green before every commit
 
 fast: $(stamp) ## the tests that take less than a second each
 	@$(bin)/pytest -q -m "not slow"
+
+slow: peers ## the tests that take longer or start programs of other people
+	@OUTAGE=$(OUTAGE) $(bin)/pytest -q -m slow
 
 lint: $(stamp) ## ruff: rules and format
 	@$(bin)/ruff check --quiet .
