@@ -1,11 +1,12 @@
 """What a reload costs a running gateway: 500 points in 10 devices, 200 rules with a case each, one point changed.
 
-    PYTHONPATH=tests python -m benchmarks.reload [--rounds 3]
+    PYTHONPATH=tests python -m benchmarks.reload [--rounds 3] [--memory 200]
 
 A real process with a probe in its loop: a task that wants to run each millisecond and notes how late it was. The
 reload is asked for over the control socket. Counted: connections that the simulated device server saw, samples
 that are missing (a gap in the source times of a point), and how late the loop was while the reload
-ran, in total and at most, beside a stretch as long without one.
+ran, in total and at most, beside a stretch as long without one. ``--memory``: so many more reloads, of which each
+changes a point and all rules, one after the other; what the process holds then must not grow with their number.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.footprint import resident_mb
 from e2e.rig import settings
 from e2e.rig.clients import Collector
-from e2e.rig.waiting import free_port, wait_until
+from e2e.rig.waiting import free_port, is_listening, wait_until
 from gateway.check import checked
 from gateway.connectors.modbus.sim import Simulator
 from gateway.control import ask
@@ -110,6 +114,7 @@ def missing(received: list[Any]) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--memory", type=int, default=0, metavar="N", help="reloads to look at the memory")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
@@ -124,24 +129,25 @@ def main() -> None:
     server = asyncio.run_coroutine_threadsafe(simulator.start(), loop).result(10)
     try:
         with tempfile.TemporaryDirectory() as name:
-            _measure(Path(name), server, simulator, args.rounds)
+            _measure(Path(name), server, simulator, args.rounds, args.memory)
     finally:
         asyncio.run_coroutine_threadsafe(simulator.stop(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
 
 
-def _measure(folder: Path, server: int, simulator: Simulator, rounds: int) -> None:
+def _measure(folder: Path, server: int, simulator: Simulator, rounds: int, memory: int) -> None:
     port, path, state, notes = free_port(), folder / "gateway.toml", folder / "state", folder / "late.json"
     state.mkdir()
     (folder / "rules").mkdir()
-    (folder / "rules" / "many.toml").write_text("".join(RULE.format(n=n) for n in range(RULES)))
+    rules = folder / "rules" / "many.toml"
+    rules.write_text("".join(RULE.format(n=n) for n in range(RULES)))
     path.write_text(config(port, server, ""))
     command = [sys.executable, __file__, "--child", str(path), str(state), str(notes)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     spans: list[tuple[float, float]] = []
     try:
-        wait_until(lambda: (state / "control.sock").exists(), 20, "the gateway is there")
+        wait_until(lambda: is_listening(port), 20, "the gateway is there")
         collector = Collector(port, "plant/#")
         collector.wait_for(f"plant/d{DEVICES}/p{POINTS - 1}", 20)
         time.sleep(2)
@@ -156,6 +162,7 @@ def _measure(folder: Path, server: int, simulator: Simulator, rounds: int) -> No
         sockets = simulator.accepted - accepted
         received = list(collector.received)
         collector.close()
+        _grow(process.pid, path, rules, partial(config, port, server), state, memory)
     finally:
         process.terminate()
         process.wait(20)
@@ -170,6 +177,16 @@ def _measure(folder: Path, server: int, simulator: Simulator, rounds: int) -> No
             f"{max(during, default=0):.1f} ms at most; "
             f"as long without one: {sum(quiet):.0f} and {max(quiet, default=0):.1f} ms"
         )
+
+
+def _grow(pid: int, path: Path, rules: Path, config_of: Callable[[str], str], state: Path, count: int) -> None:
+    """Reload so many times, and say now and then what the process holds."""
+    for number in range(count):
+        path.write_text(config_of(f"0.{number + 1}"))
+        rules.write_text("".join(RULE.format(n=n).replace("* 2", f"* 2 + 0 * {number}") for n in range(RULES)))
+        ask(state, "reload", 60)
+        if number % max(1, count // 8) == 0 or number == count - 1:
+            print(f"after {number + 1} reloads of everything: {resident_mb(pid):.1f} MB", flush=True)
 
 
 if __name__ == "__main__":

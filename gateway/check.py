@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
@@ -37,6 +38,8 @@ class Checker(Protocol):
         """Pairs of (key below the entry, what is wrong)."""
 
 
+Staying = Callable[[], AbstractContextManager[None]]
+
 RunnerOf = Callable[[str, str], Any]
 """Gives the class that runs a kind of a section."""
 
@@ -50,15 +53,16 @@ def cross_check(loaded: Loaded[Settings], runner_of: RunnerOf = kinds.runner) ->
     return []
 
 
-def checked(loaded: Loaded[Settings], runner_of: RunnerOf = kinds.runner) -> RuleSet:
-    """The rules of settings without a problem, their cases passed: what a gateway may run.
+def checked(loaded: Loaded[Settings], runner_of: RunnerOf = kinds.runner, staying: Staying = nullcontext) -> RuleSet:
+    """The rules of settings without a problem, their cases passed: what a gateway may run. ``staying`` is around what
+    makes the result, and not around what only looks at it.
 
     Raises ConfigError with every problem that the running classes and the rules have, ready to print: first those of
     the settings in the order of their lines, then the rule files.
     """
     problems = _problems(loaded, runner_of)
     try:
-        rules = checked_rules(loaded.value, loaded.source, os.environ)
+        rules = _checked_rules(loaded.value, loaded.source, os.environ, staying)
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
     if problems:
@@ -94,10 +98,11 @@ def _problems(loaded: Loaded[Settings], runner_of: RunnerOf) -> list[str]:
     return problems
 
 
-def checked_rules(settings: Settings, source: Source, environ: Mapping[str, str]) -> RuleSet:
+def _checked_rules(settings: Settings, source: Source, environ: Mapping[str, str], staying: Staying) -> RuleSet:
     """The rule files of the settings, whose cases pass. Raises ConfigError."""
     rules = settings.rules
-    found = load(rule_files(rules, source), outside_of(settings, source, environ))
+    with staying():
+        found = load(rule_files(rules, source), outside_of(settings, source, environ))
     with case_functions(rules, functions_folder(rules, source)) as functions:
         failures = failed_cases(found, functions)
     if failures:

@@ -168,14 +168,14 @@ class Reloader:
     def _read(self) -> tuple[Loaded[Settings], RuleSet]:
         with _kept():
             loaded = read(self.loaded.source.path, Settings, kinds, credentials=credentials_folder(os.environ))
-            rules = checked(loaded)
-            shared: dict[str, Any] = {}
-            for name, config in loaded.value.device.items():
-                # A constructor does no I/O, and finds what only it can: two devices that want one line in two ways.
-                port = CapturePort(name, self._clock)
-                port.shared = shared
-                kinds.runner("device", loaded.kinds[f"device.{name}"])(name, config, port)
-            return loaded, rules
+        rules = checked(loaded, staying=_kept)
+        shared: dict[str, Any] = {}
+        for name, config in loaded.value.device.items():
+            # A constructor does no I/O, and finds what only it can: two devices that want one line in two ways.
+            port = CapturePort(name, self._clock)
+            port.shared = shared
+            kinds.runner("device", loaded.kinds[f"device.{name}"])(name, config, port)
+        return loaded, rules
 
     # -- taking over, on the loop --------------------------------------------------------------------------
 
@@ -279,9 +279,11 @@ def _kept() -> Iterator[None]:
     """What is made here stays: the collector of garbage does not look at it, now or later.
 
     A collection cannot be interrupted, and one over the settings of a large plant stops the loop for 200 ms. What is
-    replaced by the next reload is freed all the same: it holds no cycles.
+    replaced by the next reload is freed all the same: it holds no cycles. What may hold some, cases and devices that
+    are made to be looked at, is not made in here: it would never be freed.
     """
     collects = gc.isenabled()
+    gc.collect(1)  # connections that have ended a moment ago are cycles, and what is garbage now would stay too
     gc.disable()
     try:
         yield

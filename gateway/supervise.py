@@ -69,6 +69,10 @@ def share_of(name: str) -> float:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest()) / 2**64
 
 
+def _nothing() -> None:
+    """Nobody is told."""
+
+
 class Supervised:
     """One task that is kept alive, and what to say about it.
 
@@ -87,7 +91,7 @@ class Supervised:
         metrics: Metrics,
         now: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        on_change: Callable[[], None] = lambda: None,
+        on_change: Callable[[], None] = _nothing,
         offset: float = 0.0,
     ) -> None:
         self.kind = kind
@@ -128,6 +132,8 @@ class Supervised:
                 await self._sleep(delay)
         finally:
             self._change(Health.STOPPED)
+            # Who is told holds us, and we hold the part: let go, so that a part that was replaced is freed at once.
+            self._on_change = _nothing
 
     async def _attempt(self) -> Exception | None:
         """One life of the task, and what ended it."""

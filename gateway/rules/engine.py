@@ -166,6 +166,15 @@ class RuleEngine:
             running.end()
         self._is_started = False
 
+    def close(self) -> None:
+        """Run nothing more, and let go of everything. It is of no use then, and needs no collector of cycles:
+        each case has an engine of its own, and a reload has hundreds."""
+        self.swap(())
+        if self._listens:
+            self.publisher.unsubscribe(f"{ROOT}/#", self._acknowledgements)
+        self.timers.clear()
+        del self.timers, self.remembering, self.tracer, self._acknowledgements
+
     def _look_at(self, actions: Collection[LoadedAction]) -> None:
         """Know the last messages of the topics that ``get`` names, and who acknowledges alarms."""
         wanted = {topic for loaded in actions for topic in loaded.program.topics}

@@ -83,6 +83,7 @@ class RunningModel:
         """Listen to nothing more."""
         for pattern, inlet in self._inputs:
             self._engine.publisher.unsubscribe(pattern, inlet)
+        self._inputs.clear()  # each of them holds the model
 
     def take(self, inputs: list[Input], message: Message, done: Done | None) -> bool:
         """A message that brings some fields, all of the same topic. The result is that of ``Subscriber.deliver``."""

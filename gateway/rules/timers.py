@@ -51,6 +51,10 @@ class Timers:
             self.on_earlier()
         return timer
 
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._heap, self._dead = [], 0
+
     def next(self) -> float | None:
         """When the next timer is due; None for never."""
         while self._heap and self._heap[0][2].call is None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import pytest
 
 from gateway.clock import FixedClock
+from gateway.crew import Crew
 from gateway.errors import Retry
 from gateway.metrics import Metrics
 from gateway.supervise import STEADY, Backoff, Health, Supervised, share_of
@@ -139,3 +143,32 @@ def test_a_cancellation_that_a_library_takes_for_an_error_ends_it_all_the_same(
     supervised = asyncio.run(main())
     assert (supervised.health, supervised.restarts) == (Health.STOPPED, 0)
     assert not caplog.records, "an end that was asked for is not a loss"
+
+
+def test_a_part_that_was_ended_is_freed_at_once() -> None:
+    class Part:
+        async def run(self, up: Callable[[], None]) -> None:
+            up()
+            await asyncio.Event().wait()
+
+    async def main() -> tuple[Any, list[str]]:
+        crew = Crew(lambda: 1.0, Metrics(), CLOCK.now, lambda kind, part: told.append(f"{kind} {part.health}"))
+        told: list[str] = []
+        async with asyncio.TaskGroup() as group:
+            crew.open(group)
+            part = Part()
+            gone = weakref.ref(part)
+            crew.start("device", "boiler", part.run)
+            await crew.settled("device", "boiler", 5)
+            del part
+            gc.collect()
+            gc.disable()
+            try:
+                await crew.stop("device", "boiler")
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # its group forgets its task
+                return gone(), told
+            finally:
+                gc.enable()
+
+    assert asyncio.run(main()) == (None, ["device up"])
