@@ -107,6 +107,7 @@ class RuleEngine:
         for name, running in self._running.items():
             found = wanted.get(name)
             if found is not None and found.action == running.loaded.action and found.file == running.loaded.file:
+                running.join(found.program)
                 kept[name] = running
             else:
                 running.detach()
@@ -282,6 +283,10 @@ class RuleEngine:
     def actions(self) -> Collection[RunningAction]:
         """The actions that run."""
         return self._running.values()
+
+    def action(self, name: str) -> RunningAction | None:
+        """The action of this name that runs."""
+        return self._running.get(name)
 
     def rule(self, name: str) -> RunningAction | RunningModel | None:
         """The action of this name that runs, else the model; None when there is none."""

@@ -14,9 +14,10 @@ from gateway.rules.cells import Instance, Memory
 from gateway.rules.frame import Frame
 from gateway.rules.language import RuleError
 from gateway.rules.outside import veiled
-from gateway.rules.program import Output
+from gateway.rules.program import Output, Program
 from gateway.rules.release import Messages, count, release
 from gateway.rules.schedule import Schedule
+from gateway.rules.stand_in import StandInWorld, copied
 from gateway.rules.timers import Timer
 from gateway.rules.trigger import each
 from gateway.rules.watch import ChangeWatch, QualityWatch, SilenceWatch
@@ -53,7 +54,7 @@ class RunningAction(Subscriber):
     def __init__(self, loaded: LoadedAction, engine: RuleEngine) -> None:
         self.loaded = loaded
         self.program = loaded.program
-        self.watched = Watched(loaded.program, engine.clock)
+        self.watched = Watched(loaded.program, engine.clock, self._as_if)
         self.memory = Memory(loaded.program.makers, engine.room) if loaded.program.makers else None
         functions = engine.functions
         self.asking = Asking(self, functions) if loaded.program.asks and functions is not None else None
@@ -93,6 +94,11 @@ class RunningAction(Subscriber):
         if trigger.at is not None:
             last = engine.keeps.get(SCHEDULED + self.program.name)
             self._schedule = Schedule(trigger.at, last if isinstance(last, float) else None)
+
+    def join(self, program: Program) -> None:
+        """It goes on, but those that it calls may be others now."""
+        self.loaded.program.join(program)
+        self.watched.join(program)
 
     def detach(self) -> None:
         """Listen to nothing more, and forget everything."""
@@ -311,6 +317,15 @@ class RunningAction(Subscriber):
         self.watched.probes = probes
         self.program = self.watched if probes else self.loaded.program
 
+    def _as_if(self, frame: Frame) -> Frame:
+        """The same evaluation with a stand-in for each secret. Raises RuleError when its key has no result."""
+        made = Frame(frame.message, frame.name, frame.time, frame.now, StandInWorld(self._engine))
+        made.was, made.is_wake = frame.was, frame.is_wake
+        if frame.key:
+            made.key = self.loaded.program.key(made)
+        made.cells = copied(self.loaded.program.makers, frame.cells, frame.now, made.world.room)
+        return made
+
     def dropped(self, reason: str) -> None:
         """A message was not evaluated."""
         self._engine.metrics.drop(reason)
@@ -318,7 +333,7 @@ class RunningAction(Subscriber):
     def fail(self, text: str) -> None:
         """An evaluation has failed."""
         self.errors += 1
-        self.last_error = veiled(text) if self.program.secrets else text
+        self.last_error = veiled(text) if self.program.is_secret else text
         self.last_error_time = self._engine.clock.time()
         self._engine.metrics.count("rule_errors")
         self.watched.failed(self.last_error)
