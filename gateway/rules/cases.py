@@ -69,6 +69,7 @@ def run_case(case: Case, rules: RuleSet, file: str, functions: Functions | None 
         lines += [f"  ! {reason}" for reason in broker.refused]
     if len(broker.published) >= MAX_PUBLISHED:
         lines.append(f"  stopped after {MAX_PUBLISHED} messages")
+    engine.close()
     return Result(file, case.name, not lines, "\n".join(lines))
 
 

@@ -102,7 +102,8 @@ class RuleEngine:
         self._models = self._swapped(self._models, enabled, RunningModel)
         coding = {loaded.codec.name: loaded for loaded in codecs if loaded.codec.enabled}
         self._codecs = self._swapped(self._codecs, coding, RunningCodec)
-        wanted = {loaded.action.name: loaded for loaded in actions if loaded.action.enabled}
+        declared = {loaded.action.name: loaded for loaded in actions}
+        wanted = {name: loaded for name, loaded in declared.items() if loaded.action.enabled}
         kept: dict[str, RunningAction] = {}
         for name, running in self._running.items():
             found = wanted.get(name)
@@ -111,6 +112,8 @@ class RuleEngine:
                 kept[name] = running
             else:
                 running.detach()
+            if name not in declared:
+                running.forget()
         self._running = {}
         fresh = []
         for name, loaded in wanted.items():
@@ -166,6 +169,18 @@ class RuleEngine:
         for running in list(self._running.values()):
             running.end()
         self._is_started = False
+
+    def close(self) -> None:
+        """It is not used any more: nothing refers to it in a circle, so it goes at once, also where the collector does
+        not look (``gc.freeze``). It stops nothing that runs in a gateway; see ``stop``."""
+        self.swap(())
+        if self._listens:
+            self.publisher.unsubscribe(f"{ROOT}/#", self._acknowledgements)
+        self.timers.clear()
+        self.timers.on_earlier = lambda: None
+        self.guard_with(None)
+        self.functions = None
+        del self.remembering, self.tracer, self._acknowledgements, self.guard_with
 
     def _look_at(self, actions: Collection[LoadedAction]) -> None:
         """Know the last messages of the topics that ``get`` names, and who acknowledges alarms."""

@@ -17,7 +17,7 @@ from gateway.rules.outside import veiled
 from gateway.rules.program import Output, Program
 from gateway.rules.release import Messages, count, release
 from gateway.rules.schedule import Schedule
-from gateway.rules.stand_in import StandInWorld, copied
+from gateway.rules.stand_in import as_if
 from gateway.rules.timers import Timer
 from gateway.rules.trigger import each
 from gateway.rules.watch import ChangeWatch, QualityWatch, SilenceWatch
@@ -54,7 +54,7 @@ class RunningAction(Subscriber):
     def __init__(self, loaded: LoadedAction, engine: RuleEngine) -> None:
         self.loaded = loaded
         self.program = loaded.program
-        self.watched = Watched(loaded.program, engine.clock, self._as_if)
+        self.watched = Watched(loaded.program, engine.clock, partial(as_if, engine))
         self.memory = Memory(loaded.program.makers, engine.room) if loaded.program.makers else None
         functions = engine.functions
         self.asking = Asking(self, functions) if loaded.program.asks and functions is not None else None
@@ -101,14 +101,19 @@ class RunningAction(Subscriber):
         self.watched.join(program)
 
     def detach(self) -> None:
-        """Listen to nothing more, and forget everything."""
+        """Listen to nothing more, and forget everything.
+
+        Nothing refers in a circle any more: it goes at once, also where the collector does not look (``gc.freeze``).
+        """
         for pattern, subscriber in self._subscriptions:
             self._engine.publisher.unsubscribe(pattern, subscriber)
         self._subscriptions = []
         if self._silence is not None:
             self._silence.close()
+            self._silence = None
         if self._ticks is not None:
             self._ticks.cancel()
+            self._ticks = None
         for timer in self._planned.values():
             timer.cancel()
         self._planned.clear()
@@ -116,6 +121,11 @@ class RunningAction(Subscriber):
             self.asking.close()
         if self.memory is not None:
             self.memory.forget()
+
+    def forget(self) -> None:
+        """No file has it any more: nor shall the store know when it ran last."""
+        if self._schedule is not None:
+            self._engine.keeps.put(SCHEDULED + self.program.name, None)
 
     # -- what makes it run ---------------------------------------------------------------------------------
 
@@ -316,15 +326,6 @@ class RunningAction(Subscriber):
         """Let these see each evaluation from now on, and nobody else."""
         self.watched.probes = probes
         self.program = self.watched if probes else self.loaded.program
-
-    def _as_if(self, frame: Frame) -> Frame:
-        """The same evaluation with a stand-in for each secret. Raises RuleError when its key has no result."""
-        made = Frame(frame.message, frame.name, frame.time, frame.now, StandInWorld(self._engine))
-        made.was, made.is_wake = frame.was, frame.is_wake
-        if frame.key:
-            made.key = self.loaded.program.key(made)
-        made.cells = copied(self.loaded.program.makers, frame.cells, frame.now, made.world.room)
-        return made
 
     def dropped(self, reason: str) -> None:
         """A message was not evaluated."""

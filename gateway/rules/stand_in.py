@@ -14,7 +14,7 @@ from gateway.message import Value
 from gateway.rules.cells import Cell, CellMaker, Room
 from gateway.rules.frame import Frame
 from gateway.rules.language import RuleError
-from gateway.rules.program import Output
+from gateway.rules.program import Output, Program
 
 if TYPE_CHECKING:
     from gateway.rules.engine import RuleEngine
@@ -45,6 +45,17 @@ class StandInWorld:
         result = program.call(inner, outputs)
         frame.returned(inner)
         return result
+
+
+def as_if(engine: RuleEngine, program: Program, frame: Frame) -> Frame:
+    """The same evaluation of a program with a stand-in for each secret. Raises RuleError when its key has no
+    result."""
+    made = Frame(frame.message, frame.name, frame.time, frame.now, StandInWorld(engine))
+    made.was, made.is_wake = frame.was, frame.is_wake
+    if frame.key:
+        made.key = program.key(made)
+    made.cells = copied(program.makers, frame.cells, frame.now, made.world.room)
+    return made
 
 
 def copied(makers: Sequence[CellMaker], cells: Sequence[Cell | None], now: float, room: Room) -> list[Cell | None]:

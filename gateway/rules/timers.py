@@ -70,6 +70,12 @@ class Timers:
             if call is not None:
                 call()
 
+    def clear(self) -> None:
+        """Forget all of them: nothing is due any more."""
+        for _, _, timer in self._heap:
+            timer.call = None
+        self._heap, self._dead = [], 0
+
     def cancelled(self) -> None:
         """One more timer lies about."""
         self._dead += 1

@@ -60,7 +60,7 @@ class Watched(Program):
 
     __slots__ = ("timing", "probes", "_as_if", "_clock", "_told")
 
-    def __init__(self, program: Program, clock: Clock, as_if: Callable[[Frame], Frame] | None = None) -> None:
+    def __init__(self, program: Program, clock: Clock, as_if: Callable[[Program, Frame], Frame] | None = None) -> None:
         for slot in Program.__slots__:
             setattr(self, slot, getattr(program, slot))
         self.timing = Timing()
@@ -95,7 +95,7 @@ class Watched(Program):
         watched = Watched(self, self._clock)
         watched.probes.append(lines.append)
         try:
-            watched.run(self._as_if(frame))
+            watched.run(self._as_if(watched, frame))
         except RuleError:
             pass  # the line says it
         return lines[-1] if lines else None
