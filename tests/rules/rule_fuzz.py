@@ -45,7 +45,7 @@ TEXTS: Final = [
 ]
 
 HANG: Final = 20
-"""Seconds; what this guards against takes minutes, or for ever."""
+"""Seconds of the processor; what this guards against takes minutes, or for ever."""
 
 EXPRESSIONS: Final = [
     *(function.usage for function in FUNCTIONS.values()),
@@ -59,7 +59,21 @@ EXPRESSIONS: Final = [
 TEXTUAL: Final = [
     *("{", "}}", "{{{v}", "{topic.99}", "+/#", "#/a", "a//b", "\0", "$SYS/#", "{1}", "{999999999999}", "", "{v}/{v}"),
     *("5m", "-5m", "1e9d", "99:99", "Mars/Phobos", "2026-13-01T00:00:00Z", "$queue/q/$ack", "$share/a/b", "alarm/#"),
-    *("0.0000001s", "1000000d", "24:00", "\ufeff", "a" * 70_000, "\x7f", "a/b/c", "#", "+", "in", "$delayed/1/a"),
+    *(
+        "0.0000001s",
+        "1000000d",
+        "24:00",
+        "\ufeff",
+        "a" * 70_000,
+        "\x7f",
+        "a/b/c",
+        "#",
+        "+",
+        "in",
+        "$delayed/1/a",
+        "v\r+ v",
+        "v\r[0]",
+    ),
 ]
 KEYS: Final = ["on", "do", "if", "case", "value", "queue", "python", "each", "after", "switch", "call", "with", "per"]
 NUMBERS: Final = [
@@ -342,7 +356,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--into", type=Path, default=Path(tempfile.gettempdir()), help="folder for what is found")
     args = parser.parse_args()
-    signal.signal(signal.SIGALRM, _hangs)
+    signal.signal(signal.SIGVTALRM, _hangs)
     end, found, number, taken = monotonic() + args.minutes * 60, set[str](), 0, 0
     peaks: list[int] = []
     while monotonic() < end:
@@ -350,7 +364,7 @@ def main() -> int:
         dice = random.Random(f"{args.seed}/{number}")
         make = dice.choice([mutated, mutated, mutated, scratched, monstrous, expression, expression])
         content = make(dice)
-        signal.alarm(HANG)
+        signal.setitimer(signal.ITIMER_VIRTUAL, HANG)
         try:
             if make is expression:
                 evaluate(content, dice)
@@ -365,7 +379,7 @@ def main() -> int:
                 _say(f"{name} in round {number} of {make.__name__}: {str(problem)[:300]}")
                 traceback.print_exc()
         finally:
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         if number % 1000 == 0:
             peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
             _say(f"{number} rounds, {taken} taken, {len(found)} found, at most {peaks[-1]} MB")

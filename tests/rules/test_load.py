@@ -9,7 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.config.reader import Reader
 from gateway.errors import ConfigError
+from gateway.rules.action import RuleFile
 from gateway.rules.load import load, shipped_rules
 from gateway.rules.loops import TriggerIndex
 from gateway.rules.program import Program
@@ -206,3 +208,40 @@ def test_any_rule_file_is_loaded_or_a_config_error(tmp_path: Path, tables: list[
 
 def test_shipped_rules_are_found() -> None:
     assert len(list(shipped_rules().glob("*.toml"))) >= 3
+
+
+def test_a_step_that_is_wrong_leaves_the_others_their_numbers(rules: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        rules("""[[action]]
+name = "a"
+on = { topic = "a" }
+when = "nothing"
+do = [
+  { set = { c = "v" }, case = "x" },
+  { if = "c", then = [{ set = { d = "c" }, case = "y" }, { set = { e = "d +" } }] },
+  { publish = { topic = "b", value = "c + d" } },
+]
+""")
+    assert [problem.split("; put it")[0] for problem in caught.value.problems] == [
+        "rule0.toml:4: action[0].when: column 1: unknown name 'nothing'",
+        'rule0.toml:6: action[0].do[0].case: expected a list, found text "x"',
+        'rule0.toml:7: action[0].do[1].then[0].case: expected a list, found text "y"',
+    ]
+
+
+class Looked(list[Any]):
+    """Counts how often somebody goes through it."""
+
+    times = 0
+
+    def __iter__(self) -> Any:
+        self.times += 1
+        return super().__iter__()
+
+
+def test_the_work_does_not_grow_with_the_square_of_the_problems() -> None:
+    reader = Reader(Path(), None)
+    reader.problems = looked = Looked()
+    wrong = {"name": "a", "on": {"topic": "a"}, "when": "nothing", "do": [{"set": {"x": "1 +"}}]}
+    reader.section(RuleFile, {"action": [wrong] * 200}, ())
+    assert (len(looked), looked.times) == (400, 0)
