@@ -287,7 +287,7 @@ def take(content: str) -> RuleSet | None:
             assert error.problems
             for problem in error.problems:
                 assert re.match(r"(\S*/)?rules\.toml(:\d+)?: ", problem), problem
-                assert len(problem) < 20_000, f"{len(problem)} characters"
+                assert len(problem) < 5000, f"{len(problem)} characters"
             return None
 
 

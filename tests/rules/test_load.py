@@ -245,3 +245,10 @@ def test_the_work_does_not_grow_with_the_square_of_the_problems() -> None:
     wrong = {"name": "a", "on": {"topic": "a"}, "when": "nothing", "do": [{"set": {"x": "1 +"}}]}
     reader.section(RuleFile, {"action": [wrong] * 200}, ())
     assert (len(looked), looked.times) == (400, 0)
+
+
+def test_a_problem_quotes_no_more_than_a_person_reads(rules: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        rules(f'[[model]]\nname = "m"\ntwin = "{"a" * 70_000}"\n[{"k" * 70_000}]\n')
+    assert [len(problem) < 5000 for problem in caught.value.problems] == [True] * len(caught.value.problems)
+    assert caught.value.problems[0].startswith("rule0.toml:")

@@ -326,3 +326,12 @@ field = [
   { name = "a", topic = "y" },
 ]
 """)
+
+
+def test_a_model_has_no_place_for_functions_that_remember(rules: Any) -> None:
+    with pytest.raises(ConfigError, match=r"rule0.toml:4: model\[0\].field: a model knows the last values only"):
+        rules("""[[model]]
+name = "m"
+topic = "m"
+field = [{ name = "a", topic = "x", trigger = true, value = "delta(v)" }]
+""")
