@@ -61,7 +61,7 @@ class Reader:
 
     def section(self, shape: type[Any], data: dict[str, Any], path: KeyPath, kind: str | None = None) -> Any:
         """An object of the section class, or ``BAD``. ``kind``: the value of the key that chose the class."""
-        known = keys(shape)
+        known, since = keys(shape), len(self.problems)
         self._unknown(data, [key.name for key in known] + (["kind"] if kind is not None else []), path)
         fields: dict[str, Any] = {}
         for key in known:
@@ -76,7 +76,7 @@ class Reader:
         if kind is not None and any(field.name == "kind" for field in dataclasses.fields(shape)):
             fields["kind"] = kind
         made = shape(**fields)
-        return made if self._cross_check(made, path) else BAD
+        return made if self._cross_check(made, path, since) else BAD
 
     def value(self, kind: Any, data: Any, path: KeyPath) -> Any:
         """One value of the given type, or ``BAD``."""
@@ -95,7 +95,8 @@ class Reader:
         except WrongValue as wrong:
             return self._bad(path, str(wrong))
 
-    def _cross_check(self, made: Any, path: KeyPath) -> bool:
+    def _cross_check(self, made: Any, path: KeyPath, since: int) -> bool:
+        """``since``: how many problems there were before those of this section."""
         if not isinstance(made, Checked):
             return True
         found: list[tuple[KeyPath, str]] = []
@@ -106,7 +107,7 @@ class Reader:
             if at[: len(path) + 1] in gaps:
                 continue
             if rests_on and bad is None:
-                bad = {problem[:end] for problem, _ in self.problems for end in range(len(problem) + 1)}
+                bad = {problem[:end] for problem, _ in self.problems[since:] for end in range(len(problem) + 1)}
             if not any(path + parse_key(key) in (bad or ()) for key in rests_on):
                 found.append((at, text))
         self.problems += found

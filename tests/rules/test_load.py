@@ -252,3 +252,23 @@ def test_a_problem_quotes_no_more_than_a_person_reads(rules: Any) -> None:
         rules(f'[[model]]\nname = "m"\ntwin = "{"a" * 70_000}"\n[{"k" * 70_000}]\n')
     assert [len(problem) < 5000 for problem in caught.value.problems] == [True] * len(caught.value.problems)
     assert caught.value.problems[0].startswith("rule0.toml:")
+
+
+def test_a_step_whose_verb_is_wrong_is_one_mistake(rules: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        rules("""[[action]]
+name = "a"
+on = { topic = "a" }
+do = [
+  { publish = { topic = "b", value = "1", expires = "-5s" } },
+  { if = "1", then = [{ keep = { name = 5, value = "1" } }] },
+]
+""")
+    assert [problem.split(": ")[1] for problem in caught.value.problems] == [
+        "action[0].do[0].publish.expires",
+        "action[0].do[1].then[0].keep.name",
+    ]
+    with pytest.raises(ConfigError, match="a step has exactly one of set, .*; here: none"):
+        rules('[[action]]\nname = "a"\non = { topic = "a" }\ndo = [{ name = "x" }]\n')
+    with pytest.raises(ConfigError, match="if needs it"):
+        rules('[[action]]\nname = "a"\non = { topic = "a" }\ndo = [{ if = "1" }]\n')
