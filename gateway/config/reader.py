@@ -53,6 +53,7 @@ class Reader:
         self.problems: list[tuple[KeyPath, str]] = []
         self.chosen: dict[KeyPath, str] = {}
         self.origins: dict[KeyPath, tuple[Source | None, KeyPath]] = {}
+        self._gaps: list[KeyPath] = []
         self._folder = folder
         self._kinds = kinds
         self._credentials = credentials
@@ -60,7 +61,7 @@ class Reader:
 
     def section(self, shape: type[Any], data: dict[str, Any], path: KeyPath, kind: str | None = None) -> Any:
         """An object of the section class, or ``BAD``. ``kind``: the value of the key that chose the class."""
-        known = keys(shape)
+        known, since = keys(shape), len(self.problems)
         self._unknown(data, [key.name for key in known] + (["kind"] if kind is not None else []), path)
         fields: dict[str, Any] = {}
         for key in known:
@@ -75,7 +76,7 @@ class Reader:
         if kind is not None and any(field.name == "kind" for field in dataclasses.fields(shape)):
             fields["kind"] = kind
         made = shape(**fields)
-        return made if self._cross_check(made, path) else BAD
+        return made if self._cross_check(made, path, since) else BAD
 
     def value(self, kind: Any, data: Any, path: KeyPath) -> Any:
         """One value of the given type, or ``BAD``."""
@@ -94,15 +95,21 @@ class Reader:
         except WrongValue as wrong:
             return self._bad(path, str(wrong))
 
-    def _cross_check(self, made: Any, path: KeyPath) -> bool:
+    def _cross_check(self, made: Any, path: KeyPath, since: int) -> bool:
+        """``since``: how many problems there were before those of this section."""
         if not isinstance(made, Checked):
             return True
-        bad = {problem[:end] for problem, _ in self.problems for end in range(len(problem) + 1)}
-        found = [
-            (path + parse_key(below), text)
-            for below, text, *rests_on in dict.fromkeys(_findings(made))
-            if not any(path + parse_key(key) in bad for key in rests_on)
-        ]
+        found: list[tuple[KeyPath, str]] = []
+        bad: set[KeyPath] | None = None
+        gaps = {gap[: len(path) + 1] for gap in self._gaps if gap[: len(path)] == path}
+        for below, text, *rests_on in dict.fromkeys(_findings(made)):
+            at = path + parse_key(below)
+            if at[: len(path) + 1] in gaps:
+                continue
+            if rests_on and bad is None:
+                bad = {problem[:end] for problem, _ in self.problems[since:] for end in range(len(problem) + 1)}
+            if not any(path + parse_key(key) in (bad or ()) for key in rests_on):
+                found.append((at, text))
         self.problems += found
         return not found
 
@@ -201,16 +208,21 @@ class Reader:
             return self._bad(path, str(wrong_type(kind, data, hint)))
         values = [self.value(inner, entry, (*path, index)) for index, entry in enumerate(data)]
         good = [value for value in values if value is not BAD]
-        return tuple(good) if len(good) == len(values) or is_section(inner) else BAD
+        if len(good) < len(values):
+            if not is_section(inner):
+                return BAD
+            # Those behind it have another number now, and may rest on it: what is said of them would be wrong.
+            self._gaps.append(path)
+        return tuple(good)
 
     def _union(self, kind: Any, data: Any, path: KeyPath) -> Any:
         """The first alternative that takes the value. When none does, a table is judged as the table among them."""
-        before = len(self.problems)
+        before, gaps = len(self.problems), len(self._gaps)
         for member in members(kind):
             value = self.value(member, data, path)
             if len(self.problems) == before:
                 return value
-            del self.problems[before:]
+            del self.problems[before:], self._gaps[gaps:]
         if isinstance(data, dict):
             for member in filter(is_section, members(kind)):
                 return self.section(member, data, path)

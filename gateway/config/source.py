@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Final
 
 from gateway.config.keys import KeyPath, format_key, parse_key
 from gateway.config.locate import Locator
@@ -11,6 +12,10 @@ from gateway.config.locate import Locator
 Origins = Mapping[KeyPath, tuple["Source | None", KeyPath]]
 """Where a key of the settings, and what is below it, stands: in which file, None for the settings file itself, and
 under which key there. What is not in it stands where it seems to."""
+
+
+LONGEST: Final = 2000
+"""Characters of a key, and of what is wrong with it; a value that is quoted in it may have more."""
 
 
 class Source:
@@ -61,9 +66,14 @@ class Source:
         return self, path
 
     def _format(self, path: KeyPath, text: str) -> str:
+        text = _cut(text)
         if any(path[:end] in self._overridden for end in range(1, len(path) + 1)):
-            return f"command line: {format_key(path)}: {text}"
+            return f"command line: {_cut(format_key(path))}: {text}"
         source, path = self._origin(path)
         line = source._locator.line(path)
         where = f"{source.name}:{line}" if line is not None else source.name
-        return f"{where}: {format_key(path)}: {text}" if path else f"{where}: {text}"
+        return f"{where}: {_cut(format_key(path))}: {text}" if path else f"{where}: {text}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else text[:LONGEST] + "..."

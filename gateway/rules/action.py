@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from gateway.config.declare import Duration, not_empty, setting, topic_level, topic_name
+from gateway.config.declare import Duration, between, not_empty, setting, topic_level, topic_name
 from gateway.rules.codec import Codec
 from gateway.rules.compile_action import compile_action
 from gateway.rules.model import Model
 from gateway.rules.program import Problems
 from gateway.rules.schema import Schema
 from gateway.rules.step import Step
-from gateway.rules.trigger import Trigger
+from gateway.rules.trigger import LONGEST, Trigger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ class Given:
     bytes: str | None = setting(None, text="Its content as hex text.", check=_is_hex, example='"01 ff"')
     qos: Literal[0, 1, 2] = setting(0, text="As published.")
     retain: bool = setting(False, text="As published.")
-    at: Duration = setting(0.0, text="Virtual time after the begin of the case.")
+    at: Duration = setting(0.0, text="Virtual time after the begin of the case.", check=between(0, LONGEST))
 
     def problems(self) -> Iterable[tuple[str, str]]:
         """A message has one content."""
@@ -105,6 +105,8 @@ def _moment(value: str) -> str | None:
         moment = None
     if moment is None or moment.tzinfo is None:
         return 'must be a time with its offset, such as "2026-06-01T05:59:00Z"'
+    if not 1970 < moment.year < 3000:
+        return "must be a time between 1971 and 2999"
     return None
 
 
@@ -125,7 +127,9 @@ class Case:
         check=_moment,
         example='"2026-06-01T05:59:00+02:00"',
     )
-    then: Duration = setting(0.0, text="How long time goes on after the last message.", example='"1h"')
+    then: Duration = setting(
+        0.0, text="How long time goes on after the last message.", check=between(0, LONGEST), example='"1h"'
+    )
     kept: dict[str, Any] = setting(factory=dict, text="What is kept when the case begins: name = value.")
     expect: tuple[Expected, ...] = setting(text="All that the actions publish, in order; [] for nothing.")
     errors: int = setting(0, text="How many times an action fails in this case, or a record is bad.")

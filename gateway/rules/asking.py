@@ -70,19 +70,22 @@ class _Run:
 class Asking:
     """The evaluations of one action, by instance."""
 
-    __slots__ = ("_action", "_functions", "_lanes", "_runs")
+    __slots__ = ("_action", "_functions", "_lanes", "_runs", "_is_closed")
 
     def __init__(self, action: RunningAction, functions: Functions) -> None:
         self._action = action
         self._functions = functions
         self._lanes: dict[str, deque[_Run]] = {}
         self._runs = 0
+        self._is_closed = False
 
     def __len__(self) -> int:
         return self._runs
 
     def take(self, cause: Cause) -> bool:
         """Evaluate now, or after those of the same instance. True when ``done`` will be called."""
+        if self._is_closed:
+            return False
         try:
             key = self._action.frame(cause).key
         except RuleError as error:
@@ -104,10 +107,13 @@ class Asking:
     def close(self) -> None:
         """The action has gone: whoever waits for it need wait no longer, answers mean nothing any more."""
         lanes, self._lanes, self._runs = self._lanes, {}, 0
+        self._is_closed = True
         for lane in lanes.values():
             for run in lane:
                 if run.cause.done is not None:
                     run.cause.done(None)
+        # They refer to this: a circle would keep all of them.
+        del self._action, self._functions
 
     def _drive(self, key: str) -> None:
         """Go on with a lane until it is empty or has to wait."""

@@ -48,6 +48,9 @@ def compile_action(action: Action, problems: Problems) -> Program:
     """Compile one action. What is wrong is added to ``problems``; then the result is not to be used."""
     scope = Scope(f"rule:{action.name}", problems)
     per = scope.text(action.per, ("per",)) if action.per is not None else None
+    if scope.plan.makers:
+        # It says whose memory that is; nothing is remembered before.
+        problems.append(("per", "must not use a function that remembers"))
     scope.name(action.inputs, ("inputs",))
     when = scope.expression(action.when, ("when",)) if action.when is not None else None
     steps = _steps(action.do, scope, ("do",))

@@ -140,6 +140,9 @@ def compile_model(model: Model, models: Mapping[str, Model], problems: Problems)
         scope.names.add(field.name)
     if scope.plan.secrets:
         problems.append(("field", "a secret can be used in actions only"))
+    if scope.plan.makers:
+        text = "a model knows the last values only; a function that remembers more stands in an action on its record"
+        problems.append(("field", text))
     holes = _holes(inputs, problems)
     topic = _parts(model.topic, holes, problems)
     if not any(one.field.trigger for one in inputs):

@@ -102,14 +102,18 @@ class RuleEngine:
         self._models = self._swapped(self._models, enabled, RunningModel)
         coding = {loaded.codec.name: loaded for loaded in codecs if loaded.codec.enabled}
         self._codecs = self._swapped(self._codecs, coding, RunningCodec)
-        wanted = {loaded.action.name: loaded for loaded in actions if loaded.action.enabled}
+        declared = {loaded.action.name: loaded for loaded in actions}
+        wanted = {name: loaded for name, loaded in declared.items() if loaded.action.enabled}
         kept: dict[str, RunningAction] = {}
         for name, running in self._running.items():
             found = wanted.get(name)
             if found is not None and found.action == running.loaded.action and found.file == running.loaded.file:
+                running.join(found.program)
                 kept[name] = running
             else:
                 running.detach()
+            if name not in declared:
+                running.forget()
         self._running = {}
         fresh = []
         for name, loaded in wanted.items():
@@ -167,13 +171,16 @@ class RuleEngine:
         self._is_started = False
 
     def close(self) -> None:
-        """Run nothing more, and let go of everything. It is of no use then, and needs no collector of cycles:
-        each case has an engine of its own, and a reload has hundreds."""
+        """It is not used any more: nothing refers to it in a circle, so it goes at once, also where the collector does
+        not look (``gc.freeze``). It stops nothing that runs in a gateway; see ``stop``."""
         self.swap(())
         if self._listens:
             self.publisher.unsubscribe(f"{ROOT}/#", self._acknowledgements)
         self.timers.clear()
-        del self.timers, self.remembering, self.tracer, self._acknowledgements
+        self.timers.on_earlier = lambda: None
+        self.guard_with(None)
+        self.functions = None
+        del self.remembering, self.tracer, self._acknowledgements, self.guard_with
 
     def _look_at(self, actions: Collection[LoadedAction]) -> None:
         """Know the last messages of the topics that ``get`` names, and who acknowledges alarms."""
@@ -291,6 +298,10 @@ class RuleEngine:
     def actions(self) -> Collection[RunningAction]:
         """The actions that run."""
         return self._running.values()
+
+    def action(self, name: str) -> RunningAction | None:
+        """The action of this name that runs."""
+        return self._running.get(name)
 
     def rule(self, name: str) -> RunningAction | RunningModel | None:
         """The action of this name that runs, else the model; None when there is none."""

@@ -37,7 +37,8 @@ class Source:
     __slots__ = ("text", "_parsed", "_lead")
 
     def __init__(self, text: str) -> None:
-        self.text = text
+        # The parser ends a line at each of them, and its lines are counted here.
+        self.text = text = text.replace("\r\n", "\n").replace("\r", "\n")
         if "\n" in text:
             # Brackets let an expression run over several lines; the closing one stands clear of a comment.
             self._parsed, self._lead = f"({text}\n)", -1

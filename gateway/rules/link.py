@@ -54,7 +54,8 @@ def outside_problems(program: Program, outside: Outside) -> Iterator[tuple[str, 
 
 
 def join_outputs(programs: Mapping[str, Program]) -> None:
-    """Let each action answer for those that it calls: for what they publish, and for the secrets that they use."""
+    """Let each action answer for those that it calls: for what they publish, and for the secrets that they use. And
+    what it calls may be given these secrets."""
     for program in programs.values():
         seen = {program.name}
         waiting = [name for name, _ in program.calls]
@@ -69,3 +70,6 @@ def join_outputs(programs: Mapping[str, Program]) -> None:
                 waiting += [name for name, _ in callee.calls]
         program.outputs = tuple(dict.fromkeys(outputs))
         program.secrets = frozenset(secrets)
+        if secrets:
+            for name in seen & programs.keys():
+                programs[name].is_secret = True

@@ -100,3 +100,10 @@ class Model:
     field: tuple[Field, ...] = setting((), text="Its fields, in order.")
     enabled: bool = setting(True, text="false: read and checked, but not run.")
     loop: bool = setting(False, text="true: it may come back to itself through actions, up to the hop limit.")
+
+    def problems(self) -> Iterable[tuple[str, str]]:
+        """A field replaces one of a base, never one beside it."""
+        first: dict[str, int] = {}
+        for index, field in enumerate(self.field):
+            if first.setdefault(field.name, index) != index:
+                yield f"field[{index}].name", f'"{field.name}" is the name of field[{first[field.name]}] already'

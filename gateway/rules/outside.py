@@ -7,6 +7,7 @@ that uses one are shown without the texts in them (``veiled``), and cases get a 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from gateway.rules.frame import Frame
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+
+SHORTEST_SECRET: Final = 4
+"""Characters."""
 
 _QUOTED: Final = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 
@@ -37,6 +41,14 @@ class Outside:
     secrets: Mapping[str, str] | None = field(default_factory=dict)
     functions: Mapping[str, Arguments] | None = None
     queues: Collection[str] | None = None
+
+    def without_secrets(self, line: Any) -> Any:
+        """A line for a person in which the text of a secret, which some rule has kept or published, is ``secret NAME``.
+        Texts below SHORTEST_SECRET stay: they may be there by chance."""
+        for name, secret in (self.secrets or {}).items():
+            if len(secret) >= SHORTEST_SECRET:
+                line = _replaced(line, (str(secret), json.dumps(str(secret))[1:-1]), f"secret {name}")
+        return line
 
     def for_cases(self, variables: Mapping[str, str]) -> Outside:
         """The same for a case: it says itself what the environment is, and each secret is ``secret NAME``."""
@@ -60,6 +72,18 @@ class _StandIns(dict[str, str]):
 
 
 NOTHING: Final = Outside()
+
+
+def _replaced(value: Any, texts: tuple[str, ...], by: str) -> Any:
+    if isinstance(value, str):
+        for text in texts:
+            value = value.replace(text, by)
+        return value
+    if isinstance(value, list):
+        return [_replaced(item, texts, by) for item in value]
+    if isinstance(value, dict):
+        return {_replaced(key, texts, by): _replaced(item, texts, by) for key, item in value.items()}
+    return value
 
 
 def veiled(text: str) -> str:

@@ -186,13 +186,14 @@ class Program:
     effects   whether it may do more than publish
     raises    whether it may raise alarms
     secrets   which it uses
+    is_secret whether what it sees and does may hold a secret, its own or one that it is given
     queues    that it appends to
     asks      Python functions that it asks, each with its inputs
     """
 
     __slots__ = (
         "name", "trigger", "triggers", "outputs", "calls", "inputs", "makers", "per", "topics", "effects", "raises",
-        "secrets", "queues", "asks", "_when", "_steps", "_returns",
+        "secrets", "is_secret", "queues", "asks", "_when", "_steps", "_returns",
     )  # fmt: skip
 
     def __init__(
@@ -228,6 +229,7 @@ class Program:
         self.effects = effects
         self.raises = raises
         self.secrets = frozenset(secrets)
+        self.is_secret = bool(self.secrets)
         self.queues = frozenset(queues)
         self._when = when
         self._steps = tuple(steps)
@@ -268,6 +270,10 @@ class Program:
         for step in self._steps:
             step(frame, outputs)
         return self._returns(frame) if self._returns is not None else None
+
+    def join(self, other: Program) -> None:
+        """Take over from the same program what follows from those that it calls."""
+        self.outputs, self.secrets, self.is_secret = other.outputs, other.secrets, other.is_secret
 
     def key(self, frame: Frame) -> str:
         """Which instance of the action this is."""

@@ -27,7 +27,7 @@ class Remembering:
     def __init__(self, engine: RuleEngine) -> None:
         self._engine = engine
         self._due = 0.0
-        self._stored: dict[str, int] = {}
+        self._stored: dict[str, tuple[int, int]] = {}
         self._recalled: dict[str, Value] = {}
 
     def load(self, stored: Mapping[str, Value]) -> None:
@@ -54,13 +54,20 @@ class Remembering:
         changes = self._engine.keeps.take_changes()
         if is_last or now >= self._due:
             self._due = now + EVERY
+            gone = set(self._stored)
             for action in self._engine.actions():
-                name = PREFIX + action.program.name
-                if action.memory is not None and action.loaded.action.persist and self._stored.get(name) != action.seen:
-                    self._stored[name] = action.seen
+                if action.memory is None or not action.loaded.action.persist:
+                    continue
+                name, digest = PREFIX + action.program.name, _digest(action)
+                gone.discard(name)
+                if self._stored.get(name) != (digest, action.seen):
+                    self._stored[name] = (digest, action.seen)
                     time = self._engine.clock.time()
                     instances = action.memory.dump(now)
-                    changes[name] = {"action": _digest(action), "time": time, "instances": instances}
+                    changes[name] = {"action": digest, "time": time, "instances": instances}
+            for name in gone:
+                del self._stored[name]
+                changes[name] = None
             for name in list(self._recalled):
                 del self._recalled[name]
                 changes[name] = None

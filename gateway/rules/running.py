@@ -14,9 +14,10 @@ from gateway.rules.cells import Instance, Memory
 from gateway.rules.frame import Frame
 from gateway.rules.language import RuleError
 from gateway.rules.outside import veiled
-from gateway.rules.program import Output
+from gateway.rules.program import Output, Program
 from gateway.rules.release import Messages, count, release
 from gateway.rules.schedule import Schedule
+from gateway.rules.stand_in import as_if
 from gateway.rules.timers import Timer
 from gateway.rules.trigger import each
 from gateway.rules.watch import ChangeWatch, QualityWatch, SilenceWatch
@@ -53,7 +54,7 @@ class RunningAction(Subscriber):
     def __init__(self, loaded: LoadedAction, engine: RuleEngine) -> None:
         self.loaded = loaded
         self.program = loaded.program
-        self.watched = Watched(loaded.program, engine.clock)
+        self.watched = Watched(loaded.program, engine.clock, partial(as_if, engine))
         self.memory = Memory(loaded.program.makers, engine.room) if loaded.program.makers else None
         functions = engine.functions
         self.asking = Asking(self, functions) if loaded.program.asks and functions is not None else None
@@ -94,15 +95,25 @@ class RunningAction(Subscriber):
             last = engine.keeps.get(SCHEDULED + self.program.name)
             self._schedule = Schedule(trigger.at, last if isinstance(last, float) else None)
 
+    def join(self, program: Program) -> None:
+        """It goes on, but those that it calls may be others now."""
+        self.loaded.program.join(program)
+        self.watched.join(program)
+
     def detach(self) -> None:
-        """Listen to nothing more, and forget everything."""
+        """Listen to nothing more, and forget everything.
+
+        Nothing refers in a circle any more: it goes at once, also where the collector does not look (``gc.freeze``).
+        """
         for pattern, subscriber in self._subscriptions:
             self._engine.publisher.unsubscribe(pattern, subscriber)
         self._subscriptions = []
         if self._silence is not None:
             self._silence.close()
+            self._silence = None
         if self._ticks is not None:
             self._ticks.cancel()
+            self._ticks = None
         for timer in self._planned.values():
             timer.cancel()
         self._planned.clear()
@@ -110,6 +121,11 @@ class RunningAction(Subscriber):
             self.asking.close()
         if self.memory is not None:
             self.memory.forget()
+
+    def forget(self) -> None:
+        """No file has it any more: nor shall the store know when it ran last."""
+        if self._schedule is not None:
+            self._engine.keeps.put(SCHEDULED + self.program.name, None)
 
     # -- what makes it run ---------------------------------------------------------------------------------
 
@@ -318,7 +334,7 @@ class RunningAction(Subscriber):
     def fail(self, text: str) -> None:
         """An evaluation has failed."""
         self.errors += 1
-        self.last_error = veiled(text) if self.program.secrets else text
+        self.last_error = veiled(text) if self.program.is_secret else text
         self.last_error_time = self._engine.clock.time()
         self._engine.metrics.count("rule_errors")
         self.watched.failed(self.last_error)

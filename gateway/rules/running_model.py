@@ -53,7 +53,7 @@ class RunningModel:
 
     __slots__ = (
         "loaded", "program", "seen", "fired", "errors", "evicted", "last_error", "last_error_time", "_engine",
-        "_instances", "_shared", "_inputs", "_ignored", "timing", "probes",
+        "_instances", "_shared", "_by_topic", "_inlets", "_ignored", "timing", "probes",
     )  # fmt: skip
 
     def __init__(self, loaded: LoadedModel, engine: RuleEngine) -> None:
@@ -72,18 +72,20 @@ class RunningModel:
         by_topic: dict[str, list[Input]] = {}
         for one in self.program.inputs:
             by_topic.setdefault(one.field.topic or "", []).append(one)
-        self._inputs = [(pattern, _Inlet(self, inputs)) for pattern, inputs in by_topic.items()]
+        self._by_topic = by_topic
+        self._inlets: list[tuple[str, _Inlet]] = []
 
     def attach(self) -> None:
         """Listen to the fields."""
-        for pattern, inlet in self._inputs:
+        self._inlets = [(pattern, _Inlet(self, inputs)) for pattern, inputs in self._by_topic.items()]
+        for pattern, inlet in self._inlets:
             self._engine.publisher.subscribe(pattern, inlet)
 
     def detach(self) -> None:
         """Listen to nothing more."""
-        for pattern, inlet in self._inputs:
+        for pattern, inlet in self._inlets:
             self._engine.publisher.unsubscribe(pattern, inlet)
-        self._inputs.clear()  # each of them holds the model
+        self._inlets = []
 
     def take(self, inputs: list[Input], message: Message, done: Done | None) -> bool:
         """A message that brings some fields, all of the same topic. The result is that of ``Subscriber.deliver``."""

@@ -163,13 +163,13 @@ class Step:
         None, text="after: planning it again under this name replaces it; {expression} fills in."
     )
 
-    def problems(self) -> Iterable[tuple[str, str]]:
+    def problems(self) -> Iterable[tuple[str, ...]]:
         """A step does one thing, so that the order of steps says the order of what happens."""
         given = [name for name in _VERBS if getattr(self, name) is not None]
         if len(given) != 1:
             found = " and ".join(verb.rstrip("_") for verb in given) if given else "none"
             known = ", ".join(verb.rstrip("_") for verb in _VERBS)
-            yield "", f"a step has exactly one of {known}; here: {found}"
+            yield "", f"a step has exactly one of {known}; here: {found}", *(verb.rstrip("_") for verb in _VERBS)
             return
         (verb,) = given
         belong, needed = _VERBS[verb]
@@ -178,7 +178,7 @@ class Step:
                 yield key.rstrip("_"), f"does not belong to {verb.rstrip('_')}"
         for key in needed:
             if not getattr(self, key):
-                yield key.rstrip("_"), f"{verb.rstrip('_')} needs it"
+                yield key.rstrip("_"), f"{verb.rstrip('_')} needs it", key.rstrip("_")
         if self.batch is not None and len(self.batch) > MAX_MESSAGES_OF_BATCH:
             yield "batch", f"has {len(self.batch)} messages; a batch has at most {MAX_MESSAGES_OF_BATCH}"
 

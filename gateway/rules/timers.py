@@ -51,10 +51,6 @@ class Timers:
             self.on_earlier()
         return timer
 
-    def clear(self) -> None:
-        """Forget all of them."""
-        self._heap, self._dead = [], 0
-
     def next(self) -> float | None:
         """When the next timer is due; None for never."""
         while self._heap and self._heap[0][2].call is None:
@@ -73,6 +69,12 @@ class Timers:
             call, timer.call = timer.call, None
             if call is not None:
                 call()
+
+    def clear(self) -> None:
+        """Forget all of them: nothing is due any more."""
+        for _, _, timer in self._heap:
+            timer.call = None
+        self._heap, self._dead = [], 0
 
     def cancelled(self) -> None:
         """One more timer lies about."""

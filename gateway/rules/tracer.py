@@ -54,13 +54,10 @@ class RuleTracer:
         """
         if len(self._traces) >= MAX_TRACES:
             raise GatewayError(f"{MAX_TRACES} traces of rules run already")
-        trace = Trace(pattern, probe, on_end)
+        trace = Trace(pattern, partial(self._tell, probe), on_end)
         found = [running for running in self._engine.rules() if trace.matches(running.program.name)]
         if not found:
             raise GatewayError(f"no action or model that runs is called {pattern!r}; gateway rules list shows them")
-        closed = [reason for running in found if (reason := why_closed(running.program))]
-        if len(closed) == len(found):
-            raise GatewayError(closed[0])
         self._traces.append(trace)
         clock, timers = self._engine.clock, self._engine.timers
         trace.timer = timers.put(clock.now() + min(seconds, MAX_SECONDS), partial(self.stop, trace))
@@ -93,12 +90,7 @@ class RuleTracer:
     def attach(self) -> None:
         """Let everything that runs now be looked at by those who want to; after each change of what runs."""
         for running in self._engine.rules():
-            if not why_closed(running.program):
-                running.watch([trace.probe for trace in self._traces if trace.matches(running.program.name)])
+            running.watch([trace.probe for trace in self._traces if trace.matches(running.program.name)])
 
-
-def why_closed(program: Any) -> str:
-    """Why nobody may look at a rule while it runs, empty for most."""
-    if getattr(program, "secrets", ()):
-        return f'"{program.name}" uses a secret, which a trace would show; gateway rules run tries it with a stand-in'
-    return ""
+    def _tell(self, probe: Probe, line: dict[str, Any]) -> None:
+        probe(self._engine.outside.without_secrets(line))

@@ -10,13 +10,13 @@ from collections.abc import Generator, Sequence
 from typing import Any, Final
 
 from gateway.message import Message, Value
-from gateway.rules.cells import Cell, Room
 from gateway.rules.engine import RuleEngine
 from gateway.rules.frame import Frame
 from gateway.rules.language import RuleError
-from gateway.rules.program import Answered, Asked, Output
+from gateway.rules.program import Answered, Asked
 from gateway.rules.running import RunningAction
 from gateway.rules.running_model import RunningModel
+from gateway.rules.stand_in import StandInWorld, copied
 from gateway.rules.trigger import each
 from gateway.rules.watched import Watched
 from gateway.topic import matches
@@ -39,8 +39,11 @@ def try_rule(engine: RuleEngine, name: str, message: Message, was: Value = None)
     if running is None:
         raise RuleError(f"no action or model that runs is called {name!r}; gateway rules list shows them")
     if isinstance(running, RunningModel):
-        return _try_model(running, engine, message)
-    return (yield from _try_action(running, engine, message, was))
+        line = _try_model(running, engine, message)
+    else:
+        line = yield from _try_action(running, engine, message, was)
+    shown: dict[str, Any] = engine.outside.without_secrets(line)
+    return shown
 
 
 def try_at_once(engine: RuleEngine, name: str, message: Message) -> dict[str, Any]:
@@ -78,12 +81,13 @@ def _try_action(running: RunningAction, engine: RuleEngine, message: Message, wa
     lines: list[dict[str, Any]] = []
     program = Watched(running.loaded.program, clock)
     program.probes.append(lines.append)
-    frame = Frame(message, program.name, clock.time(), clock.now(), _World(engine))
+    frame = Frame(message, program.name, clock.time(), clock.now(), StandInWorld(engine))
     frame.was = was
     try:
         if running.memory is not None or program.per is not None:
             frame.key = program.key(frame)
-        frame.cells = _copied(running, frame.key, engine.clock.now(), frame.world.room)
+        known = running.memory.known(frame.key) if running.memory is not None else None
+        frame.cells = copied(program.makers, known.cells if known is not None else (), frame.now, frame.world.room)
         if not program.asks:
             program.run(frame)
         elif program.wants(frame):
@@ -95,7 +99,7 @@ def _try_action(running: RunningAction, engine: RuleEngine, message: Message, wa
 
 def _try_model(running: RunningModel, engine: RuleEngine, message: Message) -> dict[str, Any]:
     clock = engine.clock
-    frame = Frame(message, running.program.name, clock.time(), clock.now(), _World(engine))
+    frame = Frame(message, running.program.name, clock.time(), clock.now(), StandInWorld(engine))
     inputs = [one for one in running.program.inputs if matches(one.field.topic or "", message.topic)]
     if not inputs:
         return {
@@ -112,38 +116,3 @@ def _try_model(running: RunningModel, engine: RuleEngine, message: Message) -> d
     except RuleError as problem:
         error = str(problem)
     return {**copy.line(first, frame, outputs, error, clock.now() - begin), "listens": True}
-
-
-def _copied(running: RunningAction, key: str, now: float, room: Room) -> list[Cell | None]:
-    makers = running.program.makers
-    cells: list[Cell | None] = [None] * len(makers)
-    known = running.memory.known(key) if running.memory is not None else None
-    if known is not None:
-        for index, cell in enumerate(known.cells):
-            if cell is not None:
-                cells[index] = copy = makers[index](room)
-                copy.load(cell.dump(now), now)
-    return cells
-
-
-class _World:
-    """The world of the engine, in which nothing leaves a trace, and each secret has a stand-in, as in cases."""
-
-    def __init__(self, engine: RuleEngine) -> None:
-        self.room = Room()
-        self.outside = engine.outside.for_cases(engine.outside.variables)
-        self._engine = engine
-
-    def get(self, name: str) -> Value:
-        return self._engine.get(name)
-
-    def call(self, frame: Frame, name: str, inputs: dict[str, Value], outputs: list[Output]) -> Value:
-        running = self._engine.rule(name)
-        if not isinstance(running, RunningAction):
-            raise RuleError(f'the action "{name}" is not enabled')
-        program = running.loaded.program
-        inner = frame.called(name, {given: inputs.get(given) for given in program.inputs}, f"{frame.name}|{frame.key}")
-        inner.cells = _copied(running, inner.key, frame.now, self.room)
-        result = program.call(inner, outputs)
-        frame.returned(inner)
-        return result

@@ -13,7 +13,9 @@ from gateway.clock import Clock
 from gateway.message import Message, Value, dump_json
 from gateway.rules.frame import Frame
 from gateway.rules.language import RuleError
+from gateway.rules.outside import veiled
 from gateway.rules.program import Cancelled, Cleared, Effect, Kept, Output, Planned, Program, Questions, Raised, Step
+from gateway.rules.stand_in import hidden
 
 SAMPLED: Final = 64
 """Of so many evaluations one is timed, beginning with the first; while a rule is traced all are."""
@@ -53,19 +55,22 @@ class Watched(Program):
 
     timing  see Timing
     probes  who traces
+    is_secret, and made with ``as_if``: what may hold a secret is shown as in the frame that this gives
     """
 
-    __slots__ = ("timing", "probes", "_clock", "_told")
+    __slots__ = ("timing", "probes", "_as_if", "_clock", "_told")
 
-    def __init__(self, program: Program, clock: Clock) -> None:
+    def __init__(self, program: Program, clock: Clock, as_if: Callable[[Program, Frame], Frame] | None = None) -> None:
         for slot in Program.__slots__:
             setattr(self, slot, getattr(program, slot))
         self.timing = Timing()
         self.probes: list[Probe] = []
+        self._as_if = as_if
         self._clock = clock
         self._told = ""
 
     def run(self, frame: Frame) -> list[Output] | None:
+        instead = self._instead(frame) if self.probes and self.is_secret else None
         begin = self._clock.now()
         outputs: list[Output] | None = None
         error = ""
@@ -79,8 +84,21 @@ class Watched(Program):
             self.timing.took(took)
             if self.probes:
                 fired = None if error or self._when is None else outputs is not None
-                self._tell(frame, trigger_of(frame), fired, outputs or (), error, took)
+                self._tell(frame, trigger_of(frame), fired, outputs or (), error, took, instead=instead)
         return outputs
+
+    def _instead(self, frame: Frame) -> dict[str, Any] | None:
+        """The line that it would tell with a stand-in for each secret."""
+        if self._as_if is None:
+            return None
+        lines: list[dict[str, Any]] = []
+        watched = Watched(self, self._clock)
+        watched.probes.append(lines.append)
+        try:
+            watched.run(self._as_if(watched, frame))
+        except RuleError:
+            pass  # the line says it
+        return lines[-1] if lines else None
 
     def wants(self, frame: Frame) -> bool:
         error, wanted = "", False
@@ -167,8 +185,10 @@ class Watched(Program):
         error: str,
         took: float,
         more: dict[str, Any] | None = None,
+        instead: dict[str, Any] | None = None,
     ) -> None:
-        self._told = error
+        is_hidden = self.is_secret and self._as_if is not None
+        self._told = error = veiled(error) if is_hidden else error
         line = {
             "time": frame.time,
             "rule": self.name,
@@ -183,7 +203,8 @@ class Watched(Program):
         }
         if frame.was is not None:
             line["was"] = shown(frame.was)
-        self._emit({**line, **(more or {})})
+        line |= more or {}
+        self._emit(hidden(line, instead) if is_hidden else line)
 
     def _emit(self, line: dict[str, Any]) -> None:
         for probe in list(self.probes):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway.errors import ConfigError
 from gateway.rules.cases import MAX_PUBLISHED, failed_cases, run_cases
 from gateway.rules.load import load, shipped_rules
 
@@ -180,3 +181,17 @@ expect = [{ topic = "m/x" }, { topic = "alarm/a" }]
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("begin = '9999-12-31T23:59:59Z'", "begin: must be a time between 1971 and 2999"),
+        ("begin = '0001-01-01T00:00:00Z'", "begin: must be a time between 1971 and 2999"),
+        ("then = 1e18", "then: must be between 0s and 366d"),
+        ("given = [{ topic = 'a', at = 1e18 }]", r"given\[0\].at: must be between 0s and 366d"),
+    ],
+)
+def test_a_case_is_in_a_time_that_clocks_can_show(rules: Any, key: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        rules(f"[[case]]\nname = 'c'\n{key}\nexpect = []\n")

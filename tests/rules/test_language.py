@@ -280,3 +280,9 @@ def test_what_has_no_result_is_a_rule_error(text: str, problem: str) -> None:
     with pytest.raises(RuleError) as caught:
         evaluate(text)
     assert problem in str(caught.value)
+
+
+def test_a_carriage_return_ends_a_line_as_the_parser_has_it() -> None:
+    with pytest.raises(RuleError, match=r"line 2, column 2: unknown name 'y'"):
+        compile_expression("value +\r y")
+    assert compile_expression("value\r\n+ 1")(Frame(Message("t", b"1"))) == 2

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.config.reader import Reader
 from gateway.errors import ConfigError
+from gateway.rules.action import RuleFile
 from gateway.rules.load import load, shipped_rules
 from gateway.rules.loops import TriggerIndex
 from gateway.rules.program import Program
@@ -206,3 +208,67 @@ def test_any_rule_file_is_loaded_or_a_config_error(tmp_path: Path, tables: list[
 
 def test_shipped_rules_are_found() -> None:
     assert len(list(shipped_rules().glob("*.toml"))) >= 3
+
+
+def test_a_step_that_is_wrong_leaves_the_others_their_numbers(rules: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        rules("""[[action]]
+name = "a"
+on = { topic = "a" }
+when = "nothing"
+do = [
+  { set = { c = "v" }, case = "x" },
+  { if = "c", then = [{ set = { d = "c" }, case = "y" }, { set = { e = "d +" } }] },
+  { publish = { topic = "b", value = "c + d" } },
+]
+""")
+    assert [problem.split("; put it")[0] for problem in caught.value.problems] == [
+        "rule0.toml:4: action[0].when: column 1: unknown name 'nothing'",
+        'rule0.toml:6: action[0].do[0].case: expected a list, found text "x"',
+        'rule0.toml:7: action[0].do[1].then[0].case: expected a list, found text "y"',
+    ]
+
+
+class Looked(list[Any]):
+    """Counts how often somebody goes through it."""
+
+    times = 0
+
+    def __iter__(self) -> Any:
+        self.times += 1
+        return super().__iter__()
+
+
+def test_the_work_does_not_grow_with_the_square_of_the_problems() -> None:
+    reader = Reader(Path(), None)
+    reader.problems = looked = Looked()
+    wrong = {"name": "a", "on": {"topic": "a"}, "when": "nothing", "do": [{"set": {"x": "1 +"}}]}
+    reader.section(RuleFile, {"action": [wrong] * 200}, ())
+    assert (len(looked), looked.times) == (400, 0)
+
+
+def test_a_problem_quotes_no_more_than_a_person_reads(rules: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        rules(f'[[model]]\nname = "m"\ntwin = "{"a" * 70_000}"\n[{"k" * 70_000}]\n')
+    assert [len(problem) < 5000 for problem in caught.value.problems] == [True] * len(caught.value.problems)
+    assert caught.value.problems[0].startswith("rule0.toml:")
+
+
+def test_a_step_whose_verb_is_wrong_is_one_mistake(rules: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        rules("""[[action]]
+name = "a"
+on = { topic = "a" }
+do = [
+  { publish = { topic = "b", value = "1", expires = "-5s" } },
+  { if = "1", then = [{ keep = { name = 5, value = "1" } }] },
+]
+""")
+    assert [problem.split(": ")[1] for problem in caught.value.problems] == [
+        "action[0].do[0].publish.expires",
+        "action[0].do[1].then[0].keep.name",
+    ]
+    with pytest.raises(ConfigError, match="a step has exactly one of set, .*; here: none"):
+        rules('[[action]]\nname = "a"\non = { topic = "a" }\ndo = [{ name = "x" }]\n')
+    with pytest.raises(ConfigError, match="if needs it"):
+        rules('[[action]]\nname = "a"\non = { topic = "a" }\ndo = [{ if = "1" }]\n')

@@ -311,3 +311,27 @@ expect = [
   { topic = "text", payload = "<'; DROP TABLE x; -- \\"}{1 / 0}>" },
 ]
 """)
+
+
+def test_two_fields_of_one_name_are_a_mistake_with_its_line(rules: Any) -> None:
+    with pytest.raises(
+        ConfigError, match=r'rule0.toml:7: model\[0\].field\[1\].name: "a" is the name of field\[0\] already'
+    ):
+        rules("""[[model]]
+name = "m"
+topic = "m"
+
+field = [
+  { name = "a", topic = "x", trigger = true },
+  { name = "a", topic = "y" },
+]
+""")
+
+
+def test_a_model_has_no_place_for_functions_that_remember(rules: Any) -> None:
+    with pytest.raises(ConfigError, match=r"rule0.toml:4: model\[0\].field: a model knows the last values only"):
+        rules("""[[model]]
+name = "m"
+topic = "m"
+field = [{ name = "a", topic = "x", trigger = true, value = "delta(v)" }]
+""")

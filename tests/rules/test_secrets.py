@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
+from gateway.broker.broker import Broker
 from gateway.clock import FixedClock
 from gateway.config.load import read
 from gateway.config.settings import Settings
-from gateway.errors import ConfigError, GatewayError
+from gateway.errors import ConfigError
 from gateway.message import Message
 from gateway.rules.engine import RuleEngine
 from gateway.rules.load import load
 from gateway.rules.outside import Outside, veiled
-from gateway.rules.tracer import RuleTracer
 from gateway.rules.trial import try_at_once
 
 RULES = """
@@ -55,13 +55,119 @@ def test_a_rule_gets_them_and_errors_do_not_show_them(path: Path, bench: Any) ->
     assert "hunter" not in str(engine.status())
 
 
-def test_a_trial_shows_a_stand_in_and_a_trace_is_refused(path: Path, bench: Any) -> None:
+def test_a_trial_shows_a_stand_in(path: Path, bench: Any) -> None:
     engine = RuleEngine(bench, FixedClock())
     engine.take(load([path], Outside({"SITE": "7"}, {"plc": "hunter2"})))
     line = try_at_once(engine, "login", Message("in", b"", source="x"))
     assert [deed["payload"] for deed in line["did"]] == ['{"token":"secret plc","site":"7"}']
-    with pytest.raises(GatewayError, match="gateway rules run tries it with a stand-in"):
-        RuleTracer(engine).start("login", 60, lambda line: None)
+
+
+TRACED = """
+[[action]]
+name = "inner"
+inputs = ["x"]
+do = [{ set = { y = "x + '!'" } }, { publish = { topic = "inner", value = "y" } }]
+[[action]]
+name = "giver"
+returns = "hex(secret('plc'))"
+do = [{ set = { q = "1" } }]
+[[action]]
+name = "takes"
+on = { topic = "takes" }
+do = [{ call = "giver", into = "t" }, { set = { plain = "v * 2" } }, { publish = { topic = "out", value = "t" } }]
+[[action]]
+name = "gives"
+on = { topic = "gives" }
+do = [{ call = "inner", with = { x = "secret('plc')" } }, { keep = { name = "copy", value = "secret('plc')" } }]
+[[action]]
+name = "decides"
+on = { topic = "decides" }
+when = "v == secret('plc')"
+do = [{ set = { pin = "v" } }, { publish = { topic = "ok", value = "delta(len(secret('plc')))" } }]
+[[action]]
+name = "fails"
+on = { topic = "fails" }
+do = [{ set = { n = "float(secret('plc'))" } }]
+[[action]]
+name = "later"
+on = { topic = "later" }
+do = [{ set = { t = "hex(secret('plc'))" } }, { after = "1s", do = [{ publish = { topic = "late", value = "t" } }] }]
+[[action]]
+name = "reads"
+on = { topic = "reads" }
+do = [{ publish = { topic = "read", value = "get('copy')" } }]
+"""
+
+
+@pytest.fixture
+def traced(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
+    path = tmp_path / "traced.toml"
+    path.write_text(TRACED)
+    broker, clock = Broker(), FixedClock()
+    engine = RuleEngine(broker, clock)
+    engine.take(load([path], Outside({}, {"plc": "hunter2"})))
+    lines: list[dict[str, Any]] = []
+    engine.tracer.start("*", 60, lines.append)
+
+    def say(topic: str, payload: bytes = b"2") -> list[dict[str, Any]]:
+        lines.clear()
+        broker.publish(Message(topic, payload))
+        clock.advance(2)
+        engine.on_timer(clock.now())
+        return lines
+
+    return say
+
+
+def shows(lines: list[dict[str, Any]]) -> bool:
+    return any(text in str(lines) for text in ("hunter2", "68756e74657232"))
+
+
+def test_a_trace_shows_stand_ins_and_what_does_not_depend_on_them(traced: Any) -> None:
+    giver, takes = traced("takes")
+    assert takes["names"] == {"t": "73656372657420706c63", "plain": 4}, "of secret plc"
+    assert takes["did"] == [{"publish": "out", "payload": '"73656372657420706c63"', "qos": 0}]
+    assert (giver["trigger"], giver["names"], giver["returns"]) == ("call", {"q": "***"}, "***")
+
+
+def test_an_action_that_is_given_a_secret_does_not_show_it(traced: Any) -> None:
+    inner, gives = traced("gives")
+    assert inner["names"] == {"x": "***", "y": "***"}
+    assert inner["did"] == [{"publish": "***"}]
+    assert gives["did"][1] == {"keep": "copy", "value": "secret plc", "persist": False}
+    assert not shows([inner, gives])
+    (reads,) = traced("reads")
+    assert reads["did"] == [{"publish": "read", "payload": '"secret plc"', "qos": 0}], "a copy that was kept"
+
+
+def test_a_condition_on_a_secret_is_told_as_it_was(traced: Any) -> None:
+    (refused,) = traced("decides", b'"secret plc"')
+    assert (refused["when"], refused["did"]) == (False, []), "what the stand-in would have done is not told"
+    (taken,) = traced("decides", b'"hunter2"')
+    assert (taken["when"], taken["names"], taken["did"]) == (True, {"pin": "***"}, [{"publish": "***"}])
+
+
+def test_failures_and_steps_for_later_do_not_show_it(traced: Any) -> None:
+    assert [line["error"] for line in traced("fails")] == ["column 1: float: the text 'secret plc' is no number"]
+    planned = traced("later")[-1]
+    assert (planned["trigger"], planned["did"]) == ("planned", [{"publish": "***"}])
+
+
+def test_what_a_called_action_uses_after_a_reload_counts_for_who_calls_it(tmp_path: Path) -> None:
+    path = tmp_path / "traced.toml"
+    path.write_text(TRACED.replace("hex(secret('plc'))", "'none'"))
+    broker = Broker()
+    engine = RuleEngine(broker, FixedClock())
+    lines: list[dict[str, Any]] = []
+    engine.take(load([path], Outside({}, {"plc": "hunter2"})))
+    before = engine.action("takes")
+    engine.tracer.start("takes", 60, lines.append)
+    broker.publish(Message("takes", b"2"))
+    path.write_text(TRACED)
+    engine.take(load([path], Outside({}, {"plc": "hunter2"})))
+    broker.publish(Message("takes", b"2"))
+    assert engine.action("takes") is before
+    assert [line["names"]["t"] for line in lines] == ["none", "73656372657420706c63"]
 
 
 def test_a_changed_secret_is_used_by_rules_that_did_not_change(path: Path, bench: Any) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.errors import ConfigError
 from gateway.message import Message
 from gateway.rules.cells import Cell, CellPlan, Instance, Room
 from gateway.rules.compile import compile_expression
@@ -173,3 +174,8 @@ def test_percentile_needs_a_part_of_a_hundred() -> None:
     frame = Frame(Message("t"), "", 0.0, 1.0)
     with pytest.raises(RuleError, match="between 0 and 100"):
         Window(parse_extent("5s"), percentile, Room()).step(frame, 1, 101)
+
+
+def test_what_tells_instances_apart_remembers_nothing(rules: Any) -> None:
+    with pytest.raises(ConfigError, match=r"action\[0\].per: must not use a function that remembers"):
+        rules("[[action]]\nname='a'\non={topic='x'}\nper='{delta(v)}'\ndo=[{publish={topic='b',value='delta(v)'}}]")
