@@ -13,6 +13,7 @@ import pytest
 from gateway.__main__ import main
 from gateway.appliance.update import install as installing
 from gateway.appliance.update.boot import BootCounting
+from gateway.appliance.update.notes import STATE
 
 ARCH = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 ROOT = os.urandom(700_000)
@@ -142,7 +143,7 @@ def test_power_cut_at_every_sync(machine: Path, tmp_path: Path, monkeypatch: pyt
             assert (machine / "dev/gateway/slot-B").read_bytes() == ROOT
             assert (machine / "boot/slot-B/version").read_text() == "2.0"
     assert cuts > 8
-    assert json.loads((machine / installing.STATE).read_text())["step"] == "armed"
+    assert json.loads((machine / STATE).read_text())["step"] == "armed"
 
 
 def test_a_bundle_that_migrates_the_database_is_taken_only_when_that_is_said(

@@ -10,6 +10,7 @@ from typing import Final
 from gateway.appliance.update import install
 from gateway.appliance.update.bundle import read, trusted
 from gateway.appliance.update.manifest import Machine, Manifest, UpdateError, number, refuse
+from gateway.appliance.update.notes import why_given_up
 
 REPORT: Final = "gateway-update.txt"
 """File on the stick that says what was done with it."""
@@ -21,7 +22,7 @@ def choose(root: Path, folder: Path, here: Machine) -> tuple[Path | None, list[s
     Only what is signed is believed; whether the rest of the file is whole is seen when it is installed.
     """
     keys = trusted(root / install.KEYS)
-    last = install.status(root)["last"]
+    given_up = install.status(root)["given_up"]
     best: tuple[Manifest, Path] | None = None
     words = []
     for path in sorted(folder.glob("*.gwu")):
@@ -36,10 +37,9 @@ def choose(root: Path, folder: Path, here: Machine) -> tuple[Path | None, list[s
             words.append(f"{path.name}: {reason}")
         elif number(manifest.version) == number(here.version):
             words.append(f"{path.name}: version {manifest.version} runs already")
-        elif last.get("version") == manifest.version and last["result"] == "rolled back":
+        elif why := why_given_up(given_up, manifest.version):
             # Else a stick that stays in its port would have it installed and given up for ever.
-            words.append(f"{path.name}: was given up before ({last.get('reason') or 'it did not start'}); "
-                         "gateway update install takes it all the same")  # fmt: skip
+            words.append(f"{path.name}: was given up before ({why}); gateway update install takes it all the same")
         elif best is None or number(manifest.version) > number(best[0].version):
             best = manifest, path
     return (None if best is None else best[1]), words

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from gateway.appliance.update import install
+from gateway.appliance.update.notes import note_reason
 
 BOUND: Final = 600.0
 """Seconds after which a slot that is not good is given up: a slow modem has its network by then."""
@@ -72,7 +73,7 @@ def settle(root: Path, world: World, bound: float = BOUND, steady: float = STEAD
         if world.now() >= limit:
             break
         world.sleep(EVERY)
-    install.note_reason(root, why)
+    note_reason(root, why)
     world.restart()
     return f"slot {running} was not good within {bound:.0f} s, {why}: back to the other slot by a restart"
 
