@@ -12,6 +12,11 @@ from gateway.durable import write_whole
 STATE: Final = "data/update/state.json"
 """Root's own folder: what the unprivileged daemon can write is not believed here."""
 
+REASON: Final = "data/update/reason"
+"""Written by a shell where no Python ran (systemd/gateway-giveup)."""
+
+MOST_REASON: Final = 200
+
 MOST_GIVEN_UP: Final = 16
 """Versions that are remembered; the oldest goes. A stick or a cloud does not offer more than a few at a time."""
 
@@ -22,7 +27,13 @@ def remembered(root: Path) -> dict[str, Any]:
         found = json.loads((root / STATE).read_text())
     except (FileNotFoundError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    try:
+        found.setdefault("reason", (root / REASON).read_text()[:MOST_REASON].strip())
+    except (OSError, ValueError):
+        pass
+    return found
 
 
 def remember(root: Path, note: dict[str, Any]) -> None:
@@ -30,6 +41,7 @@ def remember(root: Path, note: dict[str, Any]) -> None:
     path = root / STATE
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(note))
+    (root / REASON).unlink(missing_ok=True)  # it is in the note, or of an install before it
 
 
 def note_reason(root: Path, reason: str) -> None:
