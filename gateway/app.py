@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from gateway import __version__, kinds
+from gateway import __version__, kinds, told_alarms
 from gateway.clock import Clock, iso_time
 from gateway.config.find import credentials_folder
 from gateway.config.load import Loaded, read
@@ -190,6 +190,7 @@ class App:
             clock=self.clock,
             date=parts.timekeeper.date,
         )
+        parts.alarms.update(told_alarms.read(told_alarms.FOLDER))
         devices = DeviceDesk(
             lambda: self.reloader.loaded, parts.ports, self._devices, parts.broker, self.clock, parts.shared
         )

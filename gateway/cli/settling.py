@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gateway import told_alarms
 from gateway.control import NotRunning, ask
 from gateway.errors import GatewayError
 
@@ -41,8 +43,10 @@ class World:
             subprocess.run(["systemctl", "--no-block", "reboot"], check=False)
 
     def tell(self, alarm: str, text: str | None) -> None:
-        """Raise an alarm of the gateway, or end it; one that does not run is told at its next start."""
+        """Raise an alarm of the gateway, or end it; also for one that is started later. Raises GatewayError."""
         try:
+            told_alarms.keep(self._root / told_alarms.FOLDER.relative_to("/"), alarm, text)
+        except OSError as error:
+            raise GatewayError(f"the alarm {alarm} cannot be told: {error}") from error
+        with contextlib.suppress(NotRunning, GatewayError, OSError):
             ask(self._state, "alarm", name=alarm, text=text)
-        except (NotRunning, GatewayError, OSError):
-            return

@@ -35,10 +35,12 @@ def register(subparsers: Any) -> None:
     back = verbs.add_parser("rollback", help="start the other slot from the next restart on")
     settle = verbs.add_parser("settle", help="commit the slot on trial when the gateway is well, else go back")
     settle.add_argument("--bound", type=float, default=600.0, metavar="SECONDS", help="how long it may take (600)")
+    seen = verbs.add_parser("acknowledge", help="end the alarm of an update that was given up")
     plugged = verbs.add_parser("stick", help="install the newest bundle of a USB stick labelled GATEWAY, and restart")
     plugged.add_argument("--from", dest="source", type=Path, help="this folder in the place of a stick")
     for verb, run in ((bundle, _bundle), (key, _key), (check, _verify), (put, _install), (status, _status),
-                      (commit, _commit), (back, _rollback), (settle, _settle), (plugged, _stick)):  # fmt: skip
+                      (commit, _commit), (back, _rollback), (settle, _settle), (seen, _acknowledge),
+                      (plugged, _stick)):  # fmt: skip
         verb.add_argument("--machine", type=Path, default=Path("/"), help="folder that stands for the machine's /")
         verb.add_argument("--json", action="store_true")
         verb.set_defaults(run=run)
@@ -151,6 +153,15 @@ def _settle(args: argparse.Namespace) -> int:
     outcome = settle(args.machine, world, args.bound)
     world.tell(ALARM, alarm_text(args.machine))
     return _say(args, {"outcome": outcome})
+
+
+def _acknowledge(args: argparse.Namespace) -> int:
+    from gateway.appliance.update.settle import ALARM, acknowledge
+    from gateway.cli.settling import World
+
+    text = acknowledge(args.machine)
+    World(args.machine).tell(ALARM, None)
+    return _say(args, {"acknowledged": text})
 
 
 def _rollback(args: argparse.Namespace) -> int:

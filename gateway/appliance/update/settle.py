@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from gateway.appliance.update import install
-from gateway.appliance.update.notes import note_reason
+from gateway.appliance.update.notes import note_reason, remember, remembered
 
 BOUND: Final = 600.0
 """Seconds after which a slot that is not good is given up: a slow modem has its network by then."""
@@ -79,9 +79,17 @@ def settle(root: Path, world: World, bound: float = BOUND, steady: float = STEAD
 
 
 def alarm_text(root: Path) -> str | None:
-    """What to tell people when the last update has been given up; None when it has not."""
+    """What to tell people when the last update has been given up; None when it has not, or they know."""
     last = install.status(root)["last"]
-    if last["result"] != "rolled back":
+    if last["result"] != "rolled back" or last.get("acknowledged"):
         return None
     reason = last.get("reason") or "it did not start"
     return f"the update to {last['version']} was given up, {last['from']} runs on: {reason}"
+
+
+def acknowledge(root: Path) -> str | None:
+    """Somebody has seen that the last update was given up: the text that is not told any more, None without one."""
+    text = alarm_text(root)
+    if text is not None:
+        remember(root, {**remembered(root), "acknowledged": True})
+    return text
