@@ -26,14 +26,12 @@ from typing import IO, Any, Final
 from gateway import __version__
 from gateway.durable import on_the_disk
 from gateway.errors import GatewayError
+from gateway.store.older_copy import COPY, leap
 from gateway.store.sql import migrations
 
 DATABASE: Final = "gateway.db"
 NOTE: Final = "backup.json"
 FORMAT: Final = 1
-
-LEAP: Final = 1_000_000
-"""Starts between the last of the backup and the first after it."""
 
 LEFT_OUT: Final = (".lock", ".sock", ".reserve", ".new", "-wal", "-shm", "-journal")
 """Endings of what is of this process or this disk, and comes by itself."""
@@ -83,7 +81,8 @@ def _files(folder: Path, but: Path | None = None) -> Iterator[Path]:
         inside = path.relative_to(folder).parts
         if but is not None and path.is_relative_to(but):
             continue
-        if path.is_file() and not path.is_symlink() and QUARANTINE not in inside and not path.name.endswith(LEFT_OUT):
+        left_out = QUARANTINE in inside or path.name.endswith(LEFT_OUT) or f"{DATABASE}{COPY}" in path.name
+        if path.is_file() and not path.is_symlink() and not left_out:
             yield path
 
 
@@ -120,7 +119,8 @@ def restore(archive: Path, settings: Path, state: Path, replaces: bool) -> dict[
                 raise GatewayError(f"{there[0]}: is not empty; --replace keeps it beside as {there[0].name}.replaced")
             tar.extractall(scratch, filter="data")
             parts = {settings.parent: Path(scratch) / "settings", state: Path(scratch) / "state"}
-            _leap(parts[state] / DATABASE)
+            if (parts[state] / DATABASE).exists():
+                leap(parts[state] / DATABASE)
             for folder, part in parts.items():
                 part.mkdir(exist_ok=True)
                 _put(part, folder)
@@ -148,16 +148,6 @@ def _note(file: IO[bytes] | None, archive: Path) -> dict[str, Any]:
             f"{archive}: was made by gateway {note.get('version')}, which is newer than {__version__}; update first"
         )
     return note
-
-
-def _leap(database: Path) -> None:
-    """Numbers of starts that have not been used."""
-    if not database.exists():
-        return
-    with closing(sqlite3.connect(database)) as connection:
-        connection.execute("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'boot'", (LEAP,))
-        connection.commit()
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _put(part: Path, folder: Path) -> None:

@@ -29,10 +29,13 @@ def register(subparsers: Any) -> None:
     put = verbs.add_parser("install", help="write the other slot and arm its trial boot")
     put.add_argument("file", type=Path)
     put.add_argument("--allow-older", action="store_true")
-    put.add_argument("--allow-migration", action="store_true", help="the old version cannot open the database again")
+    put.add_argument("--allow-migration", action="store_true", help="though a slot cannot open the database then")
     status = verbs.add_parser("status", help="slots, versions, which runs, the last result")
     commit = verbs.add_parser("commit", help="the running slot is good")
     back = verbs.add_parser("rollback", help="start the other slot from the next restart on")
+    back.add_argument(
+        "--old-database", action="store_true", help="go back to the copy of the database from before, too"
+    )
     settle = verbs.add_parser("settle", help="commit the slot on trial when the gateway is well, else go back")
     settle.add_argument("--bound", type=float, default=600.0, metavar="SECONDS", help="how long it may take (600)")
     seen = verbs.add_parser("acknowledge", help="end the alarm of an update that was given up")
@@ -52,7 +55,7 @@ def _bundle(args: argparse.Namespace) -> int:
 
     from gateway.appliance.update import bundle
     from gateway.appliance.update.manifest import Manifest, UpdateError, number
-    from gateway.store.sql import migrations
+    from gateway.store.sql import compatible_from, migrations
 
     number(args.version), number(args.minimum)
     for path in (args.root, args.key):
@@ -65,7 +68,14 @@ def _bundle(args: argparse.Namespace) -> int:
         files = {"root.squashfs": args.root, "boot.tar": boot}
         parts = {name: bundle.part_of(path) for name, path in files.items()}
         manifest = Manifest(
-            args.version, args.arch, tuple(args.board), args.minimum, date.isoformat(), migrations()[-1][0], parts
+            args.version,
+            args.arch,
+            tuple(args.board),
+            args.minimum,
+            date.isoformat(),
+            migrations()[-1][0],
+            compatible_from(migrations()),
+            parts,
         )
         bundle.write(args.out, manifest, files, args.key)
     return _say(args, {"bundle": str(args.out), "version": args.version, "bytes": args.out.stat().st_size})
@@ -99,6 +109,7 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _install(args: argparse.Namespace) -> int:
+    from gateway.appliance.update.database import words
     from gateway.appliance.update.install import install, this_machine
     from gateway.cli.progress import Progress
 
@@ -108,7 +119,10 @@ def _install(args: argparse.Namespace) -> int:
         manifest = install(args.machine, args.file, here, progress.show)
     finally:
         progress.end()
-    return _say(args, {"installed": manifest.version, "next": "restart the machine for its trial"})
+    answer = {"installed": manifest.version, "next": "restart the machine for its trial"}
+    if warning := words(args.machine, manifest, here):
+        answer["database"] = warning
+    return _say(args, answer)
 
 
 def _stick(args: argparse.Namespace) -> int:
@@ -167,7 +181,7 @@ def _acknowledge(args: argparse.Namespace) -> int:
 def _rollback(args: argparse.Namespace) -> int:
     from gateway.appliance.update.install import rollback
 
-    return _say(args, {"next": rollback(args.machine)})
+    return _say(args, {"next": rollback(args.machine, args.old_database)})
 
 
 def _say(args: argparse.Namespace, answer: dict[str, Any]) -> int:

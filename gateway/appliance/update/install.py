@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
+from gateway.appliance.update import database
 from gateway.appliance.update.boot import BootCounting
 from gateway.appliance.update.bundle import BLOCK, Stream, hashed, read, trusted, verify
 from gateway.appliance.update.firmware import CONFIG, FirmwareBoot
@@ -24,7 +25,7 @@ from gateway.appliance.update.manifest import Machine, Manifest, Part, UpdateErr
 from gateway.appliance.update.notes import remember, remembered, with_given_up, without
 from gateway.appliance.writable import writable
 from gateway.durable import on_the_disk
-from gateway.store.sql import migrations
+from gateway.store.sql import compatible_from, migrations
 
 KEYS = "usr/share/edge-gateway/update-keys"
 
@@ -62,7 +63,8 @@ def this_machine(root: Path, allow_older: bool = False, allow_migration: bool = 
         version = file.read_text().strip()
     except OSError as error:
         raise UpdateError(f"{file}: cannot be read ({error.strerror}); is this the appliance's image?") from error
-    return Machine(arch, board, version, migrations()[-1][0], allow_older, allow_migration)
+    known = migrations()
+    return Machine(arch, board, version, known[-1][0], compatible_from(known), allow_older, allow_migration)
 
 
 def install(
@@ -89,11 +91,13 @@ def install(
         "version": manifest.version,
         "from": here.version,
         "given_up": status(root)["given_up"],
+        **database.noted(manifest, here),
     }
     try:
         with writable(boot):
             remember(root, {**note, "step": "writing"})
             backend.forget(target)
+            database.forget_copies(root, here)
             for part in read(bundle, keys):
                 if isinstance(part, Manifest):
                     if part != manifest:
@@ -181,13 +185,19 @@ def commit(root: Path) -> str:
     return slot
 
 
-def rollback(root: Path) -> str:
+def rollback(root: Path, old_database: bool = False) -> str:
     """Start the other slot, which it answers, from the next restart on; the version that runs counts as given up.
+
+    old_database  where the program there cannot open the database: it goes on with the copy from before
 
     Raises UpdateError.
     """
     running = running_slot(root)
     slot = _other(running)
+    note = remembered(root)
+    if note.get("slot") == running:
+        database.check_way_back(root, note, old_database)
+        remember(root, {**note, "old_database": old_database and database.shuts_out(note)})
     with writable(root / "boot"):
         backend_of(root / "boot").prefer(slot)
     _wanted(root, slot)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from gateway.appliance.update import install
+from gateway.appliance.update.database import let_go_back, shuts_out
 from gateway.appliance.update.notes import note_reason, remember, remembered
 
 BOUND: Final = 600.0
@@ -62,7 +63,10 @@ def settle(root: Path, world: World, bound: float = BOUND, steady: float = STEAD
     Does nothing when no slot is on trial. Raises UpdateError when the boot partition cannot be read or written.
     """
     running = install.running_slot(root)
-    if install.status(root)["slots"][running]["state"] not in ("trial", "tried"):
+    status = install.status(root)
+    if status["slots"][running]["state"] not in ("trial", "tried"):
+        if let_go_back(root, status["last"], status["last"]["result"]):
+            return f"slot {running} is good; where it cannot open the database it takes the copy from before"
         return f"slot {running} is good; nothing to settle"
     limit, seen, why = world.now() + bound, set[str](), None
     while True:
@@ -84,7 +88,8 @@ def alarm_text(root: Path) -> str | None:
     if last["result"] != "rolled back" or last.get("acknowledged"):
         return None
     reason = last.get("reason") or "it did not start"
-    return f"the update to {last['version']} was given up, {last['from']} runs on: {reason}"
+    database = "; the database is that of before the update" if shuts_out(last) else ""
+    return f"the update to {last['version']} was given up, {last['from']} runs on{database}: {reason}"
 
 
 def acknowledge(root: Path) -> str | None:
