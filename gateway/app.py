@@ -21,6 +21,7 @@ from gateway.config.find import credentials_folder
 from gateway.config.load import Loaded, read
 from gateway.config.settings import Settings
 from gateway.connectors.device_desk import DeviceDesk
+from gateway.connectors.update_desk import UpdateDesk
 from gateway.control import ControlServer
 from gateway.crew import Crew, lasting
 from gateway.errors import GatewayError
@@ -194,6 +195,8 @@ class App:
         devices = DeviceDesk(
             lambda: self.reloader.loaded, parts.ports, self._devices, parts.broker, self.clock, parts.shared
         )
+        updates = UpdateDesk(self.loaded.value.update, self.state, parts.broker, parts.ledger, self.clock)
+        updates.join(parts.desks)
         known = {
             "status": lambda request: self.status(),
             "access": self._access_status,
@@ -213,6 +216,7 @@ class App:
             **RuleDesk(parts.rules).commands(),
             **WhyDesk(site).commands(),
             **parts.alarms.commands(),
+            **updates.commands(),
         }
         streams = {
             "trace": parts.server.tracer.begin,

@@ -42,6 +42,14 @@ class World:
         if self._root == Path("/"):
             subprocess.run(["systemctl", "--no-block", "reboot"], check=False)
 
+    def say(self, state: str, **more: Any) -> bool:
+        """Tell the gateway how far an update is that was asked for; whether it heard."""
+        try:
+            ask(self._state, "update-told", state=state, **more)
+        except (NotRunning, GatewayError, OSError):
+            return False
+        return True
+
     def tell(self, alarm: str, text: str | None) -> None:
         """Raise an alarm of the gateway, or end it; also for one that is started later. Raises GatewayError."""
         try:

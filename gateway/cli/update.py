@@ -39,11 +39,13 @@ def register(subparsers: Any) -> None:
     settle = verbs.add_parser("settle", help="commit the slot on trial when the gateway is well, else go back")
     settle.add_argument("--bound", type=float, default=600.0, metavar="SECONDS", help="how long it may take (600)")
     seen = verbs.add_parser("acknowledge", help="end the alarm of an update that was given up")
+    fetch = verbs.add_parser("fetch", help="fetch the bundle that a command asked for ([update] of the settings)")
+    asked = verbs.add_parser("asked", help="install the bundle that was fetched, and restart")
     plugged = verbs.add_parser("stick", help="install the newest bundle of a USB stick labelled GATEWAY, and restart")
     plugged.add_argument("--from", dest="source", type=Path, help="this folder in the place of a stick")
     for verb, run in ((bundle, _bundle), (key, _key), (check, _verify), (put, _install), (status, _status),
                       (commit, _commit), (back, _rollback), (settle, _settle), (seen, _acknowledge),
-                      (plugged, _stick)):  # fmt: skip
+                      (fetch, _fetch), (asked, _asked), (plugged, _stick)):  # fmt: skip
         verb.add_argument("--machine", type=Path, default=Path("/"), help="folder that stands for the machine's /")
         verb.add_argument("--json", action="store_true")
         verb.set_defaults(run=run)
@@ -160,12 +162,14 @@ def _commit(args: argparse.Namespace) -> int:
 
 
 def _settle(args: argparse.Namespace) -> int:
+    from gateway.appliance.update.asked import tell_outcome
     from gateway.appliance.update.settle import ALARM, alarm_text, settle
     from gateway.cli.settling import World
 
     world = World(args.machine)
     outcome = settle(args.machine, world, args.bound)
     world.tell(ALARM, alarm_text(args.machine))
+    tell_outcome(args.machine, world.say)
     return _say(args, {"outcome": outcome})
 
 
@@ -176,6 +180,26 @@ def _acknowledge(args: argparse.Namespace) -> int:
     text = acknowledge(args.machine)
     World(args.machine).tell(ALARM, None)
     return _say(args, {"acknowledged": text})
+
+
+def _fetch(args: argparse.Namespace) -> int:
+    from gateway.appliance.update.asked import bring
+    from gateway.cli.settling import World
+
+    world = World(args.machine)
+    return _say(args, {"fetched": bring(args.machine, world.say, world.sleep)})
+
+
+def _asked(args: argparse.Namespace) -> int:
+    from gateway.appliance.update.asked import take
+    from gateway.appliance.update.install import this_machine
+    from gateway.cli.settling import World
+
+    world = World(args.machine)
+    version = take(args.machine, this_machine(args.machine), world.say)
+    if version is not None:
+        world.restart()
+    return _say(args, {"installed": version})
 
 
 def _rollback(args: argparse.Namespace) -> int:

@@ -22,6 +22,8 @@ UNITS = (
     "gateway-firewall.service",
     "gateway-firewall.path",
     "gateway-stick.service",
+    "gateway-update.path",
+    "gateway-update.service",
     "gateway-led@.service",
     "gateway-led.path",
 )

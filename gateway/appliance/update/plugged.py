@@ -16,6 +16,18 @@ REPORT: Final = "gateway-update.txt"
 """File on the stick that says what was done with it."""
 
 
+def unwanted(manifest: Manifest, here: Machine, given_up: dict[str, str]) -> str | None:
+    """Why this machine does not take it unless somebody who is there says so; None when it does."""
+    if reason := refuse(manifest, here):
+        return reason
+    if number(manifest.version) == number(here.version):
+        return f"version {manifest.version} runs already"
+    if why := why_given_up(given_up, manifest.version):
+        # Else a stick that stays in its port would have it installed and given up for ever.
+        return f"was given up before ({why}); gateway update install takes it all the same"
+    return None
+
+
 def choose(root: Path, folder: Path, here: Machine) -> tuple[Path | None, list[str]]:
     """The bundle to install, and for each one that is not why; the best that fits is the newest.
 
@@ -33,13 +45,8 @@ def choose(root: Path, folder: Path, here: Machine) -> tuple[Path | None, list[s
             words.append(f"{path.name}: {error}")
             continue
         assert isinstance(manifest, Manifest), "it comes first"
-        if reason := refuse(manifest, here):
+        if reason := unwanted(manifest, here, given_up):
             words.append(f"{path.name}: {reason}")
-        elif number(manifest.version) == number(here.version):
-            words.append(f"{path.name}: version {manifest.version} runs already")
-        elif why := why_given_up(given_up, manifest.version):
-            # Else a stick that stays in its port would have it installed and given up for ever.
-            words.append(f"{path.name}: was given up before ({why}); gateway update install takes it all the same")
         elif best is None or number(manifest.version) > number(best[0].version):
             best = manifest, path
     return (None if best is None else best[1]), words
