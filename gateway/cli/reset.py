@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from gateway.cli.where import add_machine
 
 
 def register(subparsers: Any) -> None:
@@ -15,7 +16,7 @@ def register(subparsers: Any) -> None:
     parser = subparsers.add_parser("reset", help="factory reset of the appliance: forget settings, state and keys")
     parser.add_argument("--factory", action="store_true", required=True, help="what there is to reset to")
     parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.add_argument("--machine", type=Path, default=Path("/"), help="folder that stands for the machine's /")
+    add_machine(parser)
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(run=run)
 
@@ -23,6 +24,7 @@ def register(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 when the machine restarts to forget, 1 when it must not."""
     from gateway.appliance.firstboot.reset import mark
+    from gateway.appliance.restart import restart
     from gateway.errors import GatewayError
 
     machine: Path = args.machine
@@ -40,7 +42,6 @@ def run(args: argparse.Namespace) -> int:
         mark(machine)
     except OSError as error:
         raise GatewayError(f"{error.filename or machine}: {error.strerror}") from error
-    if machine == Path("/"):
-        subprocess.run(["systemctl", "--no-block", "reboot"], check=False)
+    restart(machine)
     print(json.dumps({"reset": "at the next start"}) if args.json else "settings and state go at the next start")
     return 0

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from gateway.cli.where import add_machine
+
 
 def register(subparsers: Any) -> None:
     """Add the command."""
@@ -46,7 +48,7 @@ def register(subparsers: Any) -> None:
     for verb, run in ((bundle, _bundle), (key, _key), (check, _verify), (put, _install), (status, _status),
                       (commit, _commit), (back, _rollback), (settle, _settle), (seen, _acknowledge),
                       (fetch, _fetch), (asked, _asked), (plugged, _stick)):  # fmt: skip
-        verb.add_argument("--machine", type=Path, default=Path("/"), help="folder that stands for the machine's /")
+        add_machine(verb)
         verb.add_argument("--json", action="store_true")
         verb.set_defaults(run=run)
 
@@ -128,9 +130,9 @@ def _install(args: argparse.Namespace) -> int:
 
 
 def _stick(args: argparse.Namespace) -> int:
-    import subprocess
     from contextlib import nullcontext
 
+    from gateway.appliance.restart import restart
     from gateway.appliance.stick import stick
     from gateway.appliance.update.install import this_machine
     from gateway.appliance.update.plugged import take
@@ -144,8 +146,8 @@ def _stick(args: argparse.Namespace) -> int:
                 version, words = take(args.machine, folder, this_machine(args.machine), progress.show)
             finally:
                 progress.end()
-    if version is not None and args.machine == Path("/"):
-        subprocess.run(["systemctl", "--no-block", "reboot"], check=False)
+    if version is not None:
+        restart(args.machine)
     return _say(args, {"installed": version, "bundles": words})
 
 

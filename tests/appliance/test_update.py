@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +120,10 @@ class PowerCut(BaseException):
     """Nothing of ours catches it."""
 
 
-def test_power_cut_at_every_sync(machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bundle, sync, cuts = build(tmp_path), os.fsync, 0
+def cut_at_every_sync(patch: pytest.MonkeyPatch, work: Callable[[], int]) -> Iterator[int]:
+    """Begin ``work`` again and again, each time with a power cut one wait for the disk later, until it comes to its
+    end and answers 0; the number of the cut after each."""
+    sync = os.fsync
     for stop in range(1, 100):
         count = 0
 
@@ -131,12 +134,18 @@ def test_power_cut_at_every_sync(machine: Path, tmp_path: Path, monkeypatch: pyt
                 raise PowerCut
             sync(handle)
 
-        monkeypatch.setattr(os, "fsync", cut)
+        patch.setattr(os, "fsync", cut)
         try:
-            assert install(machine, bundle) == 0
-            break
+            assert work() == 0
+            return
         except PowerCut:
-            cuts += 1
+            patch.setattr(os, "fsync", sync)
+            yield stop
+
+
+def test_power_cut_at_every_sync(machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle, cuts = build(tmp_path), 0
+    for cuts in cut_at_every_sync(monkeypatch, lambda: install(machine, bundle)):  # noqa: B007
         found = BootCounting(machine / "boot").entries()
         assert found["A"].left is None
         if "B" in found:  # armed only when all of it is there
