@@ -31,16 +31,18 @@ def run(args: argparse.Namespace) -> int:
     from gateway.appliance.firstboot import reset
     from gateway.appliance.firstboot.found import holds
     from gateway.appliance.firstboot.take import Outcome, take
-    from gateway.appliance.stick import stick
+    from gateway.appliance.stick import DEVICE, Stick, stick
     from gateway.appliance.writable import writable
     from gateway.errors import GatewayError
 
     machine: Path = args.machine
     outcomes: list[Outcome] = []
     try:
-        with stick(machine) if args.source is None else nullcontext(args.source) as plugged:
+        with stick(machine) if args.source is None else nullcontext(Stick(args.source)) as plugged:
             sources = [(machine / "boot", True)] if args.source is None else []
-            sources += [(plugged, False)] if plugged is not None else []
+            sources += [(plugged.folder, False)] if plugged.folder is not None else []
+            if plugged.problem is not None:
+                outcomes.append(Outcome(machine / DEVICE, problems=(plugged.problem,)))
             for source, _ in sources:
                 if reset.requested(source):
                     return _reset(machine, source)

@@ -133,17 +133,20 @@ def _stick(args: argparse.Namespace) -> int:
     from contextlib import nullcontext
 
     from gateway.appliance.restart import restart
-    from gateway.appliance.stick import stick
+    from gateway.appliance.stick import Stick, stick
     from gateway.appliance.update.install import this_machine
     from gateway.appliance.update.plugged import take
     from gateway.cli.progress import Progress
+    from gateway.errors import GatewayError
 
     version, words = None, ["no stick labelled GATEWAY"]
-    with stick(args.machine) if args.source is None else nullcontext(args.source) as folder:
-        if folder is not None:
+    with stick(args.machine) if args.source is None else nullcontext(Stick(args.source)) as plugged:
+        if plugged.problem is not None:
+            raise GatewayError(plugged.problem)
+        if plugged.folder is not None:
             progress = Progress("bytes written")
             try:
-                version, words = take(args.machine, folder, this_machine(args.machine), progress.show)
+                version, words = take(args.machine, plugged.folder, this_machine(args.machine), progress.show)
             finally:
                 progress.end()
     if version is not None:

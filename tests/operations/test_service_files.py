@@ -63,7 +63,15 @@ def test_systemd_finds_nothing_wrong(units: Path) -> None:
 
 @needs_analyze
 @pytest.mark.parametrize(
-    "name", ["gateway.service", "gateway-backup.service", "gateway-led@.service", "gateway-giveup.service"]
+    "name",
+    [
+        "gateway.service",
+        "gateway-backup.service",
+        "gateway-firewall.service",
+        "gateway-giveup.service",
+        "gateway-led@.service",
+        "gateway-update.service",
+    ],
 )
 def test_exposure_is_at_most_two(units: Path, name: str) -> None:
     found = analyze(units, "security", "--offline=yes", "--threshold=20", f"./{name}")
