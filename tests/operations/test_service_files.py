@@ -17,6 +17,7 @@ UNITS = (
     "gateway-failure@.service",
     "gateway-backup.service",
     "gateway-backup.timer",
+    "gateway-button.service",
     "gateway-commit.service",
     "gateway-giveup.service",
     "gateway-firewall.service",
@@ -67,6 +68,7 @@ def test_systemd_finds_nothing_wrong(units: Path) -> None:
     [
         "gateway.service",
         "gateway-backup.service",
+        "gateway-button.service",
         "gateway-firewall.service",
         "gateway-giveup.service",
         "gateway-led@.service",
