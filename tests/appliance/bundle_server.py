@@ -1,4 +1,4 @@
-"""A server of bundles on 127.0.0.1 with TLS, whose line breaks where a test says so."""
+"""A server of bundles on 127.0.0.1 with TLS, whose line breaks where a test says so; also for a virtual machine."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import trustme
+
+GUEST = "10.0.2.2"
+"""This machine as a guest of QEMU sees it."""
 
 
 class BundleServer:
@@ -24,13 +27,13 @@ class BundleServer:
         self.wrong_range = False
         self.asked: list[str | None] = []
         self.sent = 0
-        self.ca = folder / "ca.pem"
+        self.ca = folder / "bundles-ca.pem"
         self._authority = trustme.CA()
         self._authority.cert_pem.write_to_path(str(self.ca))
         self.port = 0
 
-    def url(self, path: str = "/site.gwu") -> str:
-        return f"https://127.0.0.1:{self.port}{path}"
+    def url(self, path: str = "/site.gwu", host: str = "127.0.0.1") -> str:
+        return f"https://{host}:{self.port}{path}"
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -49,7 +52,7 @@ class BundleServer:
 
         server = Server(("127.0.0.1", 0), Handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._authority.issue_cert("127.0.0.1").configure_cert(context)
+        self._authority.issue_cert("127.0.0.1", GUEST).configure_cert(context)
         server.socket = context.wrap_socket(server.socket, server_side=True)
         self.port = server.server_port
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
