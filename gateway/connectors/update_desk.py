@@ -31,6 +31,8 @@ NAME: Final = "$update"
 POINT: Final = "bundle"
 STATUS: Final = "status.json"
 
+COMMAND_LINE: Final = Path("/proc/cmdline")
+
 _TEXTS: Final = ("bundle", "version", "reason")
 _NUMBERS: Final = ("bytes", "size")
 MOST_TEXT: Final = 500
@@ -64,6 +66,8 @@ class UpdateDesk:
     async def _write(self, point: str, value: Value) -> Value:
         if not isinstance(value, str):
             raise Rejected("value must be text: the URL of a bundle, or empty")
+        if not _has_slots():
+            raise Rejected("this machine was not started from a slot of the appliance: it has none to write to")
         request = parse(value, self._config.ca, self._config.max_size) if value else None
         try:
             await asyncio.to_thread(leave, self._state, request)
@@ -105,3 +109,11 @@ class UpdateDesk:
     def _publish(self, status: dict[str, Any]) -> None:
         topic = f"{self._config.topic}/status"
         self._broker.publish(Message(topic, qos=1, retain=True, time=self._clock.time(), source="update", value=status))
+
+
+def _has_slots() -> bool:
+    """Whether there is somebody who does it: the units of the appliance look at the same word."""
+    try:
+        return "gateway.slot=" in COMMAND_LINE.read_text()
+    except OSError:
+        return False

@@ -13,6 +13,7 @@ from connectors.fakes import run
 from gateway.app import App
 from gateway.broker.port import Subscriber
 from gateway.config.update import Update
+from gateway.connectors import update_desk
 from gateway.connectors.update_desk import NAME, UpdateDesk
 from gateway.errors import GatewayError
 from gateway.message import Message
@@ -36,6 +37,15 @@ class Listener(Subscriber):
         if done is not None:
             done(None)
         return True
+
+
+@pytest.fixture(autouse=True)
+def command_line(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """As on the appliance."""
+    path = tmp_path_factory.mktemp("proc") / "cmdline"
+    path.write_text("quiet gateway.slot=A\n")
+    monkeypatch.setattr(update_desk, "COMMAND_LINE", path)
+    return path
 
 
 def play(tmp_path: Path, *values: Any, text: str = "[update]\nenabled = true\n") -> tuple[App, list[tuple[str, Any]]]:
@@ -107,6 +117,14 @@ def test_what_can_never_work_is_rejected(tmp_path: Path, value: Any, words: str)
     assert result["status"] == "rejected"
     assert words in result["reason"]
     assert left(tmp_path) is None
+
+
+def test_a_machine_without_slots_says_so(tmp_path: Path, command_line: Path) -> None:
+    for text in ("quiet", None):
+        command_line.unlink() if text is None else command_line.write_text(text)
+        _, ((_, result),) = play(tmp_path, f"{URL}#sha256={HASH}&size=1000")
+        assert (result["status"], left(tmp_path)) == ("rejected", None)
+        assert "not started from a slot" in result["reason"]
 
 
 def test_what_root_tells_is_published_and_bounded(tmp_path: Path) -> None:
