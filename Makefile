@@ -115,7 +115,7 @@ image: $(stamp) ## a flashable image in dist/ (root): BOARD=qemu|rpi ARCH=amd64|
 image-test: peers ## build the image and go through its promises under QEMU (root; half an hour): KILLS=20 ARCH=amd64
 	@ARCH=$(or $(ARCH),amd64) image/tools vm
 	@PACK=no BOARD=qemu ARCH=$(or $(ARCH),amd64) image/build
-	@PYTHONPATH=tests $(bin)/python -m machine.check build/image/qemu-$(or $(ARCH),amd64)/*.img --kills $(KILLS) \
+	@PYTHONPATH=tests $(bin)/python -m machine.check build/image/qemu-$(or $(ARCH),amd64)/edge-gateway-*.img --kills $(KILLS) \
 		--arch $(or $(ARCH),amd64) --work build/image/qemu-$(or $(ARCH),amd64) --key build/image/development.key
 
 install: $(stamp) ## the gateway as a service on this Debian host (root); DESTDIR=FOLDER: only the files

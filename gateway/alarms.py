@@ -8,25 +8,22 @@ for it, so it reaches subscribers also while the disk takes nothing.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from gateway.clock import Clock, iso_time
 from gateway.errors import GatewayError
 from gateway.message import Message, dump_json
+from gateway.told_alarms import MAX_TEXT, NAME
 
 log = logging.getLogger("gateway.alarms")
 
 ROOT: Final = "$SYS/gateway/alarms"
 
-MAX_TEXT: Final = 1000
 MOST: Final = 64
 """Alarms that may stand when one more is asked for from outside."""
 
 Command = Callable[[Mapping[str, Any]], Any]
-
-_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 class Publisher(Protocol):
@@ -69,7 +66,7 @@ class Alarms:
 
     def _on_alarm(self, request: Mapping[str, Any]) -> dict[str, Any]:
         name, text = request.get("name"), request.get("text")
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not NAME.fullmatch(name):
             raise GatewayError("name: must be 1 to 64 lower-case letters, digits and '_'")
         if text is not None and (not isinstance(text, str) or not 0 < len(text) <= MAX_TEXT):
             raise GatewayError(f"text: must have 1 to {MAX_TEXT} characters, or be null")

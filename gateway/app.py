@@ -15,12 +15,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from gateway import __version__, kinds
+from gateway import __version__, kinds, told_alarms
 from gateway.clock import Clock, iso_time
 from gateway.config.find import credentials_folder
 from gateway.config.load import Loaded, read
 from gateway.config.settings import Settings
 from gateway.connectors.device_desk import DeviceDesk
+from gateway.connectors.update_desk import UpdateDesk
 from gateway.control import ControlServer
 from gateway.crew import Crew, lasting
 from gateway.errors import GatewayError
@@ -190,9 +191,12 @@ class App:
             clock=self.clock,
             date=parts.timekeeper.date,
         )
+        parts.alarms.update(told_alarms.read(told_alarms.FOLDER))
         devices = DeviceDesk(
             lambda: self.reloader.loaded, parts.ports, self._devices, parts.broker, self.clock, parts.shared
         )
+        updates = UpdateDesk(self.loaded.value.update, self.state, parts.broker, parts.ledger, self.clock)
+        updates.join(parts.desks)
         known = {
             "status": lambda request: self.status(),
             "access": self._access_status,
@@ -212,6 +216,7 @@ class App:
             **RuleDesk(parts.rules).commands(),
             **WhyDesk(site).commands(),
             **parts.alarms.commands(),
+            **updates.commands(),
         }
         streams = {
             "trace": parts.server.tracer.begin,

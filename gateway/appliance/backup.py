@@ -10,13 +10,14 @@ and numbers that the old gateway has used since must not come again for other me
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
-import shutil
 import sqlite3
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -24,16 +25,15 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from gateway import __version__
+from gateway.appliance.replace import KEPT, OLD, STAGED, drop, entries, keep_old, mend, settle, stage, swap
 from gateway.durable import on_the_disk
 from gateway.errors import GatewayError
-from gateway.store.sql import migrations
+from gateway.store.older_copy import COPY, leap
+from gateway.store.sql import compatible_from, migrations
 
 DATABASE: Final = "gateway.db"
 NOTE: Final = "backup.json"
 FORMAT: Final = 1
-
-LEAP: Final = 1_000_000
-"""Starts between the last of the backup and the first after it."""
 
 LEFT_OUT: Final = (".lock", ".sock", ".reserve", ".new", "-wal", "-shm", "-journal")
 """Endings of what is of this process or this disk, and comes by itself."""
@@ -49,6 +49,7 @@ def back_up(settings: Path, state: Path, target: Path) -> dict[str, Any]:
         "format": FORMAT,
         "version": __version__,
         "schema": migrations()[-1][0],
+        "compatible_from": compatible_from(migrations()),
         "time": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "settings": settings.name,
     }
@@ -83,7 +84,12 @@ def _files(folder: Path, but: Path | None = None) -> Iterator[Path]:
         inside = path.relative_to(folder).parts
         if but is not None and path.is_relative_to(but):
             continue
-        if path.is_file() and not path.is_symlink() and QUARANTINE not in inside and not path.name.endswith(LEFT_OUT):
+        left_out = (
+            not {QUARANTINE, STAGED, OLD}.isdisjoint(inside)
+            or path.name.endswith(LEFT_OUT)
+            or path.name.startswith(f"{DATABASE}{COPY}")
+        )
+        if path.is_file() and not path.is_symlink() and not left_out:
             yield path
 
 
@@ -106,79 +112,67 @@ def restore(archive: Path, settings: Path, state: Path, replaces: bool) -> dict[
 
     replaces  what is there may go; it is kept beside, in folders that end in ``.replaced``
 
-    All is unpacked beside first and put in place by renames, the state last.
+    All is unpacked inside the folders first and put in place by renames, the state last; on an error what was there is
+    there again. Only a power cut between two renames leaves both; restoring again mends that.
     """
+    folders = [settings.parent, state]
+    if state.is_relative_to(settings.parent):
+        raise GatewayError(
+            f"{state}: lies in the folder of the settings, {settings.parent}; give the state one of its own"
+        )
     try:
-        if state.is_relative_to(settings.parent):
-            raise GatewayError(
-                f"{state}: lies in the folder of the settings, {settings.parent}; give the state one of its own"
-            )
-        with tarfile.open(archive, "r:gz") as tar, tempfile.TemporaryDirectory(dir=_parent(state)) as scratch:
+        with tarfile.open(archive, "r:gz") as tar:
             note = _note(tar.extractfile(NOTE), archive)
-            there = [folder for folder in (settings.parent, state) if folder.is_dir() and any(folder.iterdir())]
+            for folder in folders:
+                mend(folder)
+            there = [folder for folder in folders if entries(folder)]
             if there and not replaces:
-                raise GatewayError(f"{there[0]}: is not empty; --replace keeps it beside as {there[0].name}.replaced")
-            tar.extractall(scratch, filter="data")
-            parts = {settings.parent: Path(scratch) / "settings", state: Path(scratch) / "state"}
-            _leap(parts[state] / DATABASE)
-            for folder, part in parts.items():
-                part.mkdir(exist_ok=True)
-                _put(part, folder)
+                raise GatewayError(f"{there[0]}: is not empty; --replace keeps it beside as {there[0].name}{KEPT}")
+            made = [folder for folder in folders if not folder.exists()]
+            try:
+                _unpack(tar, "settings", settings.parent)
+                _unpack(tar, "state", state)
+                swap(folders)
+            except BaseException:
+                drop(folders)
+                for folder in made:
+                    with contextlib.suppress(OSError):
+                        folder.rmdir()
+                raise
     except KeyError:
         raise GatewayError(f"{archive}: is no backup of a gateway (no {NOTE} in it)") from None
-    except (OSError, tarfile.TarError, sqlite3.Error, EOFError) as error:
+    except (OSError, tarfile.TarError, sqlite3.Error, EOFError, zlib.error) as error:
         raise GatewayError(f"{archive}: was not restored: {error}") from error
+    try:
+        for folder in folders:
+            keep_old(folder)
+    except OSError as error:
+        raise GatewayError(f"{archive}: is restored, but what was there could not be kept beside: {error}") from error
     return note
 
 
-def _parent(folder: Path) -> Path:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    return folder.parent
+def _unpack(tar: tarfile.TarFile, part: str, folder: Path) -> None:
+    """The members of one part, as they are to be, staged in the folder."""
+    place = stage(folder)
+
+    def inside(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+        return tarfile.data_filter(member.replace(name=member.name.removeprefix(f"{part}/")), path)
+
+    tar.extractall(place, [one for one in tar.getmembers() if one.name.startswith(f"{part}/")], filter=inside)
+    if part == "state" and (place / DATABASE).exists():
+        leap(place / DATABASE)
+    settle(folder)
 
 
 def _note(file: IO[bytes] | None, archive: Path) -> dict[str, Any]:
     try:
         note: dict[str, Any] = json.loads(file.read()) if file is not None else {}
-        schema, form = int(note["schema"]), int(note["format"])
+        lowest, form = int(note.get("compatible_from", note["schema"])), int(note["format"])
     except (ValueError, KeyError, TypeError):
         raise GatewayError(f"{archive}: its {NOTE} cannot be read") from None
     newest = migrations()[-1][0]
-    if form > FORMAT or schema > newest:
+    if form > FORMAT or lowest > newest:
         raise GatewayError(
             f"{archive}: was made by gateway {note.get('version')}, which is newer than {__version__}; update first"
         )
     return note
-
-
-def _leap(database: Path) -> None:
-    """Numbers of starts that have not been used."""
-    if not database.exists():
-        return
-    with closing(sqlite3.connect(database)) as connection:
-        connection.execute("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'boot'", (LEAP,))
-        connection.commit()
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def _put(part: Path, folder: Path) -> None:
-    """Files of ``part`` into ``folder``, as its owner's; what was there goes beside. A folder that something is mounted
-    at stays, and its files are replaced."""
-    folder.mkdir(parents=True, exist_ok=True)
-    owner = folder.stat()
-    old = folder.with_name(folder.name + ".replaced")
-    shutil.rmtree(old, ignore_errors=True)
-    shutil.copytree(folder, old, symlinks=True, ignore=lambda _, names: [n for n in names if n.endswith(".sock")])
-    for path in folder.iterdir():
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    for path in sorted(part.rglob("*")):
-        target = folder / path.relative_to(part)
-        if path.is_dir():
-            target.mkdir(exist_ok=True)
-        else:
-            shutil.copy2(path, target)
-            on_the_disk(target)
-        if os.geteuid() == 0:
-            os.chown(target, owner.st_uid, owner.st_gid)
-    on_the_disk(folder)
-    if not any(old.iterdir()):
-        old.rmdir()

@@ -83,6 +83,11 @@ def _one_address(host: str) -> str:
     return "" if ip.is_unspecified else str(ip)
 
 
+def _family(address: str) -> str:
+    """The word of nft for the protocol of this address."""
+    return "ip6" if ":" in address else "ip"
+
+
 def _comment(section: str, name: str) -> str:
     """Names may hold what ends a text of nft, which takes 128 bytes."""
     return f"{section}.{re.sub(r'[^A-Za-z0-9_.-]', '_', name)[:60]}"
@@ -104,11 +109,10 @@ def rules(opened: Iterable[Opening], ssh: bool, devices: Iterable[tuple[str, str
     """Input of ``nft -f``: all of the table anew, in one transaction. ``devices``: see ``talkers``."""
     lines = ['tcp dport 22 accept comment "ssh"'] if ssh else []
     for one in opened:
-        to = f"ip{'6' if ':' in one.host else ''} daddr {one.host} " if one.host else ""
+        to = f"{_family(one.host)} daddr {one.host} " if one.host else ""
         lines.append(f'{to}{one.protocol} dport {one.port} accept comment "{_comment("listener", one.name)}"')
     for name, host in devices:
-        family = "ip6" if ":" in host else "ip"
-        lines.append(f'{family} saddr {host} meta l4proto udp accept comment "{_comment("device", name)}"')
+        lines.append(f'{_family(host)} saddr {host} meta l4proto udp accept comment "{_comment("device", name)}"')
     return _RULES.format(table=TABLE, openings="".join(f"        {line}\n" for line in lines))
 
 

@@ -6,28 +6,41 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 DEVICE: Final = "dev/disk/by-label/GATEWAY"
 PLACE: Final = "run/gateway-stick"
 
 
+class Stick(NamedTuple):
+    """``folder``: where its files are. ``problem``: why there is none, with a stick that cannot be read; both are None
+    without a stick."""
+
+    folder: Path | None
+    problem: str | None = None
+
+
 @contextmanager
-def stick(machine: Path) -> Iterator[Path | None]:
-    """Where its files are, None without a stick, or with one that cannot be mounted: that is no reason not to start."""
+def stick(machine: Path) -> Iterator[Stick]:
+    """The stick, if there is one. One that cannot be mounted is no reason not to start: it is for the caller to say."""
     device, place = machine / DEVICE, machine / PLACE
     if not device.exists():
-        yield None
+        yield Stick(None)
         return
-    place.mkdir(parents=True, exist_ok=True)
     options = "nosuid,nodev,noexec,noatime,sync"
-    done = subprocess.run(
-        ["mount", "-o", options, str(device), str(place)], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        yield None
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        command = ["mount", "-o", options, str(device), str(place)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        problem = (done.stderr.strip() or f"mount ended with {done.returncode}") if done.returncode else None
+    except OSError as error:
+        problem = str(error)
+    if problem is not None:
+        yield Stick(
+            None, f"the stick labelled GATEWAY cannot be read: {problem}; format it anew (FAT32) or take another"
+        )
         return
     try:
-        yield place
+        yield Stick(place)
     finally:
         subprocess.run(["umount", str(place)], capture_output=True, check=False)

@@ -7,10 +7,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gateway.cli.where import loaded_of
+from gateway.cli.where import add_machine, loaded_of
 from gateway.errors import ConfigError, GatewayError
+
+if TYPE_CHECKING:
+    from gateway.appliance.firewall import Opening
 
 
 def register(subparsers: Any) -> None:
@@ -20,54 +23,58 @@ def register(subparsers: Any) -> None:
     parser.add_argument(
         "--apply", action="store_true", help="put them in force, and announce the listeners by mDNS (root)"
     )
-    parser.add_argument("--machine", type=Path, default=Path("/"), help="folder that stands for the machine's /")
+    add_machine(parser)
     parser.add_argument("--json", action="store_true", help="the openings as JSON")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """0, or 78 when the settings are wrong: then nothing but ssh is open, if nothing was in force before."""
-    from gateway.appliance.firewall import TABLE, Opening, announcements, openings, rules, talkers
+    """0, or 78 when the settings are wrong."""
+    from gateway.appliance.firewall import openings, rules, talkers
 
-    machine: Path = args.machine
-    ssh = (machine / "etc/ssh/keys/authorized_keys").is_file()
-    opened: list[Opening] = []
-    devices: list[tuple[str, str]] = []
-    problems: list[str] = []
+    ssh = (args.machine / "etc/ssh/keys/authorized_keys").is_file()
     try:
         loaded = loaded_of(args.config)
-        kinds = {
-            name.removeprefix("listener."): kind for name, kind in loaded.kinds.items() if name.startswith("listener.")
-        }
-        opened, devices = openings(loaded.value.listener, kinds), talkers(loaded.value.device)
     except ConfigError as error:
-        problems = error.problems
-    if not args.apply:
-        if problems:
-            raise ConfigError(problems)
-        print(
-            json.dumps([one._asdict() for one in opened]) if args.json else rules(opened, ssh, devices),
-            end="\n" if args.json else "",
-        )
-        return 0
-    if (
-        problems
-        and subprocess.run(["nft", "list", "table", "inet", TABLE], capture_output=True, check=False).returncode == 0
-    ):
-        raise ConfigError(problems)  # what was in force stays
-    done = subprocess.run(
-        ["nft", "-f", "-"], input=rules(opened, ssh, devices), capture_output=True, text=True, check=False
-    )
+        if args.apply:
+            _close(rules([], ssh))
+        raise error
+    kinds = {
+        name.removeprefix("listener."): kind for name, kind in loaded.kinds.items() if name.startswith("listener.")
+    }
+    opened = openings(loaded.value.listener, kinds)
+    text = rules(opened, ssh, talkers(loaded.value.device))
+    if args.apply:
+        _apply(args.machine, opened, text)
+    elif args.json:
+        print(json.dumps([one._asdict() for one in opened]))
+    else:
+        print(text, end="")
+    return 0
+
+
+def _close(text: str) -> None:
+    """Nothing but ssh is open with settings that are wrong, unless something is in force: that stays."""
+    from gateway.appliance.firewall import TABLE
+
+    found = subprocess.run(["nft", "list", "table", "inet", TABLE], capture_output=True, check=False)
+    if found.returncode:
+        _nft(text)
+
+
+def _apply(machine: Path, opened: list[Opening], text: str) -> None:
+    from gateway.appliance.firewall import announcements
+
+    _nft(text)
+    _announce(machine / "run/systemd/dnssd", announcements(opened))
+    said = ", ".join(f"{one.name} ({one.protocol} {one.port})" for one in opened)
+    print(f"open: {said or 'no listener'}", file=sys.stderr)
+
+
+def _nft(text: str) -> None:
+    done = subprocess.run(["nft", "-f", "-"], input=text, capture_output=True, text=True, check=False)
     if done.returncode:
         raise GatewayError(f"nft: {done.stderr.strip()}")
-    _announce(machine / "run/systemd/dnssd", announcements(opened))
-    if problems:
-        raise ConfigError(problems)
-    print(
-        f"open: {', '.join(f'{one.name} ({one.protocol} {one.port})' for one in opened) or 'no listener'}",
-        file=sys.stderr,
-    )
-    return 0
 
 
 def _announce(folder: Path, files: dict[str, str]) -> None:

@@ -12,13 +12,15 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from gateway.cli.where import add_machine
+
 
 def register(subparsers: Any) -> None:
     """Add the command."""
     parser = subparsers.add_parser(
         "firstboot", help="take gateway.toml and network.toml from the boot partition or a stick"
     )
-    parser.add_argument("--machine", type=Path, default=Path("/"), help="folder that stands for the machine's /")
+    add_machine(parser)
     parser.add_argument("--from", dest="source", type=Path, help="this folder only, and leave its files there")
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON on stdout")
     parser.set_defaults(run=run)
@@ -29,16 +31,18 @@ def run(args: argparse.Namespace) -> int:
     from gateway.appliance.firstboot import reset
     from gateway.appliance.firstboot.found import holds
     from gateway.appliance.firstboot.take import Outcome, take
-    from gateway.appliance.stick import stick
+    from gateway.appliance.stick import DEVICE, Stick, stick
     from gateway.appliance.writable import writable
     from gateway.errors import GatewayError
 
     machine: Path = args.machine
     outcomes: list[Outcome] = []
     try:
-        with stick(machine) if args.source is None else nullcontext(args.source) as plugged:
+        with stick(machine) if args.source is None else nullcontext(Stick(args.source)) as plugged:
             sources = [(machine / "boot", True)] if args.source is None else []
-            sources += [(plugged, False)] if plugged is not None else []
+            sources += [(plugged.folder, False)] if plugged.folder is not None else []
+            if plugged.problem is not None:
+                outcomes.append(Outcome(machine / DEVICE, problems=(plugged.problem,)))
             for source, _ in sources:
                 if reset.requested(source):
                     return _reset(machine, source)
@@ -66,14 +70,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _reset(machine: Path, source: Path) -> int:
     from gateway.appliance.firstboot import reset
+    from gateway.appliance.restart import restart
     from gateway.appliance.writable import writable
 
     reset.mark(machine)
     with writable(source):
         reset.take_back(source)
     print("factory reset: settings and state go at the restart that comes now")
-    if machine == Path("/"):
-        subprocess.run(["systemctl", "--no-block", "reboot"], check=False)
+    restart(machine)
     return 0
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
+import contextlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gateway import told_alarms
+from gateway.appliance.restart import restart
 from gateway.control import NotRunning, ask
 from gateway.errors import GatewayError
 
@@ -37,12 +39,21 @@ class World:
 
     def restart(self) -> None:
         """Restart the machine."""
-        if self._root == Path("/"):
-            subprocess.run(["systemctl", "--no-block", "reboot"], check=False)
+        restart(self._root)
+
+    def say(self, state: str, **more: Any) -> bool:
+        """Tell the gateway how far an update is that was asked for; whether it heard."""
+        try:
+            ask(self._state, "update-told", state=state, **more)
+        except (NotRunning, GatewayError, OSError):
+            return False
+        return True
 
     def tell(self, alarm: str, text: str | None) -> None:
-        """Raise an alarm of the gateway, or end it; one that does not run is told at its next start."""
+        """Raise an alarm of the gateway, or end it; also for one that is started later. Raises GatewayError."""
         try:
+            told_alarms.keep(self._root / told_alarms.FOLDER.relative_to("/"), alarm, text)
+        except OSError as error:
+            raise GatewayError(f"the alarm {alarm} cannot be told: {error}") from error
+        with contextlib.suppress(NotRunning, GatewayError, OSError):
             ask(self._state, "alarm", name=alarm, text=text)
-        except (NotRunning, GatewayError, OSError):
-            return

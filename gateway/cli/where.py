@@ -22,6 +22,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state", metavar="DIR", help="state folder (default: from the settings)")
 
 
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """``--machine``, of the commands of the appliance: a folder with its files in the place of the machine."""
+    parser.add_argument("--machine", type=Path, default=Path("/"), help="folder that stands for the machine's /")
+
+
 def finish(parser: argparse.ArgumentParser, run: Any, **more: Any) -> None:
     """What every command takes that shows or changes something of a gateway, with ``--json``; ``run`` does it."""
     parser.add_argument("--json", action="store_true", help="JSON instead of text")

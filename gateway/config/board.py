@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from gateway.config.declare import setting
+from gateway.config.declare import between, setting
 
 
 def _led_name(value: str) -> str | None:
@@ -24,4 +24,11 @@ class Board:
         "with gaps while an uplink is down, blinks fast for a fault or an alarm. Under systemd only; docs/install.md.",
         check=_led_name,
         example='"ACT"',
+    )
+    reset_gpio: int | None = setting(
+        None,
+        text="GPIO of a Raspberry's header with a button to ground: held for 10 s while the board starts, then let go "
+        "within 10 s, it is a factory reset of the appliance. docs/hardware.md.",
+        check=between(0, 53),
+        example="21",
     )

@@ -20,6 +20,7 @@ from gateway.config.extras import AutoSubscribe, Dedup, DelayedPublish, RewriteR
 from gateway.config.queue import Queue, Queues, Stream, cross_problems
 from gateway.config.store import Store
 from gateway.config.time import Time
+from gateway.config.update import Update
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -332,6 +333,7 @@ class Settings:
     store: Store = setting(factory=Store, text="")
     time: Time = setting(factory=Time, text="")
     rules: Rules = setting(factory=Rules, text="")
+    update: Update = setting(factory=Update, text="")
     blackbox: dict[str, BlackBox] = setting(factory=dict, text="")
     mqtt: Mqtt = setting(factory=Mqtt, text="")
     log: Log = setting(factory=Log, text="")

@@ -22,7 +22,7 @@ from gateway.broker.identity import User
 from gateway.config.declare import setting
 from gateway.config.keys import quote
 from gateway.config.load import read
-from gateway.durable import on_the_disk
+from gateway.durable import write_whole
 from gateway.errors import ConfigError, GatewayError
 from gateway.login.passwords import hash_problem
 
@@ -148,7 +148,8 @@ def changing(folder: Path) -> Iterator[Accounts]:
     except OSError as error:
         raise GatewayError(f"cannot change the users in {folder}: {error.strerror}") from None
     try:
-        _give_to_owner_of(folder, lock)
+        if (owner := _owner_of(folder)) is not None:
+            os.fchown(lock, *owner)
         fcntl.flock(lock, fcntl.LOCK_EX)
         accounts = load(folder)
         yield accounts
@@ -182,27 +183,16 @@ def write_private(folder: Path, name: str, text: str) -> None:
 
     It belongs to the owner of the folder, also when root writes it. Raises GatewayError.
     """
-    temporary = folder / f".{name}.{os.getpid()}"
     try:
-        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            os.fchmod(file, 0o600)
-            _give_to_owner_of(folder, file)
-            with open(file, "wb", closefd=False) as out:
-                out.write(text.encode())
-            os.fsync(file)
-        finally:
-            os.close(file)
-        os.replace(temporary, folder / name)
-        on_the_disk(folder)
+        write_whole(folder / name, text, 0o600, _owner_of(folder))
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise GatewayError(f"cannot write {folder / name}: {error.strerror}") from None
 
 
-def _give_to_owner_of(folder: Path, file: int) -> None:
-    """An administrator runs ``gateway user`` as root; the daemon, which is not root, must read the result."""
-    if os.geteuid() == 0:
-        owner = folder.stat()
-        os.fchown(file, owner.st_uid, owner.st_gid)
+def _owner_of(folder: Path) -> tuple[int, int] | None:
+    """Whom root gives what it writes there: an administrator runs ``gateway user`` as root; the daemon, which is not
+    root, must read the result."""
+    if os.geteuid() != 0:
+        return None
+    owner = folder.stat()
+    return owner.st_uid, owner.st_gid

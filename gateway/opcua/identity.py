@@ -8,7 +8,6 @@ wherever it is needed, and never made up a second time: renaming the machine cha
 from __future__ import annotations
 
 import datetime
-import os
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gateway.clock import EARLIEST
+from gateway.durable import write_whole
 from gateway.errors import GatewayError
 
 FOLDER: Final = "opcua"
@@ -173,10 +173,4 @@ def _write(folder: Path, certificate: bytes, key: bytes) -> None:
     """The key first and under its final name last: a certificate that is there has its key."""
     (folder / "own").mkdir(parents=True, exist_ok=True, mode=0o700)
     for path, data, mode in ((folder / KEY, key, 0o600), (folder / CERTIFICATE, certificate, 0o644)):
-        new = path.with_name(path.name + ".new")
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, path)
+        write_whole(path, data, mode)

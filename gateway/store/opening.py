@@ -8,6 +8,7 @@ found, log included. What to do then is up to ``rescue``; without it, every answ
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -19,9 +20,13 @@ from gateway.durable import on_the_disk
 from gateway.store.errors import Damaged, StoreError
 from gateway.store.examine import first_problem
 from gateway.store.log_damage import log_problem
+from gateway.store.older_copy import compatible_from, fitting, go_back, keep, mark
 from gateway.store.rescue import Rescue
+from gateway.store.sql import compatible_from as declared_compatible
 from gateway.store.sql import migrations
 from gateway.store.transaction import is_lost
+
+log = logging.getLogger("gateway.store")
 
 PAGE_SIZE: Final = 1024
 """A commit writes whole pages; small ones write a third less than 4096 for rows of a few hundred bytes."""
@@ -68,6 +73,7 @@ def opened(
     try:
         with _locked(path):
             rescue.resume()
+            go_back(path, migrations()[-1][0])
             try:
                 _prepare(path)
             except Damaged as damaged:
@@ -77,6 +83,7 @@ def opened(
                 _prepare(path)
             suspicion(path).unlink(missing_ok=True)
             with closing(_connect(path)) as connection:
+                _keep_for_older(connection, path, progress)
                 _migrate(connection, path, migrations())
                 _checkpoint_at_open(connection)
                 yield connection
@@ -234,20 +241,36 @@ def _checkpoint_at_open(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
 
 
+def _keep_for_older(connection: sqlite3.Connection, path: Path, progress: Callable[[], None]) -> None:
+    """Before a migration after which a program that can open the database now could not: a copy for it."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    scripts = migrations()
+    if version < scripts[-1][0] and declared_compatible(scripts) > compatible_from(connection):
+        keep(connection, path, progress)
+
+
 def _migrate(connection: sqlite3.Connection, path: Path, scripts: list[tuple[int, str]]) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     newest = scripts[-1][0]
     if version > newest:
+        if compatible_from(connection) <= newest:
+            log.warning("database of a newer gateway", extra={"format": version, "known": newest})
+            return
+        copy = fitting(path, newest)
+        way = "move the file away to start anew"
+        if copy is not None:
+            way = f"make the empty file {mark(path).name} beside it to go on with {copy.name}, which is from before"
         raise StoreError(
             f"{path}: was written by a newer gateway (format {version}, this one knows up to {newest}); "
-            "install that version again, or move the file away to start anew"
+            f"install that version again, or {way}"
         )
     steps = "\n".join(text for number, text in scripts if number > version)
     if not steps:
         return
     try:
         connection.executescript(
-            f"BEGIN IMMEDIATE; {steps}\n"
+            f"BEGIN IMMEDIATE; {steps}\nDROP VIEW IF EXISTS compatible_from;\n"
+            f"CREATE VIEW compatible_from AS SELECT {declared_compatible(scripts)} AS lowest, {newest} AS format;\n"
             f"PRAGMA user_version = {newest}; PRAGMA application_id = {APPLICATION_ID}; COMMIT;"
         )
     except sqlite3.Error as error:

@@ -10,6 +10,7 @@ import re
 from importlib import resources
 from typing import Final
 
+_COMPATIBLE: Final = re.compile(r"^-- compatible_from: *(\d+) *$", re.MULTILINE)
 _NAME: Final = re.compile(r"^-- name: *(\w+) *$", re.MULTILINE)
 
 
@@ -33,6 +34,23 @@ def migrations() -> list[tuple[int, str]]:
     if [number for number, _ in scripts] != list(range(1, len(scripts) + 1)):
         raise ValueError(f"migrations must be numbered 1, 2, 3, ..., not {[number for number, _ in scripts]}")
     return scripts
+
+
+def compatible_from(scripts: list[tuple[int, str]]) -> int:
+    """The lowest format of a program that can work with a database after these migrations.
+
+    A migration that such programs need not know says so in a comment of its file, ``-- compatible_from: 14``: it only
+    adds tables, or columns with a default, and what a program of that format writes and leaves out is right for a newer
+    one. One that says nothing can be read by programs that know it. Raises ValueError for what cannot be.
+    """
+    lowest = 0
+    for number, script in scripts:
+        declared = _COMPATIBLE.search(script)
+        mine = int(declared[1]) if declared else number
+        if not 0 < mine <= number:
+            raise ValueError(f"migration {number}: compatible_from must be 1 to {number}, not {mine}")
+        lowest = max(lowest, mine)
+    return lowest
 
 
 def _statements() -> dict[str, str]:

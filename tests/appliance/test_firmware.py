@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from appliance.test_update import ROOT, PowerCut, build
+from appliance.test_update import ROOT, build, cut_at_every_sync
 from gateway.__main__ import main
 from gateway.appliance.update import install as installing
 
@@ -94,24 +93,8 @@ def test_on_trial_it_is_not_updated(machine: Path, tmp_path: Path) -> None:
 
 
 def test_a_power_cut_leaves_a_slot_that_starts(machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bundle, sync, cuts = build(tmp_path, board="rpi"), os.fsync, 0
-    for stop in range(1, 100):
-        count = 0
-
-        def cut(handle: int, stop: int = stop) -> None:
-            nonlocal count
-            count += 1
-            if count == stop:
-                raise PowerCut
-            sync(handle)
-
-        monkeypatch.setattr(os, "fsync", cut)
-        try:
-            assert update(machine, "install", str(bundle)) == 0
-            break
-        except PowerCut:
-            cuts += 1
-        monkeypatch.setattr(os, "fsync", sync)
+    bundle, cuts = build(tmp_path, board="rpi"), 0
+    for cuts in cut_at_every_sync(monkeypatch, lambda: update(machine, "install", str(bundle))):  # noqa: B007
         if start(machine) == "B":  # armed only when all of it is there
             assert (machine / "dev/gateway/slot-B").read_bytes() == ROOT
             assert (machine / "boot/slot-B/version").read_text() == "2.0"

@@ -10,11 +10,13 @@ import pytest
 
 from appliance.test_update import build, install
 from appliance.test_update import machine as machine
+from gateway import told_alarms
+from gateway.__main__ import main
 from gateway.appliance.update import install as installing
 from gateway.appliance.update.settle import alarm_text, settle
 
 
-def told(uptime: float, **uplinks: str) -> dict[str, Any]:
+def says(uptime: float, **uplinks: str) -> dict[str, Any]:
     """What a gateway says that runs for so long."""
     return {
         "gateway": {"uptime": uptime},
@@ -59,7 +61,7 @@ def state(machine: Path, slot: str) -> str:
 
 
 def test_a_gateway_that_is_well_is_committed(trial: Path) -> None:
-    world = World(lambda time: None if time < 20 else told(time - 20, cloud="up" if time > 90 else "connecting"))
+    world = World(lambda time: None if time < 20 else says(time - 20, cloud="up" if time > 90 else "connecting"))
     assert "committed" in settle(trial, world, 600, 60)
     assert 90 < world.time < 100
     assert state(trial, "B") == "good"
@@ -69,14 +71,14 @@ def test_a_gateway_that_is_well_is_committed(trial: Path) -> None:
 
 def test_a_gateway_must_run_for_a_while(trial: Path) -> None:
     """One that falls over every 40 seconds never gets there."""
-    world = World(lambda time: told(time % 40))
+    world = World(lambda time: says(time % 40))
     assert "back to the other slot" in settle(trial, world, 600, 60)
     assert world.restarts == 1
     assert state(trial, "B") == "tried"
 
 
 def test_an_uplink_that_was_up_once_has_shown_that_it_can(trial: Path) -> None:
-    world = World(lambda time: told(time, cloud="up" if time < 10 else "connecting"))
+    world = World(lambda time: says(time, cloud="up" if time < 10 else "connecting"))
     assert "committed" in settle(trial, world, 600, 60)
 
 
@@ -84,7 +86,7 @@ def test_an_uplink_that_was_up_once_has_shown_that_it_can(trial: Path) -> None:
     ("tell", "why"),
     [
         (lambda time: None, "the gateway does not run"),
-        (lambda time: told(time, cloud="connecting", other="up"), "cloud: cloud is away"),
+        (lambda time: says(time, cloud="connecting", other="up"), "cloud: cloud is away"),
     ],
 )
 def test_what_is_not_good_goes_back_and_people_hear_why(trial: Path, tell: Any, why: str) -> None:
@@ -111,3 +113,45 @@ def test_without_an_update_there_is_nothing_to_settle(machine: Path) -> None:
     assert "nothing to settle" in settle(machine, world)
     assert world.time == 0
     assert alarm_text(machine) is None
+
+
+def run(machine: Path, *words: str) -> int:
+    return main(["update", *words, "--machine", str(machine)])
+
+
+def told(machine: Path) -> dict[str, str | None]:
+    return told_alarms.read(machine / "run/gateway-alarms")
+
+
+def test_the_alarm_stays_for_a_gateway_that_is_started_anew_until_somebody_has_seen_it(
+    trial: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No gateway runs here that could be asked: the next one finds it."""
+    (trial / "proc/cmdline").write_text("gateway.slot=A\n")
+    assert run(trial, "settle") == 0
+    assert told(trial) == {"update_rolled_back": alarm_text(trial)}
+    assert run(trial, "acknowledge") == 0
+    assert "2.0 was given up" in capsys.readouterr().out
+    assert told(trial) == {}
+    assert run(trial, "settle") == 0  # the next start of the machine
+    assert told(trial) == {}
+    assert installing.status(trial)["last"]["result"] == "rolled back"
+    assert run(trial, "acknowledge") == 0
+    # Another update that is given up is another alarm.
+    assert install(trial, build(tmp_path, "2.1")) == 0
+    entries = trial / "boot/loader/entries"
+    (entries / "gateway-B+1.conf").rename(entries / "gateway-B+0-1.conf")
+    assert run(trial, "settle") == 0
+    assert "2.1 was given up" in str(told(trial)["update_rolled_back"])
+
+
+def test_a_good_update_ends_the_alarm(trial: Path, tmp_path: Path) -> None:
+    (trial / "proc/cmdline").write_text("gateway.slot=A\n")
+    assert run(trial, "settle") == 0
+    assert install(trial, build(tmp_path, "2.1")) == 0
+    entries = trial / "boot/loader/entries"
+    (entries / "gateway-B+1.conf").rename(entries / "gateway-B+0-1.conf")
+    (trial / "proc/cmdline").write_text("gateway.slot=B\n")
+    assert run(trial, "commit") == 0
+    assert run(trial, "settle") == 0
+    assert told(trial) == {}

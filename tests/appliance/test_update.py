@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from gateway.__main__ import main
 from gateway.appliance.update import install as installing
 from gateway.appliance.update.boot import BootCounting
+from gateway.appliance.update.notes import STATE
 
 ARCH = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 ROOT = os.urandom(700_000)
@@ -118,8 +120,10 @@ class PowerCut(BaseException):
     """Nothing of ours catches it."""
 
 
-def test_power_cut_at_every_sync(machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bundle, sync, cuts = build(tmp_path), os.fsync, 0
+def cut_at_every_sync(patch: pytest.MonkeyPatch, work: Callable[[], int]) -> Iterator[int]:
+    """Begin ``work`` again and again, each time with a power cut one wait for the disk later, until it comes to its
+    end and answers 0; the number of the cut after each."""
+    sync = os.fsync
     for stop in range(1, 100):
         count = 0
 
@@ -130,19 +134,25 @@ def test_power_cut_at_every_sync(machine: Path, tmp_path: Path, monkeypatch: pyt
                 raise PowerCut
             sync(handle)
 
-        monkeypatch.setattr(os, "fsync", cut)
+        patch.setattr(os, "fsync", cut)
         try:
-            assert install(machine, bundle) == 0
-            break
+            assert work() == 0
+            return
         except PowerCut:
-            cuts += 1
+            patch.setattr(os, "fsync", sync)
+            yield stop
+
+
+def test_power_cut_at_every_sync(machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle, cuts = build(tmp_path), 0
+    for cuts in cut_at_every_sync(monkeypatch, lambda: install(machine, bundle)):  # noqa: B007
         found = BootCounting(machine / "boot").entries()
         assert found["A"].left is None
         if "B" in found:  # armed only when all of it is there
             assert (machine / "dev/gateway/slot-B").read_bytes() == ROOT
             assert (machine / "boot/slot-B/version").read_text() == "2.0"
     assert cuts > 8
-    assert json.loads((machine / installing.STATE).read_text())["step"] == "armed"
+    assert json.loads((machine / STATE).read_text())["step"] == "armed"
 
 
 def test_a_bundle_that_migrates_the_database_is_taken_only_when_that_is_said(

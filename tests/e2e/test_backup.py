@@ -16,7 +16,8 @@ from e2e.rig import settings
 from e2e.rig.clients import Publisher
 from e2e.rig.gateway import GatewayProcess, run_command
 from e2e.rig.waiting import free_port, wait_until
-from gateway.appliance.backup import LEAP, _copy
+from gateway.appliance.backup import _copy
+from gateway.store.older_copy import LEAP
 
 pytestmark = pytest.mark.slow
 

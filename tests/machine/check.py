@@ -1,14 +1,15 @@
 """``python -m machine.check IMAGE``: does an image of the appliance keep what is promised? Under QEMU, step by step.
 
 First boot from files, a message accepted, a Modbus device polled, state over hard kills of the emulator, an update that
-is broken and goes back, one that is good and stays, a factory reset. Prints the time of each step; the first that fails
-ends the run.
+is broken and goes back, one that is good and stays, one by command whose program does not even start, a factory reset.
+Prints the time of each step; the first that fails ends the run.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import json
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from appliance.bundle_server import GUEST, BundleServer
 from gateway.connectors.modbus.sim import Simulator
 from machine.site import Site
 from machine.vm import KINDS, Machine
@@ -47,8 +49,8 @@ def modbus_device() -> Iterator[int]:
 class Check:
     """One run."""
 
-    def __init__(self, machine: Machine, site: Site, arch: str, key: Path | None) -> None:
-        self.machine, self.site = machine, site
+    def __init__(self, machine: Machine, site: Site, bundles: BundleServer, arch: str, key: Path | None) -> None:
+        self.machine, self.site, self.bundles = machine, site, bundles
         self._arch = arch
         self._key = key
         self._begun = time.monotonic()
@@ -183,6 +185,39 @@ class Check:
         assert self.status()["running"] == "B"
         self.say("slot B is started from now on")
 
+    def by_command(self, work: Path) -> None:
+        """A bundle by https, for which a message asks; its root has no program that could judge it."""
+        folder = self.machine.folder
+        root = folder / "no-program.squashfs"
+        words = ["-comp", "zstd", "-Xcompression-level", "1", "-quiet", "-no-progress", "-e", "opt/edge-gateway"]
+        subprocess.run(["mksquashfs", work / "root", root, *words], check=True, stdout=subprocess.DEVNULL)
+        content = self.made(folder, "900.3", root, folder / "boot-files").read_bytes()
+        self.bundles.content["/900.3.gwu"] = content
+        self.bundles.cut = [len(content) // 3]
+        promise = f"#sha256={hashlib.sha256(content).hexdigest()}&size={len(content)}"
+        begin = time.monotonic()
+        assert self.site.publish("gateway/update/bundle/set", self.bundles.url("/900.3.gwu", GUEST) + promise)
+
+        def told() -> Any:
+            return json.loads(self.site.get("gateway/update/status", 5) or "{}").get("state")
+
+        self.until(lambda: told() in ("installing", "restarting"), 300, "the bundle is fetched")
+        assert self.bundles.asked[-1] == f"bytes={len(content) // 3}-"
+        self.say(
+            f"{len(content) >> 20} MiB fetched by command over a line that broke, {time.monotonic() - begin:.0f} s"
+        )
+        self.until(lambda: told() == "rolled back", 600, "it is given up, and that is told")
+        status = self.status()
+        assert status["running"] == "B", status
+        assert status["given_up"]["900.3"] == "gateway update settle did not run to its end", status
+        assert "update_rolled_back" in self.machine.ssh(f"{PROGRAM} status --json")
+        self.machine.ssh("systemctl restart gateway")
+        self.site.wait()
+        assert "update_rolled_back" in self.machine.ssh(f"{PROGRAM} status --json")
+        self.machine.ssh(f"{PROGRAM} update acknowledge")
+        assert "update_rolled_back" not in self.machine.ssh(f"{PROGRAM} status --json")
+        self.say(f"it had no program: a shell went back, {time.monotonic() - begin:.0f} s after the command")
+
     def reset(self) -> None:
         """Factory reset: another machine afterwards, which takes its settings from the boot partition again."""
         before = self.machine.ssh("cat /etc/machine-id")
@@ -215,16 +250,19 @@ def main() -> int:
         modbus_device() as port,
         Machine(options.image, Path(name), options.arch) as machine,
     ):
+        bundles = BundleServer(Path(name))
         site = Path(name) / "site"
         site.mkdir()
-        check = Check(machine, Site(site, machine, port), options.arch, options.key)
+        check = Check(machine, Site(site, machine, port, bundles.ca), bundles, options.arch, options.key)
         try:
-            check.first_boot()
-            check.devices()
-            check.kills(options.kills)
-            if options.work is not None:
-                check.updates(options.work)
-            check.reset()
+            with bundles.running():
+                check.first_boot()
+                check.devices()
+                check.kills(options.kills)
+                if options.work is not None:
+                    check.updates(options.work)
+                    check.by_command(options.work)
+                check.reset()
         except AssertionError as error:
             check.say(f"FAILED: {error}")
             sys.stdout.write(machine.console()[-3000:] + "\n")

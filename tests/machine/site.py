@@ -15,12 +15,13 @@ PASSWORD: Final = "a password of the check"
 
 class Site:
     """Files in a folder: certificates, ``gateway.toml``, ``network.toml``. The Modbus device is at a port of this
-    machine."""
+    machine; ``ca``: certificates of the server of bundles."""
 
-    def __init__(self, folder: Path, machine: Machine, modbus_port: int) -> None:
+    def __init__(self, folder: Path, machine: Machine, modbus_port: int, ca: Path) -> None:
         self.folder = folder
         self._machine = machine
         self.certificates = Certificates(folder)
+        (folder / "bundles-ca.pem").write_bytes(ca.read_bytes())
         (folder / "gateway.toml").write_text(
             f"""
 [gateway]
@@ -30,6 +31,10 @@ name = "check"
 kind = "mqtt"
 bind = "0.0.0.0:8883"
 tls = {{ cert = "server.pem", key = "server.key" }}
+
+[update]
+enabled = true
+ca = "bundles-ca.pem"
 
 [[access.rule]]
 priority = 1
@@ -56,7 +61,7 @@ type = "uint16"
 
     def put(self) -> None:
         """On the boot partition."""
-        names = ("gateway.toml", "network.toml", "server.pem", "server.key")
+        names = ("gateway.toml", "network.toml", "server.pem", "server.key", "bundles-ca.pem")
         self._machine.put(*[self.folder / name for name in names])
 
     def _client(self, program: str, *words: str, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway import kinds
+from gateway import kinds, told_alarms
 from gateway.app import App
 from gateway.check import checked
 from gateway.cli.status import lines
@@ -280,6 +280,27 @@ def test_a_damaged_database_is_replaced_and_an_alarm_stands_until_it_is_acknowle
         assert len(await app._acknowledge_store({})) == 1
         assert (await app.status())["alarms"] == []
         assert list(app.parts.broker.retained("$SYS/gateway/alarms/#")) == []
+        app.stop()
+        await running
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_an_alarm_that_the_machine_told_stands_in_a_gateway_that_starts_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(told_alarms, "FOLDER", tmp_path / "told")
+    told_alarms.keep(tmp_path / "told", "update_rolled_back", "to 2.0")
+    app = build(tmp_path, "")
+
+    async def main() -> None:
+        running = asyncio.create_task(app.run())
+        while not app.parts.alarms.status():
+            await asyncio.sleep(0)
+            assert not running.done()
+        assert [alarm["text"] for alarm in app.parts.alarms.status()] == ["to 2.0"]
+        retained = app.parts.broker.retained("$SYS/gateway/alarms/#")
+        assert [message.topic for message in retained] == ["$SYS/gateway/alarms/update_rolled_back"]
         app.stop()
         await running
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway import told_alarms
 from gateway.alarms import MOST, Alarms
 from gateway.clock import FixedClock
 from gateway.errors import GatewayError
@@ -68,3 +70,23 @@ def test_there_is_a_bound(alarms: Alarms) -> None:
         tell(alarms, name="one_more", text="x")
     tell(alarms, name="a1", text="another text")
     assert len(alarms.status()) == MOST
+
+
+def test_what_was_told_is_found_after_a_restart_of_the_gateway(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert told_alarms.read(folder) == {}
+    told_alarms.keep(folder, "update_rolled_back", None)
+    told_alarms.keep(folder, "update_rolled_back", "to 2.0")
+    assert told_alarms.read(folder) == {"update_rolled_back": "to 2.0"}
+    told_alarms.keep(folder, "update_rolled_back", None)
+    assert told_alarms.read(folder) == {}
+
+
+def test_what_is_no_alarm_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").write_bytes(b"\xff\xfe")
+    (tmp_path / "c").write_text(" \n")
+    (tmp_path / "D").write_text("no name of an alarm")
+    (tmp_path / "e.new").write_text("half written")
+    (tmp_path / "f").write_text("x" * 5000)
+    assert told_alarms.read(tmp_path) == {"f": "x" * told_alarms.MAX_TEXT}

@@ -17,10 +17,14 @@ UNITS = (
     "gateway-failure@.service",
     "gateway-backup.service",
     "gateway-backup.timer",
+    "gateway-button.service",
     "gateway-commit.service",
+    "gateway-giveup.service",
     "gateway-firewall.service",
     "gateway-firewall.path",
     "gateway-stick.service",
+    "gateway-update.path",
+    "gateway-update.service",
     "gateway-led@.service",
     "gateway-led.path",
 )
@@ -35,7 +39,7 @@ def units(tmp_path: Path) -> Path:
         text = (SYSTEMD / name).read_text()
         for program in ("/opt/edge-gateway/bin/gateway", "/usr/bin/gateway"):
             text = text.replace(program, "/bin/true")
-        for script in ("gateway-failure", "gateway-backup", "gateway-led"):
+        for script in ("gateway-failure", "gateway-backup", "gateway-led", "gateway-giveup"):
             text = text.replace(f"/usr/lib/edge-gateway/{script}", "/bin/true")
         (tmp_path / name).write_text(text)
     return tmp_path
@@ -59,7 +63,18 @@ def test_systemd_finds_nothing_wrong(units: Path) -> None:
 
 
 @needs_analyze
-@pytest.mark.parametrize("name", ["gateway.service", "gateway-backup.service", "gateway-led@.service"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gateway.service",
+        "gateway-backup.service",
+        "gateway-button.service",
+        "gateway-firewall.service",
+        "gateway-giveup.service",
+        "gateway-led@.service",
+        "gateway-update.service",
+    ],
+)
 def test_exposure_is_at_most_two(units: Path, name: str) -> None:
     found = analyze(units, "security", "--offline=yes", "--threshold=20", f"./{name}")
     assert found.returncode == 0, found.stdout[-200:]

@@ -28,6 +28,18 @@ class Entry:
     options: str
 
 
+def options_for(slot: str, options: str) -> str:
+    """The kernel's options of one slot for this one."""
+    return re.sub(r"\bgateway\.slot=[AB]\b", f"gateway.slot={slot}", options)
+
+
+def found_good(slot: str, entry: Entry | None) -> Entry:
+    """The entry, if what is in the slot was found good. Raises UpdateError."""
+    if entry is None or entry.left is not None:
+        raise UpdateError(f"slot {slot} holds nothing that was found good; install a bundle instead")
+    return entry
+
+
 class BootCounting:
     """The entries of one FAT partition."""
 
@@ -74,8 +86,7 @@ class BootCounting:
         now = self.entries().get(running)
         if now is None:
             raise UpdateError(f"/boot has no entry of the running slot {running}; write the image again")
-        options = re.sub(r"\bgateway\.slot=[AB]\b", f"gateway.slot={slot}", now.options)
-        self._write(slot, f"gateway-{slot}+1.conf", options)
+        self._write(slot, f"gateway-{slot}+1.conf", options_for(slot, now.options))
 
     def commit(self, slot: str) -> None:
         """The slot is good."""
@@ -88,7 +99,5 @@ class BootCounting:
 
     def prefer(self, slot: str) -> None:
         """Start ``slot``, which was good before, from now on."""
-        entry = self.entries().get(slot)
-        if entry is None or entry.left is not None:
-            raise UpdateError(f"slot {slot} holds nothing that was found good; install a bundle instead")
+        entry = found_good(slot, self.entries().get(slot))
         self._write(slot, f"gateway-{slot}.conf", entry.options)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from gateway.appliance.update.boot import Entry
+from gateway.appliance.update.boot import Entry, found_good, options_for
 from gateway.appliance.update.manifest import UpdateError
 from gateway.durable import on_the_disk, write_whole
 
@@ -88,8 +88,7 @@ class FirmwareBoot:
         now = self.entries().get(running)
         if now is None:
             raise UpdateError(f"{self._boot} has no command line of the running slot {running}; write the image again")
-        options = re.sub(r"\bgateway\.slot=[AB]\b", f"gateway.slot={slot}", now.options)
-        write_whole(self._boot / f"slot-{slot}" / "cmdline.txt", options + "\n")
+        write_whole(self._boot / f"slot-{slot}" / "cmdline.txt", options_for(slot, now.options) + "\n")
         # In this order: with the mark alone the running slot starts, and its initramfs takes the mark away.
         write_whole(self._boot / TRIAL, f"{slot} {running}\n")
         self._start(slot)
@@ -104,8 +103,6 @@ class FirmwareBoot:
 
     def prefer(self, slot: str) -> None:
         """Start ``slot``, which was good before, from now on."""
-        entry = self.entries().get(slot)
-        if entry is None or entry.left is not None:
-            raise UpdateError(f"slot {slot} holds nothing that was found good; install a bundle instead")
+        found_good(slot, self.entries().get(slot))
         self._start(slot)
         self._remove(TRIAL, TRIED)

@@ -6,7 +6,6 @@ The order makes a power cut harmless: the boot entry of the other slot goes firs
 from __future__ import annotations
 
 import io
-import json
 import os
 import platform
 import re
@@ -18,17 +17,20 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
+from gateway.appliance.update import database
 from gateway.appliance.update.boot import BootCounting
 from gateway.appliance.update.bundle import BLOCK, Stream, hashed, read, trusted, verify
 from gateway.appliance.update.firmware import CONFIG, FirmwareBoot
 from gateway.appliance.update.manifest import Machine, Manifest, Part, UpdateError, refuse
+from gateway.appliance.update.notes import remember, remembered, with_given_up, without
 from gateway.appliance.writable import writable
-from gateway.durable import on_the_disk, write_whole
-from gateway.store.sql import migrations
+from gateway.durable import on_the_disk
+from gateway.store.sql import compatible_from, migrations
 
 KEYS = "usr/share/edge-gateway/update-keys"
-STATE = "data/update/state.json"
-"""Root's own folder: what the unprivileged daemon can write is not believed here."""
+
+GIVEN_UP = {"rolled back": "it did not start", "good, not running": "rolled back by hand"}
+"""What an install can come to that is not tried again unasked, and why when nothing else is known."""
 
 
 def running_slot(root: Path) -> str:
@@ -39,29 +41,9 @@ def running_slot(root: Path) -> str:
     return match[1]
 
 
-def remembered(root: Path) -> dict[str, Any]:
-    """What the last install noted; empty when there was none."""
-    try:
-        found = json.loads((root / STATE).read_text())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _remember(root: Path, note: dict[str, Any]) -> None:
-    path = root / STATE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(note))
-
-
 def backend_of(boot: Path) -> BootCounting | FirmwareBoot:
     """What starts this machine: a Raspberry's firmware where its ``config.txt`` is, else systemd-boot."""
     return FirmwareBoot(boot) if (boot / CONFIG).exists() else BootCounting(boot)
-
-
-def note_reason(root: Path, reason: str) -> None:
-    """Why the slot on trial is given up, for whoever asks afterwards."""
-    _remember(root, {**remembered(root), "reason": reason})
 
 
 def _other(slot: str) -> str:
@@ -81,7 +63,8 @@ def this_machine(root: Path, allow_older: bool = False, allow_migration: bool = 
         version = file.read_text().strip()
     except OSError as error:
         raise UpdateError(f"{file}: cannot be read ({error.strerror}); is this the appliance's image?") from error
-    return Machine(arch, board, version, migrations()[-1][0], allow_older, allow_migration)
+    known = migrations()
+    return Machine(arch, board, version, known[-1][0], compatible_from(known), allow_older, allow_migration)
 
 
 def install(
@@ -103,11 +86,18 @@ def install(
         raise UpdateError(f"{bundle.name}: {reason}; nothing was changed")
     device = root / "dev/gateway" / f"slot-{target}"
     _room(device, manifest, boot)
-    note = {"slot": target, "version": manifest.version, "from": here.version}
+    note = {
+        "slot": target,
+        "version": manifest.version,
+        "from": here.version,
+        "given_up": status(root)["given_up"],
+        **database.noted(manifest, here),
+    }
     try:
         with writable(boot):
-            _remember(root, {**note, "step": "writing"})
+            remember(root, {**note, "step": "writing"})
             backend.forget(target)
+            database.forget_copies(root, here)
             for part in read(bundle, keys):
                 if isinstance(part, Manifest):
                     if part != manifest:
@@ -120,7 +110,7 @@ def install(
             shutil.rmtree(boot / f"slot-{target}", ignore_errors=True)
             fresh.rename(boot / f"slot-{target}")
             on_the_disk(boot)
-            _remember(root, {**note, "step": "armed"})
+            remember(root, {**note, "step": "armed"})
             backend.trial(target, running)
     except (OSError, tarfile.TarError, subprocess.SubprocessError) as error:
         raise UpdateError(f"slot {target} could not be written ({error}); slot {running} runs on") from error
@@ -191,33 +181,63 @@ def commit(root: Path) -> str:
     slot = running_slot(root)
     with writable(root / "boot"):
         backend_of(root / "boot").commit(slot)
+    _wanted(root, slot)
     return slot
 
 
-def rollback(root: Path) -> str:
-    """Start the other slot, which it answers, from the next restart on. Raises UpdateError."""
-    slot = _other(running_slot(root))
+def rollback(root: Path, old_database: bool = False) -> str:
+    """Start the other slot, which it answers, from the next restart on; the version that runs counts as given up.
+
+    old_database  where the program there cannot open the database: it goes on with the copy from before
+
+    Raises UpdateError.
+    """
+    running = running_slot(root)
+    slot = _other(running)
+    note = remembered(root)
+    if note.get("slot") == running:
+        database.check_way_back(root, note, old_database)
+        remember(root, {**note, "old_database": old_database and database.shuts_out(note)})
     with writable(root / "boot"):
         backend_of(root / "boot").prefer(slot)
+    _wanted(root, slot)
+    if left := _version(root, running):
+        note = remembered(root)
+        remember(root, {**note, "given_up": with_given_up(note.get("given_up", {}), left, "rolled back by hand")})
     return slot
+
+
+def _wanted(root: Path, slot: str) -> None:
+    """What is in this slot is not given up any more: it was found good, or somebody goes back to it."""
+    note, version = remembered(root), _version(root, slot)
+    if version and note.get("given_up"):
+        remember(root, {**note, "given_up": without(note["given_up"], version)})
+
+
+def _version(root: Path, slot: str) -> str | None:
+    file = root / "boot" / f"slot-{slot}" / "version"
+    return file.read_text().strip() if file.exists() else None
 
 
 def status(root: Path) -> dict[str, Any]:
-    """Slots, which runs, trial or good, and what became of the last install."""
+    """Slots, which runs, trial or good, what became of the last install, and which versions were given up and why."""
     running = running_slot(root)
     entries = backend_of(root / "boot").entries()
     slots = {}
     for slot in "AB":
-        file = root / "boot" / f"slot-{slot}" / "version"
         entry = entries.get(slot)
         state = "empty" if entry is None else "good" if entry.left is None else "trial" if entry.left else "tried"
-        slots[slot] = {"version": file.read_text().strip() if file.exists() else None, "state": state}
+        slots[slot] = {"version": _version(root, slot), "state": state}
     last = remembered(root)
-    return {"running": running, "slots": slots, "last": {**last, "result": _result(last, running, slots)}}
+    given_up = last.pop("given_up", {})
+    result = _result(last, running, slots)
+    if result in GIVEN_UP:
+        given_up = with_given_up(given_up, last["version"], last.get("reason") or GIVEN_UP[result])
+    return {"running": running, "slots": slots, "last": {**last, "result": result}, "given_up": given_up}
 
 
 def _result(last: dict[str, Any], running: str, slots: dict[str, dict[str, Any]]) -> str:
-    if not last:
+    if "slot" not in last:
         return "none"
     state = slots[last["slot"]]["state"]
     if last["step"] == "writing" or state == "empty":

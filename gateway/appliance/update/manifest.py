@@ -33,7 +33,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Manifest:
-    """``minimum`` is the oldest version it may be installed over; ``schema`` the database migration it brings."""
+    """``minimum`` is the oldest version it may be installed over; ``schema`` the last database migration it brings, and
+    ``compatible_from`` the lowest that a program must know to work with the database then."""
 
     version: str
     arch: str
@@ -41,6 +42,7 @@ class Manifest:
     minimum: str
     date: str
     schema: int
+    compatible_from: int
     parts: dict[str, Part]
 
 
@@ -73,9 +75,12 @@ def parse(data: bytes) -> Manifest:
             found["minimum"],
             found["date"],
             found["schema"],
+            found.get("compatible_from", found["schema"]),
             parts,
         )
         number(manifest.version), number(manifest.minimum)
+        if type(manifest.schema) is not int or type(manifest.compatible_from) is not int:
+            raise ValueError("schema")
         sound = all(
             type(part.size) is int and part.size >= 0 and _HASH.fullmatch(part.sha256) for part in parts.values()
         )
@@ -88,12 +93,14 @@ def parse(data: bytes) -> Manifest:
 
 @dataclass(frozen=True)
 class Machine:
-    """What runs here, with ``schema`` the last migration that it knows; and what whoever installs allows."""
+    """What runs here, with ``schema`` the last migration that it knows and ``compatible_from`` the lowest that a
+    program must know to open the database; and what whoever installs allows."""
 
     arch: str
     board: str
     version: str
     schema: int
+    compatible_from: int
     allow_older: bool = False
     allow_migration: bool = False
 
@@ -108,9 +115,16 @@ def refuse(manifest: Manifest, here: Machine) -> str | None:
         return f"it needs at least version {manifest.minimum} before it, here is {here.version}; install that first"
     if number(manifest.version) < number(here.version) and not here.allow_older:
         return f"it is older ({manifest.version}) than what runs ({here.version}); --allow-older takes it all the same"
-    if manifest.schema > here.schema and not here.allow_migration:
+    if manifest.compatible_from > here.schema and not here.allow_migration:
         return (
-            f"it changes the database (migration {manifest.schema}, here {here.schema}), which the version that runs "
-            "could not open again after a roll-back; copy /data/state/gateway first, then --allow-migration takes it"
+            f"it changes the database (format {manifest.schema}, here {here.schema}), which the version that runs "
+            "could not open again; --allow-migration takes it all the same: a copy of the database is kept when there "
+            "is room, and a roll-back goes back to that copy"
+        )
+    if manifest.schema < here.compatible_from and not here.allow_migration:
+        return (
+            f"it cannot open the database of the version that runs (it knows format {manifest.schema}, at least "
+            f"{here.compatible_from} is needed); --allow-migration takes it all the same: it is good only when the "
+            "database has been moved away"
         )
     return None

@@ -10,9 +10,22 @@ from typing import Final
 from gateway.appliance.update import install
 from gateway.appliance.update.bundle import read, trusted
 from gateway.appliance.update.manifest import Machine, Manifest, UpdateError, number, refuse
+from gateway.appliance.update.notes import why_given_up
 
 REPORT: Final = "gateway-update.txt"
 """File on the stick that says what was done with it."""
+
+
+def unwanted(manifest: Manifest, here: Machine, given_up: dict[str, str]) -> str | None:
+    """Why this machine does not take it unless somebody who is there says so; None when it does."""
+    if reason := refuse(manifest, here):
+        return reason
+    if number(manifest.version) == number(here.version):
+        return f"version {manifest.version} runs already"
+    if why := why_given_up(given_up, manifest.version):
+        # Else a stick that stays in its port would have it installed and given up for ever.
+        return f"was given up before ({why}); gateway update install takes it all the same"
+    return None
 
 
 def choose(root: Path, folder: Path, here: Machine) -> tuple[Path | None, list[str]]:
@@ -21,7 +34,7 @@ def choose(root: Path, folder: Path, here: Machine) -> tuple[Path | None, list[s
     Only what is signed is believed; whether the rest of the file is whole is seen when it is installed.
     """
     keys = trusted(root / install.KEYS)
-    last = install.status(root)["last"]
+    given_up = install.status(root)["given_up"]
     best: tuple[Manifest, Path] | None = None
     words = []
     for path in sorted(folder.glob("*.gwu")):
@@ -32,14 +45,8 @@ def choose(root: Path, folder: Path, here: Machine) -> tuple[Path | None, list[s
             words.append(f"{path.name}: {error}")
             continue
         assert isinstance(manifest, Manifest), "it comes first"
-        if reason := refuse(manifest, here):
+        if reason := unwanted(manifest, here, given_up):
             words.append(f"{path.name}: {reason}")
-        elif number(manifest.version) == number(here.version):
-            words.append(f"{path.name}: version {manifest.version} runs already")
-        elif last.get("version") == manifest.version and last["result"] == "rolled back":
-            # Else a stick that stays in its port would have it installed and given up for ever.
-            words.append(f"{path.name}: was given up before ({last.get('reason') or 'it did not start'}); "
-                         "gateway update install takes it all the same")  # fmt: skip
         elif best is None or number(manifest.version) > number(best[0].version):
             best = manifest, path
     return (None if best is None else best[1]), words

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from gateway.appliance.update import install
+from gateway.appliance.update.database import let_go_back, shuts_out
+from gateway.appliance.update.notes import note_reason, remember, remembered
 
 BOUND: Final = 600.0
 """Seconds after which a slot that is not good is given up: a slow modem has its network by then."""
@@ -61,7 +63,10 @@ def settle(root: Path, world: World, bound: float = BOUND, steady: float = STEAD
     Does nothing when no slot is on trial. Raises UpdateError when the boot partition cannot be read or written.
     """
     running = install.running_slot(root)
-    if install.status(root)["slots"][running]["state"] not in ("trial", "tried"):
+    status = install.status(root)
+    if status["slots"][running]["state"] not in ("trial", "tried"):
+        if let_go_back(root, status["last"], status["last"]["result"]):
+            return f"slot {running} is good; where it cannot open the database it takes the copy from before"
         return f"slot {running} is good; nothing to settle"
     limit, seen, why = world.now() + bound, set[str](), None
     while True:
@@ -72,15 +77,24 @@ def settle(root: Path, world: World, bound: float = BOUND, steady: float = STEAD
         if world.now() >= limit:
             break
         world.sleep(EVERY)
-    install.note_reason(root, why)
+    note_reason(root, why)
     world.restart()
     return f"slot {running} was not good within {bound:.0f} s, {why}: back to the other slot by a restart"
 
 
 def alarm_text(root: Path) -> str | None:
-    """What to tell people when the last update has been given up; None when it has not."""
+    """What to tell people when the last update has been given up; None when it has not, or they know."""
     last = install.status(root)["last"]
-    if last["result"] != "rolled back":
+    if last["result"] != "rolled back" or last.get("acknowledged"):
         return None
     reason = last.get("reason") or "it did not start"
-    return f"the update to {last['version']} was given up, {last['from']} runs on: {reason}"
+    database = "; the database is that of before the update" if shuts_out(last) else ""
+    return f"the update to {last['version']} was given up, {last['from']} runs on{database}: {reason}"
+
+
+def acknowledge(root: Path) -> str | None:
+    """Somebody has seen that the last update was given up: the text that is not told any more, None without one."""
+    text = alarm_text(root)
+    if text is not None:
+        remember(root, {**remembered(root), "acknowledged": True})
+    return text
