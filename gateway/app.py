@@ -22,7 +22,7 @@ from gateway.config.load import Loaded, read
 from gateway.config.settings import Settings
 from gateway.connectors.device_desk import DeviceDesk
 from gateway.control import ControlServer
-from gateway.crew import Crew, lasting
+from gateway.crew import STATE_TOPICS, Crew, lasting
 from gateway.errors import GatewayError
 from gateway.explain.follow import Followers
 from gateway.explain.rule_desk import RuleDesk
@@ -55,9 +55,6 @@ DESK_PATIENCE: Final = 3.0
 
 UPLINK_PATIENCE: Final = 1.0
 """Seconds that a stop waits for the answers of the clouds: what has none is sent again."""
-
-STATE_TOPICS: Final = {"device": "$SYS/gateway/devices/{}/state", "uplink": "$SYS/gateway/uplinks/{}/state"}
-"""Where it is said, retained, that a part has come up or gone down; for rules and for who watches."""
 
 DELAYED_PATIENCE: Final = 0.5
 """Seconds for the last commit but one."""

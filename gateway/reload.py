@@ -33,6 +33,7 @@ from gateway.parts import Parts
 from gateway.rules.load import RuleSet
 from gateway.rules.look_outside import functions_folder
 from gateway.supervise import Health
+from gateway.uplink_change import UplinkChange
 
 log = logging.getLogger("gateway.reload")
 
@@ -48,9 +49,6 @@ DRAIN: Final = 3.0
 TURN: Final = 0.0005
 """Seconds that reading beside the loop keeps the loop waiting at a time."""
 
-_AT_START: Final = ("ledger", "budget", "dead_letter")
-"""Keys of an uplink that only a new start takes up."""
-
 
 class Reloader:
     """Takes new settings over. One reload at a time.
@@ -63,6 +61,7 @@ class Reloader:
         self.rules = rules
         self._parts = parts
         self._crew = crew
+        self._uplinks = UplinkChange(parts, crew)
         self._clock = clock
         self._lock = asyncio.Lock()
         self._unconfirmed: tuple[Loaded[Settings], RuleSet, asyncio.TimerHandle] | None = None
@@ -122,7 +121,7 @@ class Reloader:
             log.info("settings taken", extra={key: ", ".join(value) for key, value in report.items() if value})
             return report
 
-    def commit(self, *, force: bool = False) -> None:
+    async def commit(self, *, force: bool = False) -> None:
         """The settings stay. Raises GatewayError when there is nothing to confirm, or an uplink that was up has not
         come back, unless ``force``."""
         if self._unconfirmed is None:
@@ -133,6 +132,8 @@ class Reloader:
         self._unconfirmed[2].cancel()
         self._unconfirmed = None
         log.info("settings confirmed")
+        async with self._lock:
+            await self._uplinks.let_go()
 
     def close(self) -> None:
         """The gateway stops: what was not confirmed is not gone back from here, but at the next start from the file."""
@@ -160,6 +161,7 @@ class Reloader:
             self._unconfirmed = None
             log.error("settings not confirmed: back to those before")
             await self._take(loaded, rules)
+            await self._uplinks.let_go()
             text = f"{loaded.source.name} was not confirmed: the settings before it run; the file has others"
             self._parts.alarms.update({ALARM: text})
 
@@ -187,7 +189,7 @@ class Reloader:
         self._parts.take(loaded)
         await self._take_devices(found.device)
         await self._take_listeners(found.listener)
-        needs += await self._take_uplinks(old.value, new.value, found)
+        needs += await self._uplinks.take(old, new, found.uplink, hold=self._unconfirmed is not None)
         self._parts.take_rules(rules)
         self.rules = rules
         self._parts.front_desk.reload(loaded)
@@ -238,25 +240,6 @@ class Reloader:
             self._parts.build_listener(name)
             self._crew.start("listener", name, self._parts.listeners[name].run)
             await asyncio.sleep(0)
-
-    async def _take_uplinks(self, old: Settings, new: Settings, found: Difference) -> list[str]:
-        """The result: what only a new start takes up, for the outbox has a place for each uplink from its begin."""
-        change = found.uplink
-        needs = [f"uplink.{name}" for name in (*change.removed, *change.added)]
-        for name in change.changed:
-            before, after = old.uplink[name], new.uplink[name]
-            late = [key for key in _AT_START if getattr(before, key, None) != getattr(after, key, None)]
-            if type(before) is not type(after):
-                needs.append(f"uplink.{name}")
-                continue
-            needs += [f"uplink.{name}.{key}" for key in late]
-            await self._parts.uplinks[name].finish()
-            await self._crew.stop("uplink", name)
-            self._parts.rebuild_uplink(name)
-            self._crew.start("uplink", name, self._parts.uplinks[name].run, self._parts.offset_of(name))
-        if change.changed:
-            self._parts.route_uplinks()
-        return needs
 
 
 @contextlib.contextmanager
@@ -310,8 +293,8 @@ def _report(found: Difference, needs: list[str]) -> dict[str, Any]:
     applied, restarted = [], []
     for section in ("device", "listener", "uplink"):
         change: Change = getattr(found, section)
-        if section != "uplink":
-            applied += [f"{section}.{name}" for name in (*change.removed, *change.added)]
+        both = [f"{section}.{name}" for name in (*change.removed, *change.added)]
+        applied += [one for one in both if one not in needs]
         restarted += [f"{section}.{name}" for name in change.changed if f"{section}.{name}" not in needs]
     return {"applied": [*applied, "rules", "access"], "restarted": restarted, "needs_restart": needs}
 
@@ -324,8 +307,8 @@ def commands(reloader: Reloader) -> Mapping[str, Any]:
         report = await reloader.reload(float(seconds) if isinstance(seconds, int | float) else None)
         return {**report, "confirm": seconds if reloader.is_unconfirmed else None}
 
-    def commit(request: Mapping[str, Any]) -> dict[str, Any]:
-        reloader.commit(force=bool(request.get("force")))
+    async def commit(request: Mapping[str, Any]) -> dict[str, Any]:
+        await reloader.commit(force=bool(request.get("force")))
         return {"confirmed": True}
 
     return {"reload": reload, "commit": commit}
