@@ -176,7 +176,8 @@ class Parts:
         self.uplinks: dict[str, Any] = {}
         self.forwards: dict[str, Sequence[Forward]] = {name: one.forward for name, one in settings.uplink.items()}
         self._routed: set[str] = set()
-        self.ledgers = Ledgers(self.outbox, self.database, clock, self.name)
+        terms = {name: terms_of(uplink) for name, uplink in settings.uplink.items() if uplink.ledger is not None}
+        self.ledgers = Ledgers(self.outbox, self.database, clock, self.name, terms)
 
     def take(self, loaded: Loaded[Settings]) -> None:
         """Build from these settings from now on."""
@@ -319,8 +320,7 @@ class Parts:
     def build_uplink(self, name: str) -> None:
         """One uplink as the settings have it now, in place of the one of that name, whose task has ended."""
         config = self.settings.uplink[name]
-        ledger = config.ledger
-        self.ledgers.set(name, None if ledger is None else LedgerTerms(LEDGER_TOPIC, ledger.every))
+        self.ledgers.set(name, None if config.ledger is None else terms_of(config))
         self.dead.set(name, config.dead_letter)
         site = Site(self.settings.device, Counters(self.database).next)
         runner = kinds.runner("uplink", self.loaded.kinds[f"uplink.{name}"])
@@ -385,3 +385,8 @@ class Parts:
         clock.now = self.clock.now()
         clock.time = self.clock.time()
         return clock.now, clock.time
+
+
+def terms_of(uplink: Any) -> LedgerTerms:
+    """The terms of the ledgers that an uplink wants."""
+    return LedgerTerms(LEDGER_TOPIC, uplink.ledger.every)

@@ -17,21 +17,20 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gateway import kinds
-from gateway.check import checked
 from gateway.clock import Clock
 from gateway.config.diff import Change, Difference, difference
-from gateway.config.find import credentials_folder, rule_files
-from gateway.config.load import Loaded, read
+from gateway.config.load import Loaded
 from gateway.config.settings import Settings
+from gateway.confirmed import Back, Confirmed, Contents, files_of, text_of
 from gateway.connectors.direct import CapturePort
 from gateway.crew import Crew, Member, lasting
 from gateway.errors import ConfigError, GatewayError
 from gateway.parts import Parts
 from gateway.rules.load import RuleSet
-from gateway.rules.look_outside import functions_folder
+from gateway.starting import Start, read_checked, rules_folder
 from gateway.supervise import Health
 from gateway.uplink_change import UplinkChange
 
@@ -50,32 +49,57 @@ TURN: Final = 0.0005
 """Seconds that reading beside the loop keeps the loop waiting at a time."""
 
 
+WRITTEN_ANEW: Final = "settings were not confirmed: those before run; the files were written anew and were not taken"
+
+
+class Unconfirmed(NamedTuple):
+    """What ran when settings were taken that wait for being confirmed, and when they go back."""
+
+    loaded: Loaded[Settings]
+    rules: RuleSet
+    contents: Contents | None
+    timer: asyncio.TimerHandle
+
+
 class Reloader:
     """Takes new settings over. One reload at a time.
 
     loaded, rules  those that run
+    confirmed      keeps what was confirmed last; None: nobody does
     """
 
-    def __init__(self, parts: Parts, crew: Crew, loaded: Loaded[Settings], rules: RuleSet, clock: Clock) -> None:
-        self.loaded = loaded
-        self.rules = rules
+    def __init__(self, parts: Parts, crew: Crew, start: Start, clock: Clock, confirmed: Confirmed | None) -> None:
+        self.loaded = start.loaded
+        self.rules = start.rules
+        self._contents = start.contents
+        self._start = start
+        self._confirmed = confirmed
         self._parts = parts
         self._crew = crew
         self._uplinks = UplinkChange(parts, crew)
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._unconfirmed: tuple[Loaded[Settings], RuleSet, asyncio.TimerHandle] | None = None
+        self._unconfirmed: Unconfirmed | None = None
         self._were_up: frozenset[str] = frozenset()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._files: Files | None = None
         self._taken: Files | None = None
+
+    async def begin(self) -> None:
+        """The start: what runs was confirmed, or was gone back to."""
+        back = self._start.back
+        if back is not None:
+            log.error("settings not confirmed: back to those before", extra={"refused": ", ".join(back.files)})
+            self._parts.alarms.update({ALARM: text_of(back)})
+        if self._contents is not None:
+            await self._keep(at_start=True)
 
     def look(self) -> None:
         """Once a second: where the settings say so, reload when a file has changed and has stayed so for a second."""
         if not self.loaded.value.gateway.watch:
             self._files = None
             return
-        seen = _files(self.loaded)
+        seen = seen_of(self.loaded)
         if self._files is None or seen == self._taken:
             self._taken = self._taken if self._files is not None else seen
         elif seen == self._files:
@@ -106,17 +130,22 @@ class Reloader:
         async with self._lock:
             try:
                 with _short_turns():
-                    loaded, rules = await asyncio.to_thread(self._read)
+                    loaded, rules, contents = await asyncio.to_thread(self._read)
             except ConfigError as error:
                 for problem in error.problems:
                     log.error("settings not taken", extra={"problem": problem})
                 self._parts.alarms.update({ALARM: f"{self.loaded.source.name}: {error.problems[0]}"})
                 raise
+            if confirm is not None or self._unconfirmed is not None:
+                await self._hold(loaded, contents)
             if confirm is not None and self._unconfirmed is None:
                 handle = asyncio.get_running_loop().call_later(confirm, self._expire)
-                self._unconfirmed = (self.loaded, self.rules, handle)
+                self._unconfirmed = Unconfirmed(self.loaded, self.rules, self._contents, handle)
                 self._were_up = self._up()
             report = await self._take(loaded, rules)
+            self._contents = contents
+            if self._unconfirmed is None:
+                await self._keep()
             self._parts.alarms.update({ALARM: None})
             log.info("settings taken", extra={key: ", ".join(value) for key, value in report.items() if value})
             return report
@@ -129,16 +158,44 @@ class Reloader:
         gone = sorted(self._were_up - self._up())
         if gone and not force:
             raise GatewayError(f"uplink {', '.join(gone)} was up and has not come back; --force keeps the settings")
-        self._unconfirmed[2].cancel()
+        self._unconfirmed.timer.cancel()
         self._unconfirmed = None
         log.info("settings confirmed")
         async with self._lock:
+            await self._keep()
             await self._uplinks.let_go()
 
     def close(self) -> None:
-        """The gateway stops: what was not confirmed is not gone back from here, but at the next start from the file."""
+        """The gateway stops: what was not confirmed is not gone back from here, but by the next start."""
         if self._unconfirmed is not None:
-            self._unconfirmed[2].cancel()
+            self._unconfirmed.timer.cancel()
+
+    def status(self) -> dict[str, Any]:
+        """``unconfirmed``: whether the settings go back by themselves; ``refused``: what was not confirmed."""
+        return {"unconfirmed": self.is_unconfirmed, "refused": self._confirmed.refused if self._confirmed else None}
+
+    async def _keep(self, *, at_start: bool = False) -> None:
+        """What runs is confirmed."""
+        if self._confirmed is None or self._contents is None:
+            return
+        try:
+            await asyncio.to_thread(self._confirmed.keep, self._contents, rules_folder(self.loaded), at_start=at_start)
+        except OSError as error:
+            log.error("what is confirmed of the settings cannot be kept", extra={"reason": str(error)})
+
+    async def _hold(self, loaded: Loaded[Settings], contents: Contents) -> None:
+        """Before unconfirmed settings are taken: a start must know that they are. Raises GatewayError."""
+        if self._confirmed is None:
+            return
+        if loaded.value.gateway.state != self.loaded.value.gateway.state:
+            raise GatewayError("gateway.state cannot be changed with --confirm: the next start would look elsewhere")
+        try:
+            if self._unconfirmed is None and self._contents is not None:
+                rules = rules_folder(self.loaded)
+                await asyncio.to_thread(self._confirmed.keep, self._contents, rules, at_start=True)
+            await asyncio.to_thread(self._confirmed.wait, contents)
+        except OSError as error:
+            raise GatewayError(f"nothing is taken that waits for being confirmed: {error}") from error
 
     @property
     def is_unconfirmed(self) -> bool:
@@ -157,27 +214,38 @@ class Reloader:
         async with self._lock:
             if self._unconfirmed is None:
                 return
-            loaded, rules, _ = self._unconfirmed
-            self._unconfirmed = None
-            log.error("settings not confirmed: back to those before")
-            await self._take(loaded, rules)
+            before, self._unconfirmed = self._unconfirmed, None
+            await self._take(before.loaded, before.rules)
+            self._contents = before.contents
             await self._uplinks.let_go()
-            text = f"{loaded.source.name} was not confirmed: the settings before it run; the file has others"
+            back = await asyncio.to_thread(self._files_back)
+            # What stands in the files now is known: it is not taken because it is new.
+            self._files = self._taken = seen_of(self.loaded)
+            refused = ", ".join(back.files) if back is not None else ""
+            log.error("settings not confirmed: back to those before", extra={"refused": refused})
+            text = WRITTEN_ANEW if back is None else text_of(back)
             self._parts.alarms.update({ALARM: text})
+
+    def _files_back(self) -> Back | None:
+        if self._confirmed is None:
+            return None
+        try:
+            return self._confirmed.go_back()
+        except OSError as error:
+            return Back((), str(error))
 
     # -- reading, beside the loop --------------------------------------------------------------------------
 
-    def _read(self) -> tuple[Loaded[Settings], RuleSet]:
+    def _read(self) -> tuple[Loaded[Settings], RuleSet, Contents]:
         with _kept():
-            loaded = read(self.loaded.source.path, Settings, kinds, credentials=credentials_folder(os.environ))
-            rules = checked(loaded)
+            loaded, rules, contents = read_checked(self.loaded.source.path, os.environ)
             shared: dict[str, Any] = {}
             for name, config in loaded.value.device.items():
                 # A constructor does no I/O, and finds what only it can: two devices that want one line in two ways.
                 port = CapturePort(name, self._clock)
                 port.shared = shared
                 kinds.runner("device", loaded.kinds[f"device.{name}"])(name, config, port)
-            return loaded, rules
+            return loaded, rules, contents
 
     # -- taking over, on the loop --------------------------------------------------------------------------
 
@@ -278,11 +346,10 @@ Files = tuple[tuple[str, int, int], ...]
 """Files with the time of their last change, in nanoseconds, and their size."""
 
 
-def _files(loaded: Loaded[Settings]) -> Files:
+def seen_of(loaded: Loaded[Settings]) -> Files:
+    """The files of settings as they are now."""
     found = []
-    rules, source = loaded.value.rules, loaded.source
-    functions = sorted(functions_folder(rules, source).glob("*.py")) if rules.functions else []
-    for path in (source.path, *rule_files(rules, source), *functions):
+    for path in files_of(loaded):
         with contextlib.suppress(OSError):
             status = path.stat()
             found.append((str(path), status.st_mtime_ns, status.st_size))

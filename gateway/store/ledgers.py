@@ -14,7 +14,6 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from gateway.clock import Clock
@@ -48,7 +47,7 @@ class Ledgers:
         database: Database,
         clock: Clock,
         gateway: str,
-        terms: Mapping[str, LedgerTerms] = MappingProxyType({}),
+        terms: Mapping[str, LedgerTerms],
     ) -> None:
         self._outbox = outbox
         self._database = database

@@ -44,6 +44,8 @@ TOP = (
     "check",
     "reload",
     "uplink_change",
+    "confirmed",
+    "starting",
     "explain",
     "cli",
     "demo",
