@@ -70,7 +70,7 @@ def test_device_that_dies(start_gateway: StartGateway, plc: Program, cloud: Mosq
 def test_aliases_that_a_host_has_forgotten_are_asked_for(
     start_gateway: StartGateway, closing: ExitStack, tmp_path: Path, plc: Program
 ) -> None:
-    """One gateway is the edge node and sends aliases only; the other reads it by a codec, which a reload makes forget."""
+    """One gateway is the edge node and sends aliases only; the other has a codec, which a reload makes forget."""
     port = free_port()
     codec = (
         '[[codec]]\nname = "scada"\ntopic = "spBv1.0/#"\nformat = "sparkplug"\n'
