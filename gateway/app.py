@@ -20,10 +20,11 @@ from gateway.clock import Clock, iso_time
 from gateway.config.find import credentials_folder
 from gateway.config.load import Loaded, read
 from gateway.config.settings import Settings
+from gateway.confirmed import Confirmed
 from gateway.connectors.device_desk import DeviceDesk
 from gateway.connectors.update_desk import UpdateDesk
 from gateway.control import ControlServer
-from gateway.crew import Crew, lasting
+from gateway.crew import STATE_TOPICS, Crew, lasting
 from gateway.errors import GatewayError
 from gateway.explain.follow import Followers
 from gateway.explain.rule_desk import RuleDesk
@@ -35,6 +36,7 @@ from gateway.mqtt.session_desk import SessionDesk
 from gateway.parts import Parts
 from gateway.reload import Reloader, commands
 from gateway.rules.load import RuleSet
+from gateway.starting import Start
 from gateway.store.boots import begin_boot
 from gateway.store.dead_desk import DeadDesk
 from gateway.store.newest import NewestRows
@@ -57,9 +59,6 @@ DESK_PATIENCE: Final = 3.0
 UPLINK_PATIENCE: Final = 1.0
 """Seconds that a stop waits for the answers of the clouds: what has none is sent again."""
 
-STATE_TOPICS: Final = {"device": "$SYS/gateway/devices/{}/state", "uplink": "$SYS/gateway/uplinks/{}/state"}
-"""Where it is said, retained, that a part has come up or gone down; for rules and for who watches."""
-
 DELAYED_PATIENCE: Final = 0.5
 """Seconds for the last commit but one."""
 
@@ -71,6 +70,7 @@ class App:
     rules      their rules, see ``check.checked``
     state      folder for the database and the control socket; it exists
     notifier   systemd's ear
+    start      where loaded and rules come from; None: nothing is kept of them
     """
 
     def __init__(
@@ -81,6 +81,7 @@ class App:
         host_name: str,
         notifier: Notifier,
         clock: Clock,
+        start: Start | None = None,
     ) -> None:
         self.loaded = loaded
         self.name = loaded.value.gateway.name or host_name
@@ -96,7 +97,9 @@ class App:
         self._fatal: GatewayError | None = None
         self._started = clock.now()
         self.crew = Crew(self.parts.random, self.parts.metrics, self.clock.now, self._say_state)
-        self.reloader = Reloader(self.parts, self.crew, loaded, rules, self.clock)
+        self.reloader = Reloader(
+            self.parts, self.crew, start or Start(loaded, rules), self.clock, Confirmed(state) if start else None
+        )
         self._rule_topics = RuleTopics(self.parts.rules, self.parts.broker, clock, loaded.value.mqtt.sys.interval)
         self._watchdog = Watchdog(clock, self.parts.database, self.parts.uplinks)
 
@@ -152,6 +155,7 @@ class App:
             boots = await begin_boot(self.parts.database, self.clock, started)
             self.boot = boots.number
             self.parts.ledger.boots = boots
+            await self.reloader.begin()
             await self.parts.outbox.load(boots)
             self.parts.timekeeper.begin(boots, self.parts.outbox)
             await self.parts.open_queues(boots)
@@ -358,7 +362,7 @@ class App:
             "clock": self.parts.timekeeper.status(),
             "listeners": self.crew.status_of("listener", self.parts.listeners.items()),
             "mqtt": {**self.parts.server.status(), **self.parts.broker.status()},
-            "settings": {"unconfirmed": self.reloader.is_unconfirmed},
+            "settings": self.reloader.status(),
             "devices": self._devices(),
             "rules": self.parts.rules.status(),
             "functions": self.parts.functions.status(),

@@ -30,6 +30,10 @@ def lasting(run: Callable[[], Awaitable[None]]) -> Life:
     return live
 
 
+STATE_TOPICS: Final = {"device": "$SYS/gateway/devices/{}/state", "uplink": "$SYS/gateway/uplinks/{}/state"}
+"""Where it is said, retained, that a part has come up or gone down; for rules and for who watches."""
+
+
 class Member:
     """One part and its task."""
 

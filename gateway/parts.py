@@ -174,12 +174,9 @@ class Parts:
         for name in settings.device:
             self.build_device(name)
         self.uplinks: dict[str, Any] = {}
+        self.forwards: dict[str, Sequence[Forward]] = {name: one.forward for name, one in settings.uplink.items()}
         self._routed: set[str] = set()
-        terms = {
-            name: LedgerTerms(LEDGER_TOPIC, uplink.ledger.every)
-            for name, uplink in settings.uplink.items()
-            if uplink.ledger is not None
-        }
+        terms = {name: terms_of(uplink) for name, uplink in settings.uplink.items() if uplink.ledger is not None}
         self.ledgers = Ledgers(self.outbox, self.database, clock, self.name, terms)
 
     def take(self, loaded: Loaded[Settings]) -> None:
@@ -264,11 +261,6 @@ class Parts:
         self._alarms_of_devices = frozenset(name for name, text in found.items() if text is not None)
         return found
 
-    @property
-    def forwards(self) -> dict[str, Sequence[Forward]]:
-        """What each uplink sends."""
-        return {name: uplink.forward for name, uplink in self.settings.uplink.items()}
-
     async def open_delayed(self, boots: Boots) -> None:
         """Take up the delayed messages as the last stop left them; those that are late go out with the first tick."""
         shelf, entries, last = await load_delayed(self.database, boots)
@@ -322,15 +314,19 @@ class Parts:
     def build_uplinks(self) -> None:
         """The uplinks, once the outbox knows where each of them is."""
         for name in self.settings.uplink:
-            self._build_uplink(name)
+            self.build_uplink(name)
         self.route_uplinks()
 
-    def _build_uplink(self, name: str) -> None:
+    def build_uplink(self, name: str) -> None:
+        """One uplink as the settings have it now, in place of the one of that name, whose task has ended."""
+        config = self.settings.uplink[name]
+        self.ledgers.set(name, None if config.ledger is None else terms_of(config))
+        self.dead.set(name, config.dead_letter)
         site = Site(self.settings.device, Counters(self.database).next)
         runner = kinds.runner("uplink", self.loaded.kinds[f"uplink.{name}"])
         self.uplinks[name] = runner(
             name,
-            self.settings.uplink[name],
+            config,
             self.outbox.reader(name),
             self.broker,
             self.clock,
@@ -341,12 +337,6 @@ class Parts:
             **({"site": site} if issubclass(runner, OnSite) else self._of_a_bridge(name)),
         )
 
-    def rebuild_uplink(self, name: str) -> None:
-        """One uplink as the settings have it now, in place of the one of that name, whose task has ended."""
-        self.accounts.count()
-        self._build_uplink(name)
-        self.accounts.renewed(name)
-
     def offset_of(self, uplink: str) -> float:
         """Seconds that this gateway lets pass before it comes back to a broker that a whole fleet has lost."""
         spread: float = self.settings.uplink[uplink].reconnect_spread
@@ -354,7 +344,7 @@ class Parts:
 
     def route_uplinks(self) -> None:
         """Let the outbox hear what the uplinks forward, and nothing else."""
-        routes = routes_of({name: entries for name, entries in self.forwards.items() if name in self.uplinks})
+        routes = routes_of({name: entries for name, entries in self.forwards.items() if name in self.outbox.uplinks})
         for pattern in self._routed - routes.keys():
             self.broker.unsubscribe(pattern, self.outbox)
         for pattern, route in routes.items():
@@ -395,3 +385,8 @@ class Parts:
         clock.now = self.clock.now()
         clock.time = self.clock.time()
         return clock.now, clock.time
+
+
+def terms_of(uplink: Any) -> LedgerTerms:
+    """The terms of the ledgers that an uplink wants."""
+    return LedgerTerms(LEDGER_TOPIC, uplink.ledger.every)

@@ -17,22 +17,22 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gateway import kinds
-from gateway.check import checked
 from gateway.clock import Clock
 from gateway.config.diff import Change, Difference, difference
-from gateway.config.find import credentials_folder, rule_files
-from gateway.config.load import Loaded, read
+from gateway.config.load import Loaded
 from gateway.config.settings import Settings
+from gateway.confirmed import Back, Confirmed, Contents, files_of, text_of
 from gateway.connectors.direct import CapturePort
 from gateway.crew import Crew, Member, lasting
 from gateway.errors import ConfigError, GatewayError
 from gateway.parts import Parts
 from gateway.rules.load import RuleSet
-from gateway.rules.look_outside import functions_folder
+from gateway.starting import Start, read_checked, rules_folder
 from gateway.supervise import Health
+from gateway.uplink_change import UplinkChange
 
 log = logging.getLogger("gateway.reload")
 
@@ -48,35 +48,58 @@ DRAIN: Final = 3.0
 TURN: Final = 0.0005
 """Seconds that reading beside the loop keeps the loop waiting at a time."""
 
-_AT_START: Final = ("ledger", "budget", "dead_letter")
-"""Keys of an uplink that only a new start takes up."""
+
+WRITTEN_ANEW: Final = "settings were not confirmed: those before run; the files were written anew and were not taken"
+
+
+class Unconfirmed(NamedTuple):
+    """What ran when settings were taken that wait for being confirmed, and when they go back."""
+
+    loaded: Loaded[Settings]
+    rules: RuleSet
+    contents: Contents | None
+    timer: asyncio.TimerHandle
 
 
 class Reloader:
     """Takes new settings over. One reload at a time.
 
     loaded, rules  those that run
+    confirmed      keeps what was confirmed last; None: nobody does
     """
 
-    def __init__(self, parts: Parts, crew: Crew, loaded: Loaded[Settings], rules: RuleSet, clock: Clock) -> None:
-        self.loaded = loaded
-        self.rules = rules
+    def __init__(self, parts: Parts, crew: Crew, start: Start, clock: Clock, confirmed: Confirmed | None) -> None:
+        self.loaded = start.loaded
+        self.rules = start.rules
+        self._contents = start.contents
+        self._start = start
+        self._confirmed = confirmed
         self._parts = parts
         self._crew = crew
+        self._uplinks = UplinkChange(parts, crew)
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._unconfirmed: tuple[Loaded[Settings], RuleSet, asyncio.TimerHandle] | None = None
+        self._unconfirmed: Unconfirmed | None = None
         self._were_up: frozenset[str] = frozenset()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._files: Files | None = None
         self._taken: Files | None = None
+
+    async def begin(self) -> None:
+        """The start: what runs was confirmed, or was gone back to."""
+        back = self._start.back
+        if back is not None:
+            log.error("settings not confirmed: back to those before", extra={"refused": ", ".join(back.files)})
+            self._parts.alarms.update({ALARM: text_of(back)})
+        if self._contents is not None:
+            await self._keep(at_start=True)
 
     def look(self) -> None:
         """Once a second: where the settings say so, reload when a file has changed and has stayed so for a second."""
         if not self.loaded.value.gateway.watch:
             self._files = None
             return
-        seen = _files(self.loaded)
+        seen = seen_of(self.loaded)
         if self._files is None or seen == self._taken:
             self._taken = self._taken if self._files is not None else seen
         elif seen == self._files:
@@ -107,22 +130,27 @@ class Reloader:
         async with self._lock:
             try:
                 with _short_turns():
-                    loaded, rules = await asyncio.to_thread(self._read)
+                    loaded, rules, contents = await asyncio.to_thread(self._read)
             except ConfigError as error:
                 for problem in error.problems:
                     log.error("settings not taken", extra={"problem": problem})
                 self._parts.alarms.update({ALARM: f"{self.loaded.source.name}: {error.problems[0]}"})
                 raise
+            if confirm is not None or self._unconfirmed is not None:
+                await self._hold(loaded, contents)
             if confirm is not None and self._unconfirmed is None:
                 handle = asyncio.get_running_loop().call_later(confirm, self._expire)
-                self._unconfirmed = (self.loaded, self.rules, handle)
+                self._unconfirmed = Unconfirmed(self.loaded, self.rules, self._contents, handle)
                 self._were_up = self._up()
             report = await self._take(loaded, rules)
+            self._contents = contents
+            if self._unconfirmed is None:
+                await self._keep()
             self._parts.alarms.update({ALARM: None})
             log.info("settings taken", extra={key: ", ".join(value) for key, value in report.items() if value})
             return report
 
-    def commit(self, *, force: bool = False) -> None:
+    async def commit(self, *, force: bool = False) -> None:
         """The settings stay. Raises GatewayError when there is nothing to confirm, or an uplink that was up has not
         come back, unless ``force``."""
         if self._unconfirmed is None:
@@ -130,14 +158,44 @@ class Reloader:
         gone = sorted(self._were_up - self._up())
         if gone and not force:
             raise GatewayError(f"uplink {', '.join(gone)} was up and has not come back; --force keeps the settings")
-        self._unconfirmed[2].cancel()
+        self._unconfirmed.timer.cancel()
         self._unconfirmed = None
         log.info("settings confirmed")
+        async with self._lock:
+            await self._keep()
+            await self._uplinks.let_go()
 
     def close(self) -> None:
-        """The gateway stops: what was not confirmed is not gone back from here, but at the next start from the file."""
+        """The gateway stops: what was not confirmed is not gone back from here, but by the next start."""
         if self._unconfirmed is not None:
-            self._unconfirmed[2].cancel()
+            self._unconfirmed.timer.cancel()
+
+    def status(self) -> dict[str, Any]:
+        """``unconfirmed``: whether the settings go back by themselves; ``refused``: what was not confirmed."""
+        return {"unconfirmed": self.is_unconfirmed, "refused": self._confirmed.refused if self._confirmed else None}
+
+    async def _keep(self, *, at_start: bool = False) -> None:
+        """What runs is confirmed."""
+        if self._confirmed is None or self._contents is None:
+            return
+        try:
+            await asyncio.to_thread(self._confirmed.keep, self._contents, rules_folder(self.loaded), at_start=at_start)
+        except OSError as error:
+            log.error("what is confirmed of the settings cannot be kept", extra={"reason": str(error)})
+
+    async def _hold(self, loaded: Loaded[Settings], contents: Contents) -> None:
+        """Before unconfirmed settings are taken: a start must know that they are. Raises GatewayError."""
+        if self._confirmed is None:
+            return
+        if loaded.value.gateway.state != self.loaded.value.gateway.state:
+            raise GatewayError("gateway.state cannot be changed with --confirm: the next start would look elsewhere")
+        try:
+            if self._unconfirmed is None and self._contents is not None:
+                rules = rules_folder(self.loaded)
+                await asyncio.to_thread(self._confirmed.keep, self._contents, rules, at_start=True)
+            await asyncio.to_thread(self._confirmed.wait, contents)
+        except OSError as error:
+            raise GatewayError(f"nothing is taken that waits for being confirmed: {error}") from error
 
     @property
     def is_unconfirmed(self) -> bool:
@@ -156,26 +214,37 @@ class Reloader:
         async with self._lock:
             if self._unconfirmed is None:
                 return
-            loaded, rules, _ = self._unconfirmed
-            self._unconfirmed = None
-            log.error("settings not confirmed: back to those before")
-            await self._take(loaded, rules)
-            text = f"{loaded.source.name} was not confirmed: the settings before it run; the file has others"
+            before, self._unconfirmed = self._unconfirmed, None
+            await self._take(before.loaded, before.rules)
+            self._contents = before.contents
+            await self._uplinks.let_go()
+            back = await asyncio.to_thread(self._files_back)
+            # What stands in the files now is known: it is not taken because it is new.
+            self._files = self._taken = seen_of(self.loaded)
+            refused = ", ".join(back.files) if back is not None else ""
+            log.error("settings not confirmed: back to those before", extra={"refused": refused})
+            text = WRITTEN_ANEW if back is None else text_of(back)
             self._parts.alarms.update({ALARM: text})
+
+    def _files_back(self) -> Back | None:
+        if self._confirmed is None:
+            return None
+        try:
+            return self._confirmed.go_back()
+        except OSError as error:
+            return Back((), str(error))
 
     # -- reading, beside the loop --------------------------------------------------------------------------
 
-    def _read(self) -> tuple[Loaded[Settings], RuleSet]:
-        with _kept():
-            loaded = read(self.loaded.source.path, Settings, kinds, credentials=credentials_folder(os.environ))
-        rules = checked(loaded, staying=_kept)
+    def _read(self) -> tuple[Loaded[Settings], RuleSet, Contents]:
+        loaded, rules, contents = read_checked(self.loaded.source.path, os.environ, _kept)
         shared: dict[str, Any] = {}
         for name, config in loaded.value.device.items():
             # A constructor does no I/O, and finds what only it can: two devices that want one line in two ways.
             port = CapturePort(name, self._clock)
             port.shared = shared
             kinds.runner("device", loaded.kinds[f"device.{name}"])(name, config, port)
-        return loaded, rules
+        return loaded, rules, contents
 
     # -- taking over, on the loop --------------------------------------------------------------------------
 
@@ -187,7 +256,7 @@ class Reloader:
         self._parts.take(loaded)
         await self._take_devices(found.device)
         await self._take_listeners(found.listener)
-        needs += await self._take_uplinks(old.value, new.value, found)
+        needs += await self._uplinks.take(old, new, found.uplink, hold=self._unconfirmed is not None)
         self._parts.take_rules(rules)
         self.rules = rules
         self._parts.front_desk.reload(loaded)
@@ -239,25 +308,6 @@ class Reloader:
             self._crew.start("listener", name, self._parts.listeners[name].run)
             await asyncio.sleep(0)
 
-    async def _take_uplinks(self, old: Settings, new: Settings, found: Difference) -> list[str]:
-        """The result: what only a new start takes up, for the outbox has a place for each uplink from its begin."""
-        change = found.uplink
-        needs = [f"uplink.{name}" for name in (*change.removed, *change.added)]
-        for name in change.changed:
-            before, after = old.uplink[name], new.uplink[name]
-            late = [key for key in _AT_START if getattr(before, key, None) != getattr(after, key, None)]
-            if type(before) is not type(after):
-                needs.append(f"uplink.{name}")
-                continue
-            needs += [f"uplink.{name}.{key}" for key in late]
-            await self._parts.uplinks[name].finish()
-            await self._crew.stop("uplink", name)
-            self._parts.rebuild_uplink(name)
-            self._crew.start("uplink", name, self._parts.uplinks[name].run, self._parts.offset_of(name))
-        if change.changed:
-            self._parts.route_uplinks()
-        return needs
-
 
 @contextlib.contextmanager
 def _short_turns() -> Iterator[None]:
@@ -297,11 +347,10 @@ Files = tuple[tuple[str, int, int], ...]
 """Files with the time of their last change, in nanoseconds, and their size."""
 
 
-def _files(loaded: Loaded[Settings]) -> Files:
+def seen_of(loaded: Loaded[Settings]) -> Files:
+    """The files of settings as they are now."""
     found = []
-    rules, source = loaded.value.rules, loaded.source
-    functions = sorted(functions_folder(rules, source).glob("*.py")) if rules.functions else []
-    for path in (source.path, *rule_files(rules, source), *functions):
+    for path in files_of(loaded):
         with contextlib.suppress(OSError):
             status = path.stat()
             found.append((str(path), status.st_mtime_ns, status.st_size))
@@ -312,8 +361,8 @@ def _report(found: Difference, needs: list[str]) -> dict[str, Any]:
     applied, restarted = [], []
     for section in ("device", "listener", "uplink"):
         change: Change = getattr(found, section)
-        if section != "uplink":
-            applied += [f"{section}.{name}" for name in (*change.removed, *change.added)]
+        both = [f"{section}.{name}" for name in (*change.removed, *change.added)]
+        applied += [one for one in both if one not in needs]
         restarted += [f"{section}.{name}" for name in change.changed if f"{section}.{name}" not in needs]
     return {"applied": [*applied, "rules", "access"], "restarted": restarted, "needs_restart": needs}
 
@@ -326,8 +375,8 @@ def commands(reloader: Reloader) -> Mapping[str, Any]:
         report = await reloader.reload(float(seconds) if isinstance(seconds, int | float) else None)
         return {**report, "confirm": seconds if reloader.is_unconfirmed else None}
 
-    def commit(request: Mapping[str, Any]) -> dict[str, Any]:
-        reloader.commit(force=bool(request.get("force")))
+    async def commit(request: Mapping[str, Any]) -> dict[str, Any]:
+        await reloader.commit(force=bool(request.get("force")))
         return {"confirmed": True}
 
     return {"reload": reload, "commit": commit}

@@ -17,9 +17,11 @@ from typing import Any, Final
 
 from gateway.blackbox.ring import Recorded, Recording
 from gateway.clock import iso_time
+from gateway.durable import on_the_disk
 from gateway.errors import GatewayError
 
 SUFFIX: Final = ".jsonl.zz"
+PARTIAL: Final = ".partial"
 _CHUNK: Final = 64 << 10
 _NAME: Final = re.compile(r"[^/\0]{1,200}\.jsonl\.zz")
 
@@ -27,13 +29,15 @@ _NAME: Final = re.compile(r"[^/\0]{1,200}\.jsonl\.zz")
 def write(folder: Path, name: str, recording: Recording, keep: int) -> Path:
     """Write a recording and delete the oldest files beyond ``keep``. Raises OSError. Not for the loop's thread."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for stale in folder.glob(f"*{PARTIAL}"):
+        stale.unlink(missing_ok=True)  # of a gateway that was killed while it wrote
     stamp = re.sub(r"[^0-9]", "", iso_time(recording.time))[:17]
     path = folder / f"{stamp}{SUFFIX}"
     number = 1
     while path.exists():
         number += 1
         path = folder / f"{stamp}-{number}{SUFFIX}"
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(PARTIAL)
     try:
         with partial.open("wb") as out:
             packer = zlib.compressobj(6)
@@ -43,6 +47,7 @@ def write(folder: Path, name: str, recording: Recording, keep: int) -> Path:
             out.flush()
             os.fsync(out.fileno())
         partial.replace(path)
+        on_the_disk(folder)
     finally:
         partial.unlink(missing_ok=True)
     for old in files(folder)[:-keep]:

@@ -10,7 +10,8 @@ import signal
 import socket
 from typing import Any
 
-from gateway.cli.where import add_options, loaded_of, state_of_loaded
+from gateway.cli.where import add_options
+from gateway.config.find import find_settings
 
 
 def register(subparsers: Any) -> None:
@@ -22,15 +23,13 @@ def register(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from gateway import log
-    from gateway.check import checked
     from gateway.loop import EventLoop
+    from gateway.starting import begin
     from gateway.state import make_folder
 
-    loaded = loaded_of(args.config)
-    rules = checked(loaded)
-    settings = loaded.value
+    start, state = begin(find_settings(args.config, os.environ), args.state, os.environ)
+    settings = start.loaded.value
     log.start(settings.log.level, settings.log.format, under_journald="JOURNAL_STREAM" in os.environ)
-    state = state_of_loaded(args.state, loaded)
     make_folder(state)
 
     async def main() -> None:
@@ -38,7 +37,8 @@ def run(args: argparse.Namespace) -> int:
         from gateway.clock import Clock
         from gateway.systemd import Notifier
 
-        app = App(loaded, rules, state, socket.gethostname(), Notifier(os.environ, os.getpid()), Clock())
+        notifier = Notifier(os.environ, os.getpid())
+        app = App(start.loaded, start.rules, state, socket.gethostname(), notifier, Clock(), start)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, app.stop)

@@ -56,6 +56,11 @@ def lines(status: dict[str, Any]) -> list[str]:
     alarms = [f"ALARM {alarm['alarm']} since {alarm['since']}: {alarm['text']}" for alarm in status["alarms"]]
     out = [f"{gateway['name']}  version {gateway['version']}  boot {gateway['boot']}  up {_span(gateway['uptime'])}"]
     out += alarms
+    settings = status["settings"]
+    if settings["unconfirmed"]:
+        out.append("settings: go back by themselves, unless: gateway reload --commit")
+    if settings["refused"]:
+        out.append(f"settings: not confirmed and not taken: {', '.join(settings['refused']['files'])}")
     out.append(_clock(status["clock"]))
     for name, listener in status["listeners"].items():
         where = ", ".join(listener["bound"]) or "not bound"

@@ -42,15 +42,17 @@ def read(
     kinds: Kinds | None = None,
     overrides: Mapping[str, Any] | None = None,
     credentials: Path = SYSTEM_CREDENTIALS,
+    text: str | None = None,
 ) -> Loaded[T]:
     """Read the file at ``path`` as a section of the class ``shape``.
 
     ``overrides``: values of the command line by key (``{"gateway.state": "/tmp/x"}``); they replace those of the
-    file and are checked like them. ``credentials``: see ``find.credentials_folder``.
+    file and are checked like them. ``credentials``: see ``find.credentials_folder``. ``text``: what to read in stead of
+    what stands in the file.
 
     Raises ConfigError with all problems, in the order of their lines.
     """
-    text = read_text(path)
+    text = read_text(path) if text is None else text
     data = parse(path.name, text)
     overridden = frozenset(_override(data, key, value) for key, value in (overrides or {}).items())
     source = Source(path, text, overridden)

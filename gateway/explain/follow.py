@@ -226,7 +226,7 @@ class Follower(Subscriber):
             return
         room, row = found[-1]
         self._row = room, row.seq
-        self._open = {name for name in site.outbox.uplinks if is_for(name, row.uplinks, site.outbox.uplinks)}
+        self._open = {name for name in site.outbox.uplinks if is_for(name, row.uplinks, site.outbox.heirs)}
         self._tell(
             "outbox", row=row.seq, message_id=row.message_id, uplinks=sorted(self._open), **{"class": CLASSES[room]}
         )

@@ -224,7 +224,7 @@ def row_status(site: Site, room: int, row: Row) -> dict[str, Any]:
     row = site.date(row)
     states = {}
     for name in site.outbox.uplinks:
-        if is_for(name, row.uplinks, site.outbox.uplinks):
+        if is_for(name, row.uplinks, site.outbox.heirs):
             states[name] = "acknowledged" if row.seq in site.outbox.reader(name).acked(room) else "waiting or under way"
     return {
         "seq": row.seq,

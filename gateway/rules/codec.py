@@ -27,6 +27,7 @@ from gateway.config.keys import KeyPath
 from gateway.rules.decoders import text
 from gateway.rules.decoders.binary import CODES, Bits, Part, binary_decoder
 from gateway.rules.decoders.concise import cbor_decoder
+from gateway.rules.decoders.rebirth import Rebirths
 from gateway.rules.decoders.record import Decoder, bounded
 from gateway.rules.decoders.sparkplug import SparkplugDecoder
 from gateway.rules.program import Problems
@@ -137,6 +138,10 @@ class Codec:
     repeat: bool = setting(False, text="binary: true: a message holds records one behind the other.")
     field: tuple[CodecField, ...] = setting((), text="binary: its fields.")
 
+    rebirth: bool = setting(
+        True, text="sparkplug: whether a node is asked for its birth when its data cannot be read without it."
+    )
+
     enabled: bool = setting(True, text="false: read and checked, but not run.")
     loop: bool = setting(False, text="true: it may come back to itself through actions, up to the hop limit.")
 
@@ -175,16 +180,18 @@ _BELONGS: Final[dict[str, tuple[Format, ...]]] = {
     **dict.fromkeys(("separator", "decimal", "numbers", "texts", "encoding"), ("csv", "key_value")),
     "assign": ("key_value",),
     **dict.fromkeys(("order", "repeat", "field"), ("binary",)),
+    "rebirth": ("sparkplug",),
 }
 
 
 class CodecProgram(NamedTuple):
-    """What runs. ``filters``: cover every topic that is published."""
+    """What runs. ``filters``: cover every topic that records go to; ``rebirths``: who is to be born once more."""
 
     decode: Decoder
     to: TopicTemplate
     dead: TopicTemplate | None
     filters: tuple[str, ...]
+    rebirths: Rebirths | None = None
 
 
 def compile_codec(codec: Codec, problems: Problems) -> CodecProgram | None:
@@ -199,7 +206,9 @@ def compile_codec(codec: Codec, problems: Problems) -> CodecProgram | None:
     if to is None or problems:
         return None
     filters = tuple(template.filter for template in (to, dead) if template is not None)
-    return CodecProgram(bounded(_decoder(codec)), to, dead, filters)
+    decoder = _decoder(codec)
+    rebirths = decoder.rebirths if codec.rebirth and isinstance(decoder, SparkplugDecoder) else None
+    return CodecProgram(bounded(decoder), to, dead, filters, rebirths)
 
 
 def _decoder(codec: Codec) -> Decoder:

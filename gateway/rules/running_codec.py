@@ -69,7 +69,19 @@ class RunningCodec(Subscriber):
                 made = self._bad(message, record.problem or self.last_error, number, record.raw)
             if made is not None:
                 outputs.append(made)
+        self._ask_for_births()
         return release(self._engine.publisher, outputs, done) if outputs else False
+
+    def _ask_for_births(self) -> None:
+        """Not part of what a message becomes: nobody waits for it."""
+        rebirths = self._program.rebirths
+        if rebirths is None:
+            return
+        clock = self._engine.clock
+        for question in rebirths.take(clock.now(), clock.time()):
+            question.source = self._source
+            self._engine.metrics.count("sparkplug_rebirths_asked")
+            self._engine.publisher.publish(question)
 
     def _good(self, message: Message, record: Record) -> Message | None:
         clock = self._engine.clock

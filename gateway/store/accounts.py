@@ -13,7 +13,7 @@ rows are counted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
@@ -24,6 +24,7 @@ PREFIX: Final = "uplink:"
 PRODUCED: Final = "produced"
 DELIVERED: Final = "delivered"
 THINNED: Final = "thinned"
+ACCOUNT: Final = (PRODUCED, DELIVERED, THINNED)
 
 BOOKED: Final = f"{PREFIX}booked:"
 """The number of the newest row that is in the books. Without it rows may be missing: what was written was salvaged."""
@@ -54,10 +55,10 @@ def entry(what: str, uplink: str) -> str:
     return f"{PREFIX}{what}:{uplink}"
 
 
-def is_for(uplink: str, names: tuple[str, ...], known: Container[str]) -> bool:
-    """Whether an uplink must have a row that was kept for ``names``. One that is no longer ``known`` may have got
-    another name, and nobody knows which: its rows are for everybody."""
-    return not names or uplink in names or any(name not in known for name in names)
+def is_for(uplink: str, names: tuple[str, ...], heirs: Mapping[str, str | None]) -> bool:
+    """Whether an uplink must have a row that was kept for ``names``; see ``heirs.py``. A name that nobody knows any
+    more may have become any other: its rows are for everybody."""
+    return not names or any(heirs.get(name, uplink) == uplink for name in names)
 
 
 def account(uplink: str, tallies: Mapping[str, int], drops: Drops) -> Account:

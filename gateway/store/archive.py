@@ -43,8 +43,7 @@ class UplinkArchive:
 
     async def find(self, wanted: Wanted, after: int) -> Found:
         """As ``gateway.outbound.Archive``; ``after`` is the key of the last segment that was looked at."""
-        known = self._outbox.uplinks
-        wants = partial(is_for, self._uplink, known=known)
+        wants = partial(is_for, self._uplink, heirs=self._outbox.heirs)
         reader = self._outbox.reader(self._uplink)
         acked = [reader.acked(room) for room in range(len(ROOMS))]
         found = await self._database.read(partial(_find, wanted=wanted, after=after, wants=wants, acked=acked))

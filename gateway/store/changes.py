@@ -7,6 +7,7 @@ from gateway.store.accounts import add, count_block
 from gateway.store.block import Block
 from gateway.store.drops import Drops
 from gateway.store.position import Position
+from gateway.store.switch import Switch
 from gateway.store.ways import Handed
 
 
@@ -20,9 +21,12 @@ class Changes:
     floor      rows from here on are in memory, and are not dropped or thinned
     handed     rows that were given to uplinks from memory
     marks      by uplink, what its last ledger said
+    switch     the uplinks are others from some row of these on
     """
 
-    __slots__ = ("_is_counted", "block", "drops", "floor", "handed", "marks", "must", "positions", "tallies")
+    __slots__ = (
+        "_is_counted", "block", "drops", "floor", "handed", "marks", "must", "positions", "switch", "tallies",
+    )  # fmt: skip
 
     def __init__(self, tallies: dict[str, int]) -> None:
         self.block: Block | None = None
@@ -33,6 +37,7 @@ class Changes:
         self.drops = Drops()
         self.tallies = tallies
         self.marks: dict[str, str] = {}
+        self.switch: Switch | None = None
         self._is_counted = False
 
     def count(self) -> None:

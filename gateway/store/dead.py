@@ -50,11 +50,12 @@ class Letter(NamedTuple):
 
 
 class Changes:
-    """What one transaction does."""
+    """What one transaction does. ``renamed``: the new name of an uplink by the old one."""
 
-    __slots__ = ("added", "removed")
+    __slots__ = ("added", "removed", "renamed")
 
     def __init__(self) -> None:
+        self.renamed: dict[str, str] = {}
         self.added: list[tuple[str, Letter]] = []
         self.removed: list[int] = []
 
@@ -70,7 +71,7 @@ class DeadStore:
     """The table ``dead_letter``. ``bounds``: of each uplink. ``counts``: letters of each, after ``load``."""
 
     def __init__(self, database: Database, clock: Clock, bounds: Mapping[str, Bounds], metrics: Metrics) -> None:
-        self.bounds = bounds
+        self.bounds = dict(bounds)
         self.database = database
         self._clock = clock
         self._metrics = metrics
@@ -81,6 +82,21 @@ class DeadStore:
     async def load(self) -> None:
         """Count what is there. Raises what ``Database.read`` raises."""
         self.counts |= await self.database.read(_count)
+
+    def set(self, uplink: str, bounds: Bounds | None) -> None:
+        """What an uplink may keep from now on; None: it is gone, and its letters stay for one of its name."""
+        if bounds is None:
+            self.bounds.pop(uplink, None)
+        else:
+            self.bounds[uplink] = bounds
+            self.counts.setdefault(uplink, 0)
+
+    def rename(self, old: str, new: str) -> None:
+        """The letters of ``old`` are those of ``new``; it adds none any more. Raises StoreError when it is closed."""
+        self._waiting = deque((new if name == old else name, letter) for name, letter in self._waiting)
+        changes = self._batch.join(0, WITHIN)
+        changes.renamed = {**changes.renamed, old: new}
+        self.counts[new] = self.counts.pop(old, 0)
 
     def of(self, uplink: str) -> Shelf:
         """The letters of one uplink, for its runner."""
@@ -107,13 +123,17 @@ class DeadStore:
 
     def _apply(self, connection: sqlite3.Connection, changes: Changes) -> Applied:
         connection.executemany(SQL["dead_add"], [_values(uplink, letter) for uplink, letter in changes.added])
+        for old, new in changes.renamed.items():
+            connection.execute(SQL["dead_rename"], {"old": old, "new": new})
         connection.executemany(SQL["dead_delete"], [(id,) for id in changes.removed])
         cut = sum(self._cut(connection, uplink) for uplink in {uplink for uplink, _ in changes.added})
         return Applied(cut, _count(connection))
 
     def _cut(self, connection: sqlite3.Connection, uplink: str) -> int:
         """Keep the newest that fit; how many did not."""
-        bounds = self.bounds[uplink]
+        bounds = self.bounds.get(uplink)
+        if bounds is None:
+            return 0  # it was removed or renamed meanwhile
         size = 0
         sizes = connection.execute(SQL["dead_sizes"], {"uplink": uplink}).fetchall()
         for index, (id, length) in enumerate(sizes):
@@ -129,6 +149,10 @@ class DeadStore:
             if applied.cut:
                 self._metrics.count("dead_letters_pushed_out", applied.cut)
         if error is not None:
+            if changes.renamed:
+                with suppress(GatewayError):  # closed: the letters keep the old name
+                    following = self._batch.join(0, WITHIN)
+                    following.renamed = {**changes.renamed, **following.renamed}
             self._waiting.extendleft(reversed(changes.added[-MOST_WAITING:]))
             # A letter that could not be deleted is sent or shown again: it is there until it has gone.
 

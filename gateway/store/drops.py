@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import NamedTuple
 
 from gateway.store.sql import SQL
@@ -40,6 +40,12 @@ class Drops:
     def of(self, uplink: str) -> dict[str, Drop]:
         """Drops of one uplink, by reason."""
         return {reason: drop for (name, reason), drop in self.by.items() if name == uplink}
+
+    def rename_all(self, renamed: Mapping[str, str]) -> None:
+        """Uplinks have other names; ``renamed``: the old one by the new one."""
+        for new, old in renamed.items():
+            for key in [key for key in self.by if key[0] == old]:
+                self.add(new, key[1], self.by.pop(key))
 
     def keep_only(self, uplinks: Container[str]) -> None:
         """Forget uplinks that are not among ``uplinks``."""

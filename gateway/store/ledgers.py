@@ -42,16 +42,32 @@ class Ledgers:
     """The ledgers of all uplinks. ``gateway``: its name. Call ``tick`` about once a second."""
 
     def __init__(
-        self, outbox: Outbox, database: Database, clock: Clock, gateway: str, terms: Mapping[str, LedgerTerms]
+        self,
+        outbox: Outbox,
+        database: Database,
+        clock: Clock,
+        gateway: str,
+        terms: Mapping[str, LedgerTerms],
     ) -> None:
         self._outbox = outbox
         self._database = database
         self._clock = clock
         self._gateway = gateway
-        self._terms = terms
+        self._terms = dict(terms)
         self._due = {name: clock.now() + one.every for name, one in terms.items()}
         self._busy: set[str] = set()
         self._row = dict.fromkeys(terms, 0)
+
+    def set(self, name: str, terms: LedgerTerms | None) -> None:
+        """An uplink wants ledgers like this, or none, from now on."""
+        if terms is None:
+            self._terms.pop(name, None)
+            self._due.pop(name, None)
+            self._row.pop(name, None)
+        elif self._terms.get(name) != terms:
+            self._terms[name] = terms
+            self._due[name] = self._clock.now() + terms.every
+            self._row.setdefault(name, 0)
 
     def tick(self) -> None:
         """Begin the ledgers that are due."""
@@ -77,7 +93,7 @@ class Ledgers:
 
     def _post(self, name: str, standing: Standing | None, error: BaseException | None) -> None:
         self._busy.discard(name)
-        if standing is None:
+        if standing is None or name not in self._terms:
             return
         if not self._has_arrived(name, standing.mark.row):
             self._row[name] = standing.mark.row  # a ledger of an earlier start still waits
@@ -95,7 +111,7 @@ class Ledgers:
         return not row or row in self._outbox.reader(name).acked(RESULT)
 
     def _kept(self, name: str, error: BaseException | None) -> None:
-        if error is not None:
+        if error is not None and name in self._row:
             self._row[name] = 0  # there is no such row: the next ledger tells the same and more
 
 

@@ -315,7 +315,7 @@ class RoomMaker:
         lost.thinned += thinned.merged
         for names, n in thinned.shares.items():
             for name in ways.positions:
-                if is_for(name, names, ways.positions):
+                if is_for(name, names, ways.heirs):
                     lost.shares[name] = lost.shares.get(name, 0) + n
         self.delete(connection, number, chosen)
         if thinned.columns is not None:

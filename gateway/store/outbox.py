@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 
 from gateway.broker.port import Done, Subscriber
@@ -24,8 +25,9 @@ from gateway.clock import Clock
 from gateway.errors import Refused
 from gateway.message import Message
 from gateway.metrics import Metrics
-from gateway.outbound import LAST, TELEMETRY, OutboxReader
+from gateway.outbound import TELEMETRY, OutboxReader
 from gateway.store.accountant import Accountant
+from gateway.store.accounts import Has, is_for
 from gateway.store.answers import answer
 from gateway.store.batch import Batch
 from gateway.store.block import GRAIN, KIND_BITS, KIND_MASK, Block
@@ -34,15 +36,17 @@ from gateway.store.boots import Boots
 from gateway.store.changes import Changes
 from gateway.store.db import FULL_BYTES, FULL_ITEMS, Database
 from gateway.store.errors import StoreError
+from gateway.store.heirs import Heirs
 from gateway.store.intake import AWAITED, Intake, Lane
-from gateway.store.outbox_table import LAZY, Applied, Loaded, OutboxTable, Waiting
-from gateway.store.position import Position
+from gateway.store.outbox_status import status_of
+from gateway.store.outbox_table import LAZY, Applied, OutboxTable
 from gateway.store.posts import Posts
 from gateway.store.promptness import PATIENCE, Promptness
 from gateway.store.reader import Reader
 from gateway.store.reading import Reading
 from gateway.store.ring import Ring
 from gateway.store.rooms import Room
+from gateway.store.roster import Roster
 from gateway.store.routes import needs_of
 
 LINGER: Final = 1.0
@@ -92,11 +96,10 @@ class Outbox(Subscriber):
             database, self._begin, self._announce, self._rouse, clock.time, lambda: clock.time() - clock.now(),
             lambda names: self.accounts.refuse(names, clock.time()),
         )  # fmt: skip
-        self._readers: dict[str, Reader] = {}
-        self._bits: dict[str, int] = {}
         self.reading = Reading(database, lambda: self._intake.block.last)
+        self._roster = Roster(lambda name, position: Reader(name, self, self.reading, position, self.last))
+        self._readers, self._bits, self._kept = self._roster.readers, self._roster.bits, self._roster.kept
         self._books = Books(lambda: self._join(LAZY).tallies, metrics)
-        self._kept: dict[str, Position] = {}  # positions in the table
         self._promptness = Promptness()
         self.posts = Posts(database, self._intake, lambda: self._bits, self._join)
         self.accounts = Accountant(lambda: self._batch.gathering, lambda: self._join(LAZY), self._books, metrics)
@@ -107,34 +110,35 @@ class Outbox(Subscriber):
         self.reading.open(self._table)
         while await self._database.commit(self._table.convert_old, size=0, within=0):
             pass
-        load = partial(self._table.load, uplinks=self._uplinks, time=self._clock.time())
-        loaded = await self._database.commit(load)
+        loaded = await self._database.commit(partial(self._table.load, uplinks=self._uplinks, time=self._clock.time()))
         self.accounts.drops = loaded.drops
         self._books.totals = loaded.tallies
-        self.reading.tail.bound(self.rooms)
         self._intake.block = Block(0, loaded.last + 1, boots.number, 0)
-        self._take_up(loaded)
-
-    async def change(self, uplinks: Collection[str], rooms: Sequence[Room]) -> None:
-        """Other settings. Readers of uplinks that stay keep working; others must not be used any more. Topics must be
-        asked for anew: ``Broker.forget``."""
-        self.rooms = self._table.rooms = rooms
-        self.reading.tail.bound(rooms)
-        self._uplinks = tuple(uplinks)
-        # Positions not stored yet go first, in the same transaction.
-        self._join().must = True
-        self._take_up(await self._database.commit(partial(self._table.load, uplinks=self._uplinks)))
-
-    def _take_up(self, loaded: Loaded) -> None:
-        old = self._readers
-        self._readers = {
-            name: old.get(name) or Reader(name, self, self.reading, position, loaded.last)
-            for name, position in loaded.positions.items()
-        }
-        self._bits = {name: 1 << number for number, name in enumerate(self._readers)}
-        self._kept = dict(loaded.positions)
+        self._roster.load(loaded.positions, loaded.rest, loaded.heirs)
         self.reading.learn(loaded.waiting)
         self.accounts.drops.keep_only(self._readers)
+        self.bound(self.rooms)
+
+    def change(
+        self, uplinks: Collection[str], renamed: Mapping[str, str] = MappingProxyType({})
+    ) -> asyncio.Future[None]:
+        """Other uplinks from now on, see ``switch.py``; ``renamed`` gives the old name by the new one.
+
+        Readers of uplinks that stay keep working; others must not be used any more. Topics must be asked for anew
+        before anything else is delivered: ``Broker.forget``. The result is there when all is on the disk; await it
+        before the next change. Raises StoreError when the database is closed.
+        """
+        changes = self._join(0)
+        switch = self._roster.switch(uplinks, renamed, self.last)
+        changes.must, changes.switch = True, switch
+        self.accounts.drops.rename_all(switch.renamed)
+        self.accounts.drops.keep_only(self._readers)
+        return switch.done
+
+    def bound(self, rooms: Sequence[Room]) -> None:
+        """Other bounds of the classes."""
+        self.rooms = self._table.rooms = rooms
+        self.reading.tail.bound(rooms)
         self._intake.instant = [room.interval is not None for room in self.rooms]
         self._intake.lingers = [self._linger if room.interval is None else room.interval for room in self.rooms]
         self._intake.largest = [room.max_bytes for room in self.rooms]
@@ -222,6 +226,7 @@ class Outbox(Subscriber):
         if (
             not may_leave
             or changes.marks  # a ledger and what it said are written together
+            or changes.switch is not None  # so are rows for uplinks of before
             or block is None
             or not 0 < block.kept <= LEAVE_ROWS
             or block.bytes > LEAVE_BYTES
@@ -274,6 +279,8 @@ class Outbox(Subscriber):
             if block is not None:
                 self._books.note("stored", block.count)
                 waiters = [done for done in block.dones if done is not None]
+            if changes.switch is not None and not changes.switch.done.done():
+                changes.switch.done.set_result(None)
             if applied.written:
                 self._take_in(applied, changes)
             else:
@@ -317,13 +324,16 @@ class Outbox(Subscriber):
             following = self._join()
             following.must = True
             following.drops.merge(changes.drops)
+            following.switch = changes.switch
         return waiters
 
     def _give_back(self, changes: Changes, block: Block) -> list[Done]:
         """Take the rows of a failed commit out; their waiters."""
-        return self.accounts.give_back(
-            changes, block, self._bits, lambda name, *row: self.reading.state(self._readers.get(name), *row)
-        )
+
+        def has(name: str, room: int, seq: int) -> Has:
+            return self.reading.state(self._readers.get(self.heirs.get(name) or ""), room, seq)
+
+        return self.accounts.give_back(changes, block, self._bits, has)
 
     # Rows out
 
@@ -366,9 +376,14 @@ class Outbox(Subscriber):
                     waiters += block.settle(kind, reached)
         answer(iter(waiters), None)
 
-    def takes_over(self, names: tuple[str, ...]) -> bool:
+    def takes_over(self, uplink: str, names: tuple[str, ...]) -> bool:
         """See ``accounts.is_for``; for the readers."""
-        return any(name not in self._readers for name in names)
+        return is_for(uplink, names, self.heirs)
+
+    @property
+    def heirs(self) -> Heirs:
+        """Who gets the rows of which name."""
+        return self._roster.heirs
 
     @property
     def uplinks(self) -> Collection[str]:
@@ -382,19 +397,4 @@ class Outbox(Subscriber):
     def status(self) -> dict[str, Any]:
         """Rows that wait, their bytes on the disk, the age of the oldest there in seconds (None: unknown or none), and
         each uplink."""
-        depths = {name: reader.depth(0, LAST) for name, reader in self._readers.items()}
-        depth = max(depths.values(), default=0)
-        waiting = self.reading.waiting if depth else Waiting()
-        return {
-            "depth": depth,
-            "bytes": waiting.bytes,
-            "oldest_age": self._table.boots.age(waiting.boot, waiting.up) if waiting.bytes else None,
-            "uplinks": {
-                name: {
-                    "cursor": reader.cursor,
-                    "depth": depths[name],
-                    "drops": {reason: drop._asdict() for reason, drop in self.accounts.drops.of(name).items()},
-                }
-                for name, reader in self._readers.items()
-            },
-        }
+        return status_of(self._readers, self.reading, self.accounts.drops, self._table.boots)

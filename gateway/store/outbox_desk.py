@@ -123,8 +123,7 @@ class OutboxDesk:
         return {"purged": len(rows), "next": upto if rows else None}
 
     async def _rows(self, after: int, limit: int, uplink: str | None, acked: Sequence[Ranges]) -> list[tuple[int, Row]]:
-        known = self._outbox.uplinks
-        wants = partial(is_for, uplink, known=known) if uplink is not None else None
+        wants = partial(is_for, uplink, heirs=self._outbox.heirs) if uplink is not None else None
         return await self._database.read(
             partial(look, after=after, limit=limit, max_bytes=PAGE_BYTES, wants=wants, acked=acked)
         )

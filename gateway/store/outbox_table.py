@@ -25,21 +25,29 @@ from gateway.store.boots import Boots
 from gateway.store.changes import Changes
 from gateway.store.drops import Drops, load_drops
 from gateway.store.errors import StoreError
+from gateway.store.heirs import Heirs, heirs_at_start
 from gateway.store.making_room import RoomMaker
 from gateway.store.old_rows import convert
-from gateway.store.position import Position, in_common, insert_position, load_positions, position_at, save_position
+from gateway.store.position import (
+    NOBODY,
+    Position,
+    in_common,
+    insert_position,
+    load_positions,
+    position_at,
+    save_position,
+)
 from gateway.store.ring import Ring
 from gateway.store.rooms import ROOMS, Room, key_range
 from gateway.store.segment import MAX_ROWS, Columns, Packed, pack_columns, unpack
 from gateway.store.sql import SQL
-from gateway.store.table_books import TableBooks, forget_uplink, load_books
+from gateway.store.switch import REMOVED
+from gateway.store.table_books import TableBooks, load_books
+from gateway.store.uplink_rows import forget_uplink
 from gateway.store.ways import Handed, Ways, forget_acknowledged, hand
 
 LAZY: Final = 60.0
 """Seconds that books of rows which were never written may wait: kill -9 forgets counts, no row."""
-
-NOBODY: Final = ""
-"""In the place of an uplink's name: where all were when the last one was removed from the settings."""
 
 
 class Waiting(NamedTuple):
@@ -73,13 +81,16 @@ class Applied(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """The outbox at start. ``last``: the newest number that was given out, as far as it is known."""
+    """The outbox at start. ``last``: the newest number that was given out, as far as it is known; ``rest``: where an
+    uplink begins that comes while there is none; ``heirs``: see ``heirs.py``."""
 
     positions: dict[str, Position]
     last: int
     drops: Drops
     tallies: dict[str, int]
     waiting: Waiting
+    rest: Position
+    heirs: Heirs
 
 
 class OutboxTable:
@@ -97,6 +108,7 @@ class OutboxTable:
         self.maker.on_delete = self.ring.deleted
         self._handed: Handed = {}
         self._known: dict[str, Position] = {}
+        self._heirs: Heirs = {}
         self._unpacked: dict[str, tuple[int, bytes, Columns]] = {}
         self.lazy = True
         self.stale = True
@@ -127,16 +139,26 @@ class OutboxTable:
         self._books.take_up(changes)
         if block is not None and kept:
             self._append(connection, block)
+        switch = changes.switch
+        if switch is not None:
+            switch.move(connection, changes.tallies, changes.drops)
+            self._known.clear()
+            self.ring.forget()
+            self._heirs = switch.heirs
         for uplink, position in changes.positions.items():
             save_position(connection, uplink, position, self._known.get(uplink))
             self._known[uplink] = position
         changes.drops.save(connection)
         forget_acknowledged(self._handed, changes.positions)
-        ways = Ways(changes.positions, self._handed, changes.handed)
+        ways = Ways(changes.positions, self._handed, changes.handed, heirs=self._heirs)
         more = self.ring.turn(connection, self.maker, self.rooms, ways, idle=not kept)
         lost = self.maker.make_room(connection, ways, changes.floor)
         lost.drops.save(connection)
         self._books.write(connection, changes, lost)
+        if switch is not None:
+            given_up = switch.settle(connection, self.boots.number)
+            if given_up:
+                lost.reasons[REMOVED] = given_up
         self._written_at = up
         return Applied(
             True, self._last, lost.reasons, lost.drops, lost.thinned, self._waiting(connection, changes.positions),
@@ -164,9 +186,11 @@ class OutboxTable:
             forget_uplink(connection, uplink)
         for uplink in uplinks:
             insert_position(connection, uplink, known.get(uplink, start))
+        self._heirs = heirs_at_start(connection, [name for name in uplinks if name != NOBODY], last)
         positions = {uplink: known.get(uplink, start) for uplink in uplinks if uplink != NOBODY}
         tallies = load_books(connection, positions, known.keys() - {NOBODY}, self.boots.number, last, time)
-        return Loaded(positions, last, load_drops(connection), tallies, self._waiting(connection, positions))
+        waiting = self._waiting(connection, positions)
+        return Loaded(positions, last, load_drops(connection), tallies, waiting, start, self._heirs)
 
     def convert_old(self, connection: sqlite3.Connection) -> bool:
         """Move some rows of an older database into segments; whether there may be more."""

@@ -20,6 +20,10 @@ MOST: Final = 32
 """Stretches kept of a class."""
 
 
+NOBODY: Final = ""
+"""In the place of an uplink's name: where all were when the last one was removed from the settings."""
+
+
 class Position(NamedTuple):
     """By class: what the cloud has, and what may have been sent to it."""
 

@@ -36,8 +36,8 @@ class Shelf(Protocol):
     def settle(self, room: int) -> None:
         """Rows of the class were acknowledged: answer what was not written yet."""
 
-    def takes_over(self, names: tuple[str, ...]) -> bool:
-        """Whether rows kept for these are for everybody, see ``accounts.is_for``."""
+    def takes_over(self, uplink: str, names: tuple[str, ...]) -> bool:
+        """Whether the uplink gets rows that were kept for these, see ``accounts.is_for``."""
 
     @property
     def accounts(self) -> Accounts:
@@ -95,7 +95,7 @@ class Reader:
         name, known = self.name, self._acked[room]
         # Few different ones, and it is asked for each row.
         of = {row.uplinks for row in rows}
-        mine_too = {names for names in of if name not in names and (not names or self._shelf.takes_over(names))}
+        mine_too = {names for names in of if name not in names and (not names or self._shelf.takes_over(name, names))}
         if mine_too:
             rows[:] = [row._replace(uplinks=(name,)) if row.uplinks in mine_too else row for row in rows]
         if all(name in names for names in of - mine_too):

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from gateway.store.accounts import PRODUCED, account, entry, is_for
 from gateway.store.drops import Drop, load_drops
 from gateway.store.errors import StoreError
+from gateway.store.heirs import load_heirs
 from gateway.store.position import Position
 from gateway.store.rooms import ROOMS, key_range
 from gateway.store.segment import unpack
@@ -21,6 +22,7 @@ from gateway.store.sql import SQL
 def waiting_rows(connection: sqlite3.Connection, positions: Mapping[str, Position]) -> dict[str, int]:
     """Rows that each uplink must have and has not. What cannot be read counts as not there."""
     found = dict.fromkeys(positions, 0)
+    heirs = load_heirs(connection, positions)
     for room in range(len(ROOMS)):
         place = key_range(room, min((at.acked[room].prefix for at in positions.values()), default=0))
         for _key, first, _boot, data in connection.execute(SQL["segment_read"], place):
@@ -30,7 +32,7 @@ def waiting_rows(connection: sqlite3.Connection, positions: Mapping[str, Positio
                 continue
             for seq, head in zip(columns.seqs, columns.heads, strict=True):
                 for name, at in positions.items():
-                    if seq not in at.acked[room] and is_for(name, head[4], positions):
+                    if seq not in at.acked[room] and is_for(name, head[4], heirs):
                         found[name] += 1
     return found
 

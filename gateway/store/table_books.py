@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Mapping
 
-from gateway.store.accounts import BOOKED, DELIVERED, PREFIX, PRODUCED, THINNED, account, add, entry
+from gateway.store.accounts import BOOKED, PREFIX, PRODUCED, account, add, entry
 from gateway.store.changes import Changes
 from gateway.store.drops import load_drops
 from gateway.store.making_room import DAMAGED, Lost
@@ -16,6 +16,7 @@ from gateway.store.marks import first_mark, mark_of
 from gateway.store.position import Position
 from gateway.store.recount import count_missing, rebase
 from gateway.store.sql import SQL
+from gateway.store.uplink_rows import all_tallies
 
 
 class TableBooks:
@@ -81,19 +82,6 @@ def load_books(
         count_missing(connection, positions, DAMAGED, time, time)
     _begin_marks(connection, positions, boot, last)
     return {name: n for name, n in all_tallies(connection).items() if not name.startswith(PREFIX)}
-
-
-def forget_uplink(connection: sqlite3.Connection, uplink: str) -> None:
-    """It is not in the settings any more."""
-    connection.execute(SQL["drop_delete"], {"uplink": uplink})
-    connection.execute(SQL["mark_delete"], {"uplink": uplink})
-    for what in (PRODUCED, DELIVERED, THINNED):
-        connection.execute(SQL["tally_delete"], {"name": entry(what, uplink)})
-
-
-def all_tallies(connection: sqlite3.Connection) -> dict[str, int]:
-    """Every book."""
-    return dict(connection.execute(SQL["tally_all"]).fetchall())
 
 
 def _begin_marks(connection: sqlite3.Connection, uplinks: Collection[str], boot: int, last: int) -> None:

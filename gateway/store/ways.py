@@ -10,6 +10,7 @@ from typing import Final
 
 from gateway.ranges import NOTHING, Ranges
 from gateway.store.accounts import is_for
+from gateway.store.heirs import Heirs, heirs_of
 from gateway.store.position import Position, in_common
 from gateway.store.rooms import ROOMS
 
@@ -22,10 +23,11 @@ _NONE: Final = (NOTHING,) * len(ROOMS)
 class Ways:
     """The uplinks at one moment. ``handed``: what was given out, in parts that different threads keep."""
 
-    __slots__ = ("_handed", "positions")
+    __slots__ = ("_handed", "heirs", "positions")
 
-    def __init__(self, positions: Mapping[str, Position], *handed: Handed) -> None:
+    def __init__(self, positions: Mapping[str, Position], *handed: Handed, heirs: Heirs | None = None) -> None:
         self.positions = positions
+        self.heirs = heirs_of(positions) if heirs is None else heirs
         self._handed = handed
 
     def on_way(self, room: int) -> Ranges:
@@ -55,8 +57,8 @@ class Ways:
 
     def losers(self, names: tuple[str, ...], room: int, seq: int) -> list[str]:
         """Who needs a row and does not have it; ``names``: who was to get it when it was stored."""
-        known = self.positions
-        return [name for name, at in known.items() if seq not in at.acked[room] and is_for(name, names, known)]
+        heirs = self.heirs
+        return [name for name, at in self.positions.items() if seq not in at.acked[room] and is_for(name, names, heirs)]
 
 
 def hand(handed: Handed, uplink: str, room: int, after: int, upto: int) -> None:

@@ -63,6 +63,32 @@ class Accounts:
                 self._budgets[name] = Budget(allowance, known.get((name, allowance.period), []), clock.time())
                 uplinks[name].press(self._budgets[name].level)
 
+    def add(self, name: str, text: str | None) -> None:
+        """An uplink was built anew, with this budget, and counts from 0. What it has used of a period of the same kind
+        still counts."""
+        before = self._budgets.pop(name, None)
+        self._counted[name] = 0
+        if text is None:
+            self._alarm({f"budget-{name}": None})
+            return
+        allowance = parse(text)
+        known = [before.usage] if before is not None and before.allowance.period == allowance.period else []
+        is_same = before is not None and before.allowance == allowance
+        self._budgets[name] = before if before is not None and is_same else Budget(allowance, known, self._clock.time())
+        self._uplinks[name].press(self._budgets[name].level)
+
+    def remove(self, name: str) -> None:
+        """The uplink is gone; ``count`` comes before."""
+        self._counted.pop(name, None)
+        if self._budgets.pop(name, None) is not None:
+            self._alarm({f"budget-{name}": None})
+
+    def rename(self, old: str, new: str) -> None:
+        """The uplink has another name; ``add`` follows."""
+        if old in self._budgets:
+            self._budgets[new] = self._budgets.pop(old)
+            self._alarm({f"budget-{old}": None})
+
     def tick(self) -> None:
         """Count what was used, when some seconds have passed."""
         now = self._clock.now()
@@ -73,12 +99,6 @@ class Accounts:
         if now >= self._keep_at:
             self._keep_at = now + KEEP_EVERY
             self.keep()
-
-    def renewed(self, name: str) -> None:
-        """The uplink was built anew, and counts from 0."""
-        self._counted[name] = 0
-        if name in self._budgets:
-            self._uplinks[name].press(self._budgets[name].level)
 
     def count(self) -> None:
         """Bring every budget up to date, and say so to its uplink when it must save more or less."""

@@ -24,3 +24,6 @@ class Site(NamedTuple):
 
 class OnSite:
     """Base of an uplink that wants to see the site: its constructor takes ``site``, and none of what a bridge needs."""
+
+    def leave(self) -> None:
+        """It will not run again: let go of what it has subscribed to on the site."""

@@ -81,6 +81,15 @@ class Reports:
                 self._said[name] = report
                 self._publish(name, report)
 
+    def forget(self, name: str) -> None:
+        """The uplink is gone: nothing is said of it any more."""
+        for known in (self._before, self._rates, self._said):
+            known.pop(name, None)
+        if self._interval:
+            self._publisher.publish(
+                Message(f"{ROOT}/{name}/status", b"", retain=True, time=self._clock.time(), source="uplinks")
+            )
+
     def commands(self) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
         """The requests that it answers, by name."""
         return {"uplinks": lambda request: [self.of(name) for name in self._uplinks], "uplink": self._one}

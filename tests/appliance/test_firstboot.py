@@ -188,6 +188,30 @@ def test_what_is_wrong_stands_beside_it_and_nothing_is_taken(
     assert everything(machine) == before
 
 
+@pytest.mark.parametrize("left", [{}, {"gateway__toml": SETTINGS, "cloud__secret": "s"}])
+def test_what_was_wrong_is_forgotten_with_the_file_that_is_removed(machine: Path, left: dict[str, str]) -> None:
+    put(machine / "boot", network__toml="x = 1\n", gateway__toml="y = 1\n")
+    assert first_boot(machine) == os.EX_CONFIG
+    assert {"network.toml.errors.txt", "gateway.toml.errors.txt"} <= everything(machine / "boot").keys()
+    for path in (machine / "boot").glob("*.toml"):
+        path.unlink()
+    put(machine / "boot", **left)
+    assert first_boot(machine) == 0
+    assert everything(machine / "boot").keys() == ({"applied.txt"} if left else set())
+
+
+def test_a_stick_that_is_as_it_was_taken_says_nothing_of_a_mistake_in_between(machine: Path, tmp_path: Path) -> None:
+    stick = tmp_path / "stick"
+    put(stick, gateway__toml=SETTINGS, cloud__secret="s")
+    assert taking.take(machine, stick, clears=False).taken
+    put(stick, gateway__toml="y = 1\n")
+    assert taking.take(machine, stick, clears=False).problems
+    assert "gateway.toml.errors.txt" in everything(stick)
+    put(stick, gateway__toml=SETTINGS)
+    assert taking.take(machine, stick, clears=False).again
+    assert "gateway.toml.errors.txt" not in everything(stick)
+
+
 def test_both_files_tell_what_is_wrong_and_are_quiet_when_it_is_mended(machine: Path) -> None:
     put(machine / "boot", network__toml="x = 1\n", gateway__toml=SETTINGS)
     assert first_boot(machine) == os.EX_CONFIG

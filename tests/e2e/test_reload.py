@@ -157,8 +157,9 @@ def test_what_is_not_confirmed_goes_back(start_gateway: StartGateway, line: Line
     collector.wait_for("plant/d1/p5", 5)
     count = len(seen("plant/d1/p0"))
     wait_until(lambda: len(seen("plant/d1/p0")) > count + 2, 10, "the settings before run again")
-    assert b"was not confirmed" in collector.wait_for("$SYS/gateway/alarms/settings", 5).payload
+    assert b"were not confirmed" in collector.wait_for("$SYS/gateway/alarms/settings", 5).payload
 
+    gateway.settings.write_text(head + device(line, 1, 5))
     assert reload(gateway, "--confirm", "1m")["confirm"] == 60
     done = run_command("reload", "--commit", "--state", str(gateway.state))
     assert (done.returncode, done.stdout) == (0, "confirmed\n")
@@ -209,3 +210,85 @@ def test_a_failing_case_blocks_activation(start_gateway: StartGateway) -> None:
     done = run_command("reload", "--state", str(gateway.state))
     assert done.returncode == 1
     assert "a.toml: the case 'c' fails" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("how", ["time", "kill -9", "restart"])
+def test_what_is_not_confirmed_does_not_run_after_a_start_either(start_gateway: StartGateway, how: str) -> None:
+    good = settings.listener(free_port()) + '[gateway]\nname = "good"\n[mqtt]\nmax_inflight = 7\n'
+    bad = good.replace("= 7", "= 8")
+    gateway = start_gateway(good)
+    rule = gateway.rules / "new.toml"
+    gateway.settings.write_text(bad)
+    rule.write_text('[[action]]\nname = "a"\non.topic = "i"\ndo = [{ publish = { topic = "o" } }]\n')
+    reload(gateway, "--confirm", "1s" if how == "time" else "1h")
+    assert len(gateway.status()["rules"]) == 1
+    if how == "time":
+        wait_until(lambda: gateway.status()["settings"]["refused"], 10, "it has gone back")
+    elif how == "kill -9":
+        gateway.kill()
+        gateway.start()
+    else:
+        gateway.stop()
+        gateway.start()
+    status = gateway.status()
+    refused = gateway.settings.with_name("gateway.toml.refused")
+    assert gateway.settings.read_text() == good
+    assert refused.read_text() == bad
+    assert not rule.exists()
+    assert rule.with_name("new.toml.refused").exists()
+    assert status["settings"]["refused"]["files"] == sorted([str(refused), str(rule) + ".refused"])
+    assert status["rules"] == []
+    assert [one["alarm"] for one in status["alarms"]] == ["settings"]
+    assert "settings not confirmed: back to those before" in gateway.log_text()
+    assert "not confirmed and not taken" in gateway.command("status")
+    gateway.stop()
+    gateway.start()
+    assert gateway.status()["alarms"] == []
+    assert gateway.status()["settings"]["refused"] is not None, "until others are taken"
+    reload(gateway)
+    assert gateway.status()["settings"]["refused"] is None
+
+
+def test_files_that_cannot_be_put_back_are_taken_by_no_start(start_gateway: StartGateway) -> None:
+    first, second = free_port(), free_port()
+    good, bad = settings.listener(first), settings.listener(second)
+    gateway = start_gateway(good)
+    gateway.settings.with_name("gateway.toml.refused.new").mkdir()  # nobody can write such a file
+    gateway.settings.write_text(bad)
+    reload(gateway, "--confirm", "1s")
+    wait_until(lambda: gateway.status()["settings"]["refused"], 10, "it has gone back")
+    for _ in range(2):
+        assert gateway.settings.read_text() == bad
+        (alarm,) = gateway.status()["alarms"]
+        assert "which no start takes" in alarm["text"]
+        Collector(first, "x").close()
+        gateway.kill()
+        gateway.start()
+    # Who wants them none the less says so.
+    reload(gateway)
+    Collector(second, "x").close()
+    gateway.stop()
+    gateway.start()
+    Collector(second, "x").close()
+    assert gateway.status()["alarms"] == []
+
+
+def test_what_is_confirmed_runs_after_a_start(start_gateway: StartGateway) -> None:
+    first, second = free_port(), free_port()
+    gateway = start_gateway(settings.listener(first))
+    gateway.settings.write_text(settings.listener(second))
+    reload(gateway, "--confirm", "1h")
+    gateway.command("reload", "--commit")
+    gateway.kill()
+    gateway.start()
+    Collector(second, "x").close()
+    assert gateway.status()["settings"] == {"unconfirmed": False, "refused": None}
+
+
+def test_a_state_folder_does_not_change_on_trial(start_gateway: StartGateway) -> None:
+    head = settings.listener(free_port())
+    gateway = start_gateway(head)
+    gateway.settings.write_text(head + '[gateway]\nstate = "elsewhere"\n')
+    done = run_command("reload", "--confirm", "1m", "--state", str(gateway.state))
+    assert (done.returncode, "gateway.state cannot be changed with --confirm" in done.stderr) == (1, True)
+    assert gateway.status()["settings"]["unconfirmed"] is False

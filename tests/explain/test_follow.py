@@ -50,7 +50,10 @@ class World:
             device={}, queue={}, stream={}, uplink={"cloud": SimpleNamespace(forward=[forward], receive=[])}
         )
         outbox: Any = SimpleNamespace(
-            last=0, uplinks=["cloud"], reader=lambda name: SimpleNamespace(acked=lambda room: self.acked)
+            last=0,
+            uplinks=["cloud"],
+            heirs={"cloud": "cloud"},
+            reader=lambda name: SimpleNamespace(acked=lambda room: self.acked),
         )
         rows: Any = SimpleNamespace(in_memory=lambda topic, after: self.rows, of=self._newest)
         loaded: Any = SimpleNamespace(value=settings)

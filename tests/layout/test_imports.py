@@ -35,7 +35,22 @@ BOTTOM = {
 }
 PURE = ("mqtt", "rules", "broker", "config")
 IO = ("listeners", "connectors", "uplinks", "store", "login")
-TOP = ("appliance", "blackbox", "app", "bounds", "parts", "check", "reload", "explain", "cli", "demo", "__main__")
+TOP = (
+    "appliance",
+    "blackbox",
+    "app",
+    "bounds",
+    "parts",
+    "check",
+    "reload",
+    "uplink_change",
+    "confirmed",
+    "starting",
+    "explain",
+    "cli",
+    "demo",
+    "__main__",
+)
 MAY_IMPORT_APP = ("cli", "demo", "__main__", "reload")
 SEES_ONLY_THE_PORT = ("mqtt", "rules", "store", "connectors", "uplinks")
 """These see the broker only through what stands in OPEN_BROKER: its port, and who may do what, how much."""

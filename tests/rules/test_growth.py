@@ -28,8 +28,9 @@ from gateway.rules.trial import try_at_once
 ROUNDS = 400
 FEW = 60
 """Objects, of all rounds together: caches of the interpreter. One that stays of each round is 400."""
-BYTES = 60_000
-"""Of all rounds together: the interpreter keeps some small blocks, about 30 kB. A rule set is hundreds of thousands."""
+BYTES = 200_000
+"""Of all rounds together, 500 of each: the interpreter keeps some small blocks, 30 to 60 kB. A rule set is hundreds of
+thousands, and what the collector would know of is counted above."""
 
 RULES = """
 [[action]]

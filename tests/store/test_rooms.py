@@ -89,7 +89,7 @@ def count_of(row: Any) -> int:
 def test_a_long_outage_is_covered_coarser_the_older_and_alarms_are_all_there(bench: Bench) -> None:
     async def body() -> None:
         async with bench.outbox("cloud") as (outbox, database):
-            await outbox.change(["cloud"], rooms(64 * KIB, 64 * KIB))
+            outbox.bound(rooms(64 * KIB, 64 * KIB))
             site = Site(bench, outbox, database)
             seconds = 2 * 3600
             await site.run(seconds)
@@ -128,7 +128,7 @@ def test_a_long_outage_is_covered_coarser_the_older_and_alarms_are_all_there(ben
 def test_what_cannot_be_thinned_is_dropped_oldest_first_and_counted(bench: Bench) -> None:
     async def body() -> None:
         async with bench.outbox("cloud") as (outbox, database):
-            await outbox.change(["cloud"], rooms(16 * KIB, 64 * KIB))
+            outbox.bound(rooms(16 * KIB, 64 * KIB))
             lane = outbox.merge([(Route("cloud", 0, 0),)], "log")
             start = bench.clock.time()
             for n in range(600):
@@ -148,7 +148,7 @@ def test_what_cannot_be_thinned_is_dropped_oldest_first_and_counted(bench: Bench
 def test_rows_on_their_way_are_not_thinned(bench: Bench) -> None:
     async def body() -> None:
         async with bench.outbox("cloud") as (outbox, database):
-            await outbox.change(["cloud"], rooms(64 * KIB, 64 * KIB))
+            outbox.bound(rooms(64 * KIB, 64 * KIB))
             site = Site(bench, outbox, database)
             await site.run(60)
             reader = outbox.reader("cloud")
@@ -164,7 +164,7 @@ def test_rows_on_their_way_are_not_thinned(bench: Bench) -> None:
 def test_a_full_room_of_one_class_leaves_the_others_alone(bench: Bench) -> None:
     async def body() -> None:
         async with bench.outbox("cloud") as (outbox, database):
-            await outbox.change(["cloud"], rooms(64 * KIB, 4 * KIB, thins=False))
+            outbox.bound(rooms(64 * KIB, 4 * KIB, thins=False))
             site = Site(bench, outbox, database)
             for n in range(30):
                 site.alarms.deliver(Message("alarm", b"%d" % n, 1), None)
@@ -183,7 +183,7 @@ def test_a_full_room_of_one_class_leaves_the_others_alone(bench: Bench) -> None:
 def test_counts_of_segments_are_those_of_the_table(bench: Bench, handed: int) -> None:
     async def body() -> None:
         async with bench.outbox("cloud") as (outbox, database):
-            await outbox.change(["cloud"], rooms(32 * KIB, 64 * KIB))
+            outbox.bound(rooms(32 * KIB, 64 * KIB))
             site = Site(bench, outbox, database)
             for _ in range(4):
                 await site.run(150)

@@ -136,6 +136,7 @@ def test_a_person_reads_it_in_one_line() -> None:
         "gateway": {"name": "g", "version": "1", "boot": 1, "uptime": 1.0}, "clock": clock, "alarms": [],
         "mqtt": {"sessions": [], "subscriptions": 0, "retained": 0, "slow": []}, "listeners": {}, "devices": {},
         "rules": [], "queues": [], "outbox": {"depth": 0, "bytes": 0}, "wear": None, "uplinks": {}, "drops": {},
+        "settings": {"unconfirmed": False, "refused": None},
         "store": {
             "bytes": 0, "log_bytes": 0, "commits": 0, "written": None,
             "disk": {"low": False, "free": 0, "total": 0, "floor": 0},

@@ -58,8 +58,10 @@ def take(machine: Path, source: Path, clears: bool) -> Outcome:
     try:
         found = look(source)
         if not found.files:
+            _tell(found, ())  # whoever had a bad file there has removed it
             return Outcome(source)
         if not clears and _stamp(machine) == found.digest:
+            _tell(found, ())
             return Outcome(source, again=True)
         network = _checked(machine, found)
     except ConfigError as error:

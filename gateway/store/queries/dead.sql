@@ -33,3 +33,7 @@ FROM dead_letter WHERE uplink = :uplink AND id > :after ORDER BY id LIMIT :limit
 -- One letter.
 SELECT id, seq, boot, topic, qos, retain, time, expires, source, props, payload, reason, error, tries, failed
 FROM dead_letter WHERE uplink = :uplink AND id = :id;
+
+-- name: dead_rename
+-- The letters of an uplink, under its new name.
+UPDATE OR REPLACE dead_letter SET uplink = :new WHERE uplink = :old;

@@ -119,3 +119,23 @@ SELECT id, first, boot, data FROM outbox_segment
 WHERE id > :after AND (id & ((1 << 56) - 1)) >= :first AND first <= :last AND until >= :since AND since <= :until
     AND (:boot IS NULL OR boot = :boot)
 ORDER BY id LIMIT :limit;
+
+-- name: heir_all
+-- Who gets the rows of uplinks that are gone.
+SELECT uplink, heir, upto FROM outbox_heir;
+
+-- name: heir_set
+-- One of them.
+INSERT INTO outbox_heir (uplink, heir, upto) VALUES (:uplink, :heir, :upto)
+ON CONFLICT (uplink) DO UPDATE SET heir = excluded.heir;
+
+-- name: heir_delete
+-- The name is in the settings again, or none of its rows are left, or nobody knows any more who gets them.
+DELETE FROM outbox_heir WHERE uplink = :uplink;
+
+-- name: drop_rename
+-- What an uplink will never get, under its new name.
+INSERT INTO outbox_drop (uplink, reason, n, first, last)
+SELECT :new, reason, n, first, last FROM outbox_drop WHERE uplink = :old
+ON CONFLICT (uplink, reason)
+DO UPDATE SET n = n + excluded.n, first = min(first, excluded.first), last = max(last, excluded.last);

@@ -11,3 +11,11 @@ INSERT OR REPLACE INTO uplink_usage (uplink, period, begin, bytes, seen, level) 
 DELETE FROM uplink_usage WHERE uplink = :uplink AND period = :period AND begin < :begin AND begin NOT IN (
     SELECT begin FROM uplink_usage WHERE uplink = :uplink AND period = :period AND begin > 0 ORDER BY begin DESC LIMIT 3
 );
+
+-- name: usage_rename
+-- The uplink has another name.
+UPDATE OR REPLACE uplink_usage SET uplink = :new WHERE uplink = :old;
+
+-- name: usage_forget
+-- The uplink is gone.
+DELETE FROM uplink_usage WHERE uplink = :uplink;

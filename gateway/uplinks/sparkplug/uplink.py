@@ -127,6 +127,13 @@ class SparkplugUplinkRunner(OnSite):
             self._connected_since = None
             await self._leave()
 
+    def leave(self) -> None:
+        """See ``OnSite``."""
+        if self._watching:
+            self._watching = False
+            for topic in self._node.by_topic:
+                self._publisher.unsubscribe(topic, self._present)
+
     def status(self) -> dict[str, Any]:
         """What a person wants to see. ``reason`` says why nothing moves, or ``moving``. Bytes are those of MQTT."""
         since, intake = self._connected_since, self._intake
