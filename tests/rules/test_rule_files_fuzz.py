@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 
 from gateway.message import dump_json
 from gateway.rules.cases import run_cases
-from rules.rule_fuzz import TEXTS, evaluate, expression, monstrous, mutated, ordeal, scratched, take, written
+from rules.composed import composed
+from rules.hostile import TEXTS, expression, monstrous, mutated, scratched, written
+from rules.rule_fuzz import evaluate, ordeal, take
 
 SOON = 5.0
 """Seconds; what this guards against takes minutes, or for ever."""
@@ -35,7 +37,7 @@ def check(content: str, dice: random.Random) -> None:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("make", [mutated, scratched, partial(monstrous, most=300)])
+@pytest.mark.parametrize("make", [composed, mutated, scratched, partial(monstrous, most=300)])
 @given(dice=st.randoms(use_true_random=True))
 @settings(max_examples=40, deadline=None)
 def test_files(make: Callable[[random.Random], str], dice: random.Random) -> None:
