@@ -24,6 +24,7 @@ import termios
 from abc import ABC, abstractmethod
 from typing import Any, Final, cast
 
+from gateway.connectors.line_errors import LineErrors, counted
 from gateway.connectors.serial_line import Address, Echo, Line, SerialAddress, TcpAddress
 from gateway.errors import Retry
 
@@ -101,6 +102,10 @@ class Wire(ABC):
         """Run on with another speed or form of characters. Raises Retry when the driver refuses it."""
         raise Retry(f"{self.name}: the speed of a line behind a serial server is set in the server")
 
+    def errors(self) -> LineErrors | None:
+        """What the driver has counted since it was loaded; None where it does not count."""
+        return None
+
     @abstractmethod
     def close(self) -> None:
         """Close the line; ``receive`` ends with Retry."""
@@ -164,6 +169,9 @@ class _Tty(Wire):
         except (OSError, ValueError, termios.error) as error:
             raise Retry(f"{self.name} does not take {line}: {_said(error)}") from None
         self._line = line
+
+    def errors(self) -> LineErrors | None:
+        return counted(self._fd)
 
     def clear(self) -> int:
         if self._echo is not None:

@@ -20,6 +20,7 @@ from typing import Final
 
 from gateway.clock import Clock
 from gateway.connectors.breaker import Breaker
+from gateway.connectors.line_errors import LineErrors
 from gateway.connectors.serial.dialog import Dialog, Done, Pause, Send, Silent, Speed, Step
 from gateway.connectors.serial_line import Address, SerialAddress
 from gateway.connectors.serial_port import Wire, open_wire
@@ -127,6 +128,10 @@ class LineBus:
             self._is_unsettled = False
             self._baud = None
             self._wire = await self._open(self.address, timeout)
+
+    def errors(self) -> LineErrors | None:
+        """What the driver has counted; None where it does not, or the line is closed."""
+        return None if self._wire is None else self._wire.errors()
 
     def breaker(self, name: str) -> Breaker:
         """The breaker of one device."""
