@@ -72,8 +72,8 @@ def register(subparsers: Any) -> None:
         "scan",
         help="who answers on a line or net",
         description="modbus: tcp://host or serial:/dev/...; serial: serial:/dev/... (listens only); "
-        "opcua: opc.tcp://host; coap: coap://host; s7: s7://host; bacnet: bacnet://address. Asks politely: one question "
-        "at a time. Stop the gateway before scanning its line.",
+        "opcua: opc.tcp://host; coap: coap://host; s7: s7://host; bacnet: bacnet://address. Asks politely: one "
+        "question at a time. Stop the gateway before scanning its line.",
     )
     scan.add_argument("kind", metavar="KIND", choices=kinds.names("device"), help=", ".join(kinds.names("device")))
     scan.add_argument("target", metavar="URL")

@@ -179,6 +179,7 @@ SPARKPLUG_SHARES = ("gateway.uplinks.mqtt", "gateway.uplinks.mqtt.config", "gate
                 "simulation",
                 "turns",
                 "tap",
+                "veil",
             },
         ),
         (

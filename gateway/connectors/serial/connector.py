@@ -69,6 +69,7 @@ class SerialConnector(Connector):
         self._bus: LineBus = port.share(
             f"serial {address}", lambda: LineBus(address, port.clock, sleep=sleep, tap=self._tap)
         )
+        self._bus.hide(secret for value in self._values.values() for secret in value.veil.secrets)
         self._member: Member | None = None
         self._counts: Counter[str] = Counter()
         self._last_error = ""
@@ -237,7 +238,7 @@ class SerialConnector(Connector):
             self._silent(error)
             raise Retry(f"unknown: {error}; it may have been written") from None
         if ack is not None and ack.search(answers[0]) is None:
-            raise Retry(f"the device did not do it: it answered {answers[0][:64]!r}")
+            raise Retry(f"the device did not do it: it answered {target.veil.data(answers[0])[:64]!r}")
 
     async def _read_back(self, member: Member, target: SerialValue, sent: Value) -> Value:
         assert target.question is not None  # settings with set and without ask are refused
@@ -247,7 +248,7 @@ class SerialConnector(Connector):
             fields = self._fields(target, found[target.name])
             back = target.raw(fields, self._clock.time())
         except (Silent, ValueError, KeyError) as error:
-            raise Retry(f"unknown: written, but not read back: {_words(error)}") from None
+            raise Retry(f"unknown: written, but not read back: {target.veil.text(_words(error))}") from None
         sample = target.point.took(back, self._clock.time(), self._clock.now())
         self._port.emit([sample])
         if not target.agrees(sent, back):
@@ -271,7 +272,7 @@ class SerialConnector(Connector):
             try:
                 samples.append(value.took(self._fields(value, answer), frame, time, now))
             except (ValueError, KeyError) as error:
-                samples.append(value.point.bad(_words(error), time, frame))
+                samples.append(value.bad(_words(error), frame, time))
         return samples
 
     def _silent(self, error: Silent) -> None:

@@ -13,12 +13,13 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Final, NamedTuple
 
 from gateway.clock import Clock
+from gateway.config.declare import Secret
 from gateway.connectors.found import Found
 from gateway.connectors.line_errors import LineErrors
 from gateway.connectors.port_users import advice, users
 from gateway.connectors.serial import nmea0183
 from gateway.connectors.serial.bus import LineBus
-from gateway.connectors.serial.config import ASKED, SerialDevice
+from gateway.connectors.serial.config import ASKED, DEVICE_WIDE, SerialDevice
 from gateway.connectors.serial.decode import WHOLE, Fields
 from gateway.connectors.serial.dialog import Ask, Silent
 from gateway.connectors.serial.points import SerialValue, decoder_of
@@ -29,6 +30,7 @@ from gateway.connectors.serial_line import Line, SerialAddress, parse_address
 from gateway.connectors.serial_port import open_wire
 from gateway.connectors.tap import text_of
 from gateway.connectors.turns import Urgency
+from gateway.connectors.veil import Veil
 from gateway.errors import Rejected, Retry
 
 BAUDS: Final = (9600, 115_200, 4800, 19_200, 38_400, 2400, 57_600, 1200, 300)
@@ -55,6 +57,7 @@ class _Question(NamedTuple):
     text: str | None
     data: bytes
     values: Sequence[SerialValue]
+    secrets: Sequence[bytes] = ()
 
 
 async def browse(config: SerialDevice, start: str | None = None, *, listen: float = LISTEN) -> AsyncIterator[Found]:
@@ -63,6 +66,7 @@ async def browse(config: SerialDevice, start: str | None = None, *, listen: floa
     questions = _questions(config, start)
     path = config.address.path if isinstance(config.address, SerialAddress) else ""
     bus = LineBus(config.address, Clock())
+    veil = Veil(secret for question in questions for secret in question.secrets)
     found: list[Found] = []
     troubles: list[str] = []
     for number, question in enumerate(questions):
@@ -73,9 +77,9 @@ async def browse(config: SerialDevice, start: str | None = None, *, listen: floa
         except Retry as error:
             hint = advice(path) if path else ""
             raise Retry(f"{error}; {hint}" if hint else str(error)) from None
-        points, trouble = _read(config, question, heard)
+        points, trouble = _read(config, question, heard, veil)
         found += points
-        troubles += [f"{text_of(question.data)}: {one}" if len(questions) > 1 else one for one in trouble]
+        troubles += [f"{question.text or 'by itself'}: {one}" if len(questions) > 1 else one for one in trouble]
     if path and (others := users(path)):
         troubles.append(f"other programs have {path} open, and take away bytes: {', '.join(others)}")
     if not found:
@@ -106,24 +110,35 @@ def _questions(config: SerialDevice, start: str | None) -> list[_Question]:
         return [_Question(None, b"", values)]
     if start is not None:
         try:
-            asked = Template(start, ("unit",)).fill(unit=config.unit)
+            template = Template(start, DEVICE_WIDE)
+            asked, secrets = template.fill(**config.words(None)), template.secrets(**config.words(None))
         except ValueError as error:
             raise Rejected(f"{start!r} is no question: {error}") from None
-        return [_Question(start, wrap(asked), [value for value in values if value.question == wrap(asked)])]
+        return [_Question(start, wrap(asked), [value for value in values if value.question == wrap(asked)], secrets)]
     made: dict[bytes | None, _Question] = {}
     for value in values:
         text = value.settings.ask or config.ask
         one = made.setdefault(value.question, _Question(_filled(text, config, value), value.question or b"", []))
-        made[value.question] = one._replace(values=[*one.values, value])
+        secrets = [*one.secrets, *value.veil.secrets]
+        made[value.question] = one._replace(values=[*one.values, value], secrets=secrets)
     return list(made.values())
 
 
 def _filled(text: str | None, config: SerialDevice, value: SerialValue) -> str | None:
     """A question as a point without an ``address`` writes it."""
-    if text is None or "address" not in Template(text, ASKED).names:
+    if text is None:
+        return None
+    template = Template(text, ASKED)
+    if "address" not in template.names:
         return text
-    data = Template(text, ASKED).fill(unit=config.unit, address=value.settings.address)
-    return f"hex:{data.hex()}"
+    made = "hex:" if template.is_hex else ""
+    for literal, name, spec in template.parts:
+        made += literal.replace("{", "{{").replace("}", "}}")
+        if name == "address":
+            made += format(value.settings.address, spec)
+        elif name is not None:
+            made += f"{{{name}:{spec}}}" if spec else f"{{{name}}}"
+    return made
 
 
 async def _exchange(bus: LineBus, name: str, config: SerialDevice, question: _Question, listen: float) -> _Heard:
@@ -137,7 +152,9 @@ async def _exchange(bus: LineBus, name: str, config: SerialDevice, question: _Qu
             decoder = question.values[0].decoder if question.values else decoder_of(config)
             fields.append(decoder(frame))
         except (ValueError, KeyError) as error:
-            reasons.append(f"{text_of(frame[:48])}: {error.args[0] if error.args else error}")
+            reasons.append(
+                f"{text_of(Veil(question.secrets).data(frame)[:48])}: {error.args[0] if error.args else error}"
+            )
             return False
         return any(value.wants(frame) for value in question.values) or not question.values
 
@@ -176,7 +193,7 @@ async def _listen(bus: LineBus, config: SerialDevice, take: Callable[[bytes], bo
                 take(frame)
 
 
-def _read(config: SerialDevice, question: _Question, heard: _Heard) -> tuple[list[Found], list[str]]:
+def _read(config: SerialDevice, question: _Question, heard: _Heard, veil: Veil) -> tuple[list[Found], list[str]]:
     """The fields that came, as points; and what is wrong."""
     names = {str(value.settings.field): value.name for value in question.values}
     fields: dict[str, Any] = {}
@@ -184,11 +201,12 @@ def _read(config: SerialDevice, question: _Question, heard: _Heard) -> tuple[lis
         fields.update(one)
     if len(fields) > 1:
         fields.pop(WHOLE, None)
-    found = [_point(config, question, name, value, names.get(name)) for name, value in fields.items()]
+    shown = {veil.text(name): veil.text(value) if isinstance(value, str) else value for name, value in fields.items()}
+    found = [_point(config, question, name, value, names.get(name)) for name, value in shown.items()]
     if found:
         return found, []
     trouble = symptoms(config, question.data, heard.data, heard.errors)
-    return [], trouble or heard.reasons[-1:]
+    return [], [veil.text(one) for one in trouble or heard.reasons[-1:]]
 
 
 def _point(config: SerialDevice, question: _Question, name: str, value: Any, known: str | None) -> Found:
@@ -210,7 +228,8 @@ def _given(section: Any) -> dict[str, Any]:
         usual = field.default if field.default_factory is MISSING else field.default_factory()
         if field.name in ("kind", "point", "profile", "only", "without") or value == usual:
             continue
-        given[field.name.rstrip("_")] = _given(value) if is_dataclass(value) else value
+        shown = {"file": "its.password"} if isinstance(value, Secret) else value
+        given[field.name.rstrip("_")] = _given(value) if is_dataclass(value) else shown
     return given
 
 
