@@ -38,8 +38,8 @@ from gateway.connectors.modbus.pdu import (
     DeviceError,
     Timeout,
 )
-from gateway.connectors.modbus.stream import reason_of
 from gateway.connectors.modbus.words import answer_words, question_words, tcp_frames
+from gateway.connectors.system_words import reason_of
 from gateway.connectors.tap import Tap
 from gateway.errors import Retry
 
