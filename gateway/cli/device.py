@@ -62,7 +62,7 @@ def register(subparsers: Any) -> None:
     trace.add_argument("--direct", action="store_true", help="ask the device itself, with a connection of its own")
     finish(trace, run_trace)
 
-    browse = words.add_parser("browse", help="what a device offers: nodes, blocks, objects, resources")
+    browse = words.add_parser("browse", help="what a device offers: nodes, blocks, objects, resources, fields")
     browse.add_argument("device", metavar="DEVICE")
     browse.add_argument("start", metavar="ADDRESS", nargs="?", help="where to begin, as an earlier browse has shown it")
     browse.add_argument("--toml", metavar="NAME", help="print a device of this name with all points found")
@@ -71,8 +71,9 @@ def register(subparsers: Any) -> None:
     scan = words.add_parser(
         "scan",
         help="who answers on a line or net",
-        description="modbus: tcp://host or serial:/dev/...; opcua: opc.tcp://host; coap: coap://host; s7: s7://host; "
-        "bacnet: bacnet://address. Asks politely: one question at a time. Stop the gateway before scanning its line.",
+        description="modbus: tcp://host or serial:/dev/...; serial: serial:/dev/... (listens only); "
+        "opcua: opc.tcp://host; coap: coap://host; s7: s7://host; bacnet: bacnet://address. Asks politely: one "
+        "question at a time. Stop the gateway before scanning its line.",
     )
     scan.add_argument("kind", metavar="KIND", choices=kinds.names("device"), help=", ".join(kinds.names("device")))
     scan.add_argument("target", metavar="URL")
@@ -161,7 +162,8 @@ def run_profile(args: argparse.Namespace) -> int:
     if all(one.what != "point" for one in found):
         groups = ", ".join(one.address for one in found if one.what == "group")
         raise GatewayError(f"there are no points at the top; give one of these as ADDRESS: {groups or 'nothing there'}")
-    device = Found("device", "", settings={key: value for key, value in settings.items() if value is not None})
+    usual = Found("device", "", settings={key: value for key, value in settings.items() if value is not None})
+    device = next((one for one in found if one.what == "device"), usual)
     points = [one for one in found if one.what != "device"]
     print(toml_of(args.name or args.device, [device, *points]), end="")
     return 0

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from gateway.config.declare import Duration, between, setting, topic_level, topic_name
 from gateway.connectors.deadband import parse_deadband
-from gateway.connectors.shape import Whole, parse_bits, parse_names
+from gateway.connectors.shape import Shape, Whole, parse_bits, parse_names
 from gateway.connectors.write_rules import WriteLimits as WriteLimits
 
 _COMMAND_LEVELS: Final = ("set", "arm")
@@ -139,6 +139,16 @@ class PointSettings:
     def whole(self) -> Whole | None:
         """The whole numbers that the device's type can hold; None when it holds something else. For kinds to say."""
         return None
+
+    def shape(self) -> Shape:
+        """Both directions between what the device holds and the value."""
+        return Shape(
+            self.scale,
+            self.offset,
+            None if self.bits is None else parse_bits(self.bits),
+            None if self.values is None else parse_names(self.values),
+            self.whole(),
+        )
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What does not fit together. A kind's own ``problems`` are asked beside these."""

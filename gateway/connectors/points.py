@@ -20,7 +20,7 @@ from gateway.connectors.plausible import FINE, Bounds, Plausible
 from gateway.connectors.point_settings import DeviceSettings as DeviceSettings
 from gateway.connectors.point_settings import PointSettings as PointSettings
 from gateway.connectors.point_settings import WriteLimits as WriteLimits
-from gateway.connectors.shape import Part, Shape, parse_bits, parse_names
+from gateway.connectors.shape import Part
 from gateway.errors import Rejected
 from gateway.message import Value
 
@@ -42,13 +42,7 @@ class Point:
         self.settings = settings
         self.poll: float = settings.poll or device.poll
         self._known = LastKnown(settings.name, self.poll, device.stale_after)
-        self._shape = Shape(
-            settings.scale,
-            settings.offset,
-            None if settings.bits is None else parse_bits(settings.bits),
-            None if settings.values is None else parse_names(settings.values),
-            settings.whole(),
-        )
+        self._shape = settings.shape()
         self._counter: Counter | None = None
         if settings.counter is not None:
             rate = None if settings.rate is None else settings.rate / abs(settings.scale)

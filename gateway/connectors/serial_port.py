@@ -1,51 +1,33 @@
-"""An open serial line: bytes in, bytes out, on the loop, without a thread. The only module that imports pyserial.
+"""An open serial line on which one waits: ``send``, then ``receive``.
 
 ``open_wire`` gives a ``Wire`` to a device file or to a serial server. A wire has one owner, which calls ``send`` and
-``receive`` in turn. Whatever is wrong with it is ``Retry``: unplugged, in use, refused by the driver. A device file is
-locked against other programs that lock theirs too.
-
-What pyserial and Linux do, and this module makes up for, each with a test:
-
-- A tty that hangs up is readable and gives nothing, as one does that woke us for no reason: poll() tells them apart.
-- ``termios.error`` is no OSError: a pty refuses parity with it, when nothing else changes.
-- A close waits up to 30 s for bytes that flow control holds back: they are thrown away before.
+``receive`` in turn. Whatever is wrong with it is ``Retry``, see ``tty.py``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import fcntl
 import os
-import select
-import socket
 import struct
 import termios
 from abc import ABC, abstractmethod
-from typing import Any, Final, cast
+from typing import Final
 
+from gateway.connectors.line_errors import LineErrors
 from gateway.connectors.serial_line import Address, Echo, Line, SerialAddress, TcpAddress
+from gateway.connectors.system_words import reason_of
+from gateway.connectors.tcp_stream import TcpStream, connected
+from gateway.connectors.tty import Rs485, Tty
 from gateway.errors import Retry
 
 MOST: Final = 65_536
 """Bytes that may wait for ``receive``. More stay with the driver, and with flow control at the device."""
 
-_AT_ONCE: Final = 4096
 _TAIL: Final = 2
 """Characters that may be in the adapter when the driver has none left."""
 
-_KEEP_ALIVE: Final = (
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 20),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000),
-)
-"""A serial server that is switched off says no good-bye: after 50 seconds of its silence the system does."""
-
-_IN_USE: Final = "it is in use by another program, or by a device of this gateway whose url has other options"
-
-_GONE: Final = select.POLLHUP | select.POLLERR | select.POLLNVAL
+_NO_RS485: Final = "use rs485=rts, or off for an adapter that switches by itself"
 
 
 class Wire(ABC):
@@ -101,6 +83,10 @@ class Wire(ABC):
         """Run on with another speed or form of characters. Raises Retry when the driver refuses it."""
         raise Retry(f"{self.name}: the speed of a line behind a serial server is set in the server")
 
+    def errors(self) -> LineErrors | None:
+        """What the driver has counted since it was loaded; None where it does not count."""
+        return None
+
     @abstractmethod
     def close(self) -> None:
         """Close the line; ``receive`` ends with Retry."""
@@ -140,7 +126,9 @@ async def open_wire(address: Address, timeout: float) -> Wire:
     """Open a device file, or connect to a serial server within ``timeout`` seconds. Raises Retry."""
     if isinstance(address, SerialAddress):
         return _Tty(address)
-    return await _connect(address, timeout)
+    wire = _Tcp(str(address))
+    await wire.connect(address, timeout)
+    return wire
 
 
 class _Tty(Wire):
@@ -148,22 +136,25 @@ class _Tty(Wire):
 
     def __init__(self, address: SerialAddress) -> None:
         super().__init__(address.path)
-        self._line = address.line
-        self._echo = Echo() if address.line.echo else None
+        line = self._line = address.line
+        self._echo = Echo() if line.echo else None
         self._loop = asyncio.get_running_loop()
         self._writable: asyncio.Future[None] | None = None
-        self._serial = _open(address)
-        self._fd: int = self._serial.fileno()
-        self._loop.add_reader(self._fd, self._read)
+        rs485 = Rs485(before=line.before, after=line.after) if line.rs485 == "kernel" else None
+        self._tty = Tty(address.path, line, self._heard, self._lose, rs485=rs485, no_rs485=_NO_RS485)
 
     def set_line(self, line: Line) -> None:
         self._check()
+        serial = self._tty.serial
         try:
-            self._serial.apply_settings({"baudrate": line.baud, "parity": line.parity, "bytesize": line.bits})
-            self._serial.stopbits = line.stop
+            serial.apply_settings({"baudrate": line.baud, "parity": line.parity, "bytesize": line.bits})
+            serial.stopbits = line.stop
         except (OSError, ValueError, termios.error) as error:
-            raise Retry(f"{self.name} does not take {line}: {_said(error)}") from None
+            raise Retry(f"{self.name} does not take {line}: {reason_of(error)}") from None
         self._line = line
+
+    def errors(self) -> LineErrors | None:
+        return self._tty.errors()
 
     def clear(self) -> int:
         if self._echo is not None:
@@ -171,43 +162,21 @@ class _Tty(Wire):
         return super().clear()
 
     def close(self) -> None:
-        if not self._serial.is_open:
-            return
         self._lost = self._lost or f"{self.name} is closed"
-        self._loop.remove_reader(self._fd)
-        self._loop.remove_writer(self._fd)
-        try:
-            termios.tcflush(self._fd, termios.TCOFLUSH)
-        except termios.error:
-            pass  # it is gone already
-        self._serial.close()
+        if self._tty.is_open:
+            self._loop.remove_writer(self._tty.file)
+            self._tty.close()
         self._may_write()
         self._wake()
 
+    def _heard(self, data: bytes) -> None:
+        self._arrived(data if self._echo is None else self._echo.strip(data))
+
     def _pause(self) -> None:
-        self._loop.remove_reader(self._fd)
+        self._tty.pause()
 
     def _resume(self) -> None:
-        if self.is_open:
-            self._loop.add_reader(self._fd, self._read)
-
-    def _read(self) -> None:
-        try:
-            data = os.read(self._fd, _AT_ONCE)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._lose(f"{self.name} was lost: {_said(error)}")
-            return
-        if data:
-            self._arrived(self._echo.strip(data) if self._echo is not None else data)
-        elif self._has_gone():
-            self._lose(f"{self.name} was lost: unplugged, or the other end was closed")
-
-    def _has_gone(self) -> bool:
-        poll = select.poll()
-        poll.register(self._fd, select.POLLIN)
-        return any(event & _GONE for _, event in poll.poll(0))
+        self._tty.resume()
 
     async def _put(self, data: bytes) -> None:
         if self._echo is not None:
@@ -215,23 +184,24 @@ class _Tty(Wire):
         if self._line.rs485 != "rts":
             await self._write(data)
             return
+        serial = self._tty.serial
         try:
-            self._serial.rts = True
+            serial.rts = True
             await asyncio.sleep(self._line.before)
             await self._write(data)
             await asyncio.sleep(self._line.after + _TAIL * self._line.char_time)
         finally:
-            if self._serial.is_open:
-                self._serial.rts = False
+            if serial.is_open:
+                serial.rts = False
 
     async def _write(self, data: bytes) -> None:
         while data:
             try:
-                data = data[os.write(self._fd, data) :]
+                data = data[os.write(self._tty.file, data) :]
             except BlockingIOError:
                 await self._until_writable()
             except OSError as error:
-                self._lose(f"{self.name} was lost: {_said(error)}")
+                self._lose(f"{self.name} was lost: {reason_of(error)}")
             self._check()
         while waiting := self._unsent():
             await asyncio.sleep(waiting * self._line.char_time)
@@ -239,13 +209,13 @@ class _Tty(Wire):
 
     async def _until_writable(self) -> None:
         self._writable = self._loop.create_future()
-        self._loop.add_writer(self._fd, self._may_write)
+        self._loop.add_writer(self._tty.file, self._may_write)
         try:
             await self._writable
         finally:
             self._writable = None
             if self.is_open:
-                self._loop.remove_writer(self._fd)
+                self._loop.remove_writer(self._tty.file)
 
     def _may_write(self) -> None:
         if self._writable is not None and not self._writable.done():
@@ -254,126 +224,43 @@ class _Tty(Wire):
     def _unsent(self) -> int:
         """Bytes that the driver has still to send."""
         try:
-            found: int = struct.unpack("i", fcntl.ioctl(self._fd, termios.TIOCOUTQ, b"\0\0\0\0"))[0]
+            found: int = struct.unpack("i", fcntl.ioctl(self._tty.file, termios.TIOCOUTQ, b"\0\0\0\0"))[0]
         except OSError:
             return 0  # a driver that does not say
         return found
 
 
-def _open(address: SerialAddress) -> Any:
-    """The device file, open and set. Raises Retry."""
-    import serial
-    from serial.rs485 import RS485Settings
-
-    line = address.line
-    port = serial.Serial(
-        None,
-        baudrate=line.baud,
-        bytesize=line.bits,
-        parity=line.parity,
-        stopbits=line.stop,
-        timeout=0,
-        xonxoff=line.flow == "xonxoff",
-        rtscts=line.flow == "rtscts",
-        exclusive=True,
-    )
-    port.port = address.path
-    port.dtr = line.dtr
-    port.rts = line.rts and line.rs485 != "rts"
-    try:
-        port.open()
-        if line.rs485 == "kernel":
-            port.rs485_mode = RS485Settings(delay_before_tx=line.before, delay_before_rx=line.after)
-        elif line.rs485 == "rts":
-            port.rts = False  # the open passes over a line without an RTS wire; here it is needed
-    except (OSError, ValueError, termios.error) as error:
-        port.close()
-        raise Retry(f"cannot connect to {address.path} ({line}): {_why(error, line)}") from None
-    return port
-
-
-def _why(error: Exception, line: Line) -> str:
-    number = _number(error)
-    if number == errno.EWOULDBLOCK:
-        return _IN_USE
-    if line.rs485 == "kernel" and isinstance(error, ValueError):
-        return "its driver does not know RS-485; use rs485=rts, or off for an adapter that switches by itself"
-    if line.rs485 == "rts" and number == errno.ENOTTY:
-        return "it has no RTS wire; use rs485=off"
-    return _said(error)
-
-
-def _number(error: Exception) -> int | None:
-    """The errno of an OSError, or of a termios.error, which keeps it in its arguments."""
-    found = getattr(error, "errno", None) or (error.args[0] if error.args else None)
-    return found if isinstance(found, int) else None
-
-
-def _said(error: Exception) -> str:
-    number = _number(error)
-    return str(error) if number is None else os.strerror(number)
-
-
-class _Tcp(Wire, asyncio.Protocol):
+class _Tcp(Wire):
     """A serial server."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self._transport: asyncio.Transport | None = None
-        self._can_write = asyncio.Event()
-        self._can_write.set()
+        self._stream: TcpStream | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
-        found = transport.get_extra_info("socket")
-        for level, option, value in _KEEP_ALIVE:
-            found.setsockopt(level, option, value)
+    async def connect(self, address: TcpAddress, timeout: float) -> None:
+        """Raises Retry."""
 
-    def data_received(self, data: bytes) -> None:
-        self._arrived(data)
+        def lost(reason: str) -> None:
+            self._lose(f"{self.name} {reason}")
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._lose(f"{self.name} closed the connection" + (f": {exc}" if exc else ""))
-
-    def pause_writing(self) -> None:
-        self._can_write.clear()
-
-    def resume_writing(self) -> None:
-        self._can_write.set()
+        self._stream = await connected(self.name, address.host, address.port, timeout, self._arrived, lost)
 
     def close(self) -> None:
         self._lost = self._lost or f"{self.name} is closed"
-        if self._transport is not None:
-            self._transport.abort()
-        self._can_write.set()
+        if self._stream is not None:
+            self._stream.close()
         self._wake()
 
     async def _put(self, data: bytes) -> None:
-        assert self._transport is not None
-        self._transport.write(data)
-        await self._can_write.wait()
+        assert self._stream is not None
+        self._stream.send(data)
+        await self._stream.drained()
         self._check()
 
     def _pause(self) -> None:
-        if self._transport is not None:
-            self._transport.pause_reading()
+        if self._stream is not None:
+            self._stream.pause()
 
     def _resume(self) -> None:
-        if self._transport is not None and self.is_open:
-            self._transport.resume_reading()
-
-
-async def _connect(address: TcpAddress, timeout: float) -> Wire:
-    wire = _Tcp(str(address))
-    try:
-        async with asyncio.timeout(timeout):
-            await asyncio.get_running_loop().create_connection(lambda: wire, address.host, address.port)
-    except TimeoutError:
-        wire.close()
-        raise Retry(f"cannot connect to {address} within {timeout:g} s") from None
-    except OSError as error:
-        raise Retry(f"cannot connect to {address}: {_said(error)}") from None
-    except BaseException:
-        wire.close()
-        raise
-    return wire
+        if self._stream is not None:
+            self._stream.resume()

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager
+from collections.abc import Hashable
 from enum import IntEnum
 from typing import Final
 
@@ -65,16 +64,15 @@ class Turns:
         self._is_taken = False
         self._lines = {urgency: _Line() for urgency in Urgency}
 
-    @asynccontextmanager
-    async def turn(self, who: Hashable, urgency: Urgency = Urgency.FAST) -> AsyncIterator[None]:
+    def turn(self, who: Hashable, urgency: Urgency = Urgency.FAST) -> Turn:
         """Wait for a turn, and hold it for the length of the block."""
+        return Turn(self, who, urgency)
+
+    async def take(self, who: Hashable, urgency: Urgency) -> None:
+        """Wait for a turn; ``hand_on`` must follow."""
         if self._is_taken:
             await self._wait(self._lines[urgency].waiting.setdefault(who, deque()))
         self._is_taken = True
-        try:
-            yield
-        finally:
-            self._hand_on()
 
     async def _wait(self, queue: deque[asyncio.Future[None]]) -> None:
         ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -84,10 +82,11 @@ class Turns:
         except asyncio.CancelledError:
             if ticket.done() and not ticket.cancelled():
                 # The turn came in the same moment as the cancel: it belongs to the next one.
-                self._hand_on()
+                self.hand_on()
             raise
 
-    def _hand_on(self) -> None:
+    def hand_on(self) -> None:
+        """The turn is over."""
         while (line := self._next_line()) is not None:
             ticket = line.next()
             if not ticket.done():  # else its owner has gone
@@ -109,3 +108,20 @@ class Turns:
         for line in self._lines.values():
             if line is not served and line.waiting:
                 line.passed += 1
+
+
+class Turn:
+    """One turn, for ``async with``. A class and no generator: each question to a device goes through it."""
+
+    __slots__ = ("_turns", "_urgency", "_who")
+
+    def __init__(self, turns: Turns, who: Hashable, urgency: Urgency) -> None:
+        self._turns = turns
+        self._who = who
+        self._urgency = urgency
+
+    async def __aenter__(self) -> None:
+        await self._turns.take(self._who, self._urgency)
+
+    async def __aexit__(self, *error: object) -> None:
+        self._turns.hand_on()

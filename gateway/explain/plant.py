@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from gateway.config.settings import Settings
 from gateway.connectors.points import PointSettings
-from gateway.connectors.shape import Shape, parse_bits, parse_names
+from gateway.connectors.shape import parse_bits, parse_names
 from gateway.errors import Rejected
 from gateway.message import Value
 from gateway.rules.loops import TriggerIndex
@@ -59,7 +59,7 @@ class PlantPoint(NamedTuple):
         refused = point.write.refusal(value)
         if refused is not None:
             return refused
-        shape = shape_of(point)
+        shape = point.shape()
         try:
             shape.raw(value)
         except Rejected as rejected:
@@ -111,17 +111,6 @@ class Plant:
         if close:
             return f'; did you mean "{close[0]}"?'
         return f"; its points are: {', '.join(known[:10]) or 'none'}{' ...' if len(known) > 10 else ''}"
-
-
-def shape_of(point: PointSettings) -> Shape:
-    """Both directions between what the device holds and the value."""
-    return Shape(
-        point.scale,
-        point.offset,
-        None if point.bits is None else parse_bits(point.bits),
-        None if point.values is None else parse_names(point.values),
-        point.whole(),
-    )
 
 
 class Filters:

@@ -12,7 +12,6 @@ from gateway.connectors.base import Quality, Sample
 from gateway.connectors.points import PointSettings
 from gateway.connectors.port import DevicePort
 from gateway.errors import Rejected
-from gateway.explain.plant import shape_of
 
 DECODING: Final = (
     "address", "node", "path", "type", "order", "exponent", "bits", "absent", "counter", "values", "scale", "offset",
@@ -91,7 +90,7 @@ def raw_of(point: Any, sample: Sample) -> tuple[Any, bool]:
     if not isinstance(point, PointSettings) or point.counter is not None or sample.value is None:
         return None, False
     try:
-        return shape_of(point).raw(sample.value), False
+        return point.shape().raw(sample.value), False
     except Rejected:
         return None, False
 

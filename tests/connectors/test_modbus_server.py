@@ -342,7 +342,7 @@ def test_it_is_a_unit_of_a_serial_line(framing: Framing, tmp_path: Path) -> None
             assert server.status()["bound"] == [str(tmp_path / "slave")]
             loop.remove_reader(ends[1][0])
             os.close(ends[1][0])
-            with pytest.raises(Retry, match="is gone"):
+            with pytest.raises(Retry, match="was lost"):
                 await task
             assert len(site.broker.receivers("plant/power")) == 0
         finally:

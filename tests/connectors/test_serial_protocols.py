@@ -12,6 +12,7 @@ from gateway.connectors.base import Quality
 from gateway.connectors.serial.config import SerialPoint
 from gateway.connectors.serial.connector import SerialConnector
 from gateway.connectors.serial.dialog import Send, Speed
+from gateway.connectors.serial.questions import readout_of
 from gateway.errors import Retry
 
 
@@ -63,7 +64,7 @@ def test_a_meter_is_read_at_the_speed_that_it_offers() -> None:
 def test_a_meter_goes_no_faster_than_the_head_or_a_server_can(url: str, fastest: int | None, baud: int) -> None:
     point = SerialPoint(name="energy", field="1.8.0")
     device = text(url, point, protocol="iec62056-21", fastest=fastest, unit="0042")
-    readout = SerialConnector("dev", device, FakePort())._readout()
+    readout = readout_of(device)
     assert readout.begin()[1] == Send(b"/?0042!\r\n")
     assert readout.feed(b"/GWS5SIMULATION\r\n", 0.0)[-1] == Speed(baud)
 

@@ -107,6 +107,12 @@ def test_all_kinds_of_addresses_are_read_and_changes_come(mode: str) -> None:
     run(main())
 
 
+def test_a_good_status_is_no_fault_and_the_refusal_names_statuses() -> None:
+    station = Station("opc.tcp://127.0.0.1:4840", {"dev": config("opc.tcp://127.0.0.1:4840")}, Clock())
+    with pytest.raises(ValueError, match=r"such as 2156724224 \(BadOutOfService\), or 0 .*; 1 is Good"):
+        station.fault("exception", 1)
+
+
 def test_a_point_that_is_not_there_is_bad_and_the_others_are_good() -> None:
     async def main() -> None:
         async with world() as made:

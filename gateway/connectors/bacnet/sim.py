@@ -28,8 +28,6 @@ from gateway.connectors.bacnet.simobjects import (
 from gateway.connectors.bacnet.simobjects import PRESENT_VALUE as VALUE
 from gateway.connectors.bacnet.values import Atom, Flags, decode, encode
 from gateway.connectors.bacnet.wire import Message, Remote
-from gateway.connectors.points import PointSettings
-from gateway.connectors.shape import Shape, parse_bits, parse_names
 from gateway.errors import Malformed
 from gateway.message import Value
 
@@ -301,7 +299,7 @@ class BacnetSimulation:
         settings = self._points[device, point]
         simulator = self.simulator(device)
         one = simulator.objects[settings.place]
-        raw = shape_of(settings).raw(value)
+        raw = settings.shape().raw(value)
         if settings.property == PRESENT_VALUE:
             one.put(encode(raw, one.kind or "real"))
             simulator.changed(settings.place)
@@ -313,7 +311,7 @@ class BacnetSimulation:
         settings = self._points[device, point]
         one = self.simulator(device).objects[settings.place]
         raw = decode(one.read(property_number(settings.property), settings.index), settings.kind == "binary")
-        shape = shape_of(settings)
+        shape = settings.shape()
         return shape.value(shape.part(raw))
 
     def flag(self, device: str, point: str, flags: Flags, reliability: int = 0) -> None:
@@ -347,13 +345,6 @@ def _kind_of(point: BacnetPoint, raw: Value) -> str:
     if point.kind is not None:
         return point.kind
     return "text" if isinstance(raw, str) else "boolean" if isinstance(raw, bool) else "real"
-
-
-def shape_of(point: PointSettings) -> Shape:
-    """Raw value <-> value of a point."""
-    bits = None if point.bits is None else parse_bits(point.bits)
-    names = None if point.values is None else parse_names(point.values)
-    return Shape(point.scale, point.offset, bits, names, point.whole())
 
 
 def simulate(devices: Mapping[str, BacnetDevice], clock: Clock) -> BacnetSimulation:

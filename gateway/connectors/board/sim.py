@@ -15,7 +15,6 @@ from gateway.clock import Clock
 from gateway.connectors.board.address import Place
 from gateway.connectors.board.config import BoardDevice, BoardPoint
 from gateway.connectors.board.readings import SECTOR, Board, NotTold
-from gateway.connectors.shape import Shape, parse_bits, parse_names
 from gateway.errors import Rejected
 from gateway.message import Value
 
@@ -130,12 +129,12 @@ class BoardSimulation:
 
     def set(self, device: str, point: str, value: Value) -> None:
         found = self._points[device, point]
-        shape = _shape(found)
+        shape = found.shape()
         self._tree(device).set(found.place, shape.raw(value))
 
     def get(self, device: str, point: str) -> Value:
         found = self._points[device, point]
-        shape = _shape(found)
+        shape = found.shape()
         try:
             return shape.value(shape.part(Board(self._tree(device).root).read(found.place)))
         except NotTold as error:
@@ -158,12 +157,6 @@ class BoardSimulation:
 
     def _tree(self, device: str) -> Tree:
         return self.trees[self._devices[device].root]
-
-
-def _shape(point: BoardPoint) -> Shape:
-    bits = None if point.bits is None else parse_bits(point.bits)
-    names = None if point.values is None else parse_names(point.values)
-    return Shape(point.scale, point.offset, bits, names, point.whole())
 
 
 def simulate(devices: Mapping[str, BoardDevice], clock: Clock) -> BoardSimulation:

@@ -146,19 +146,30 @@ class Bus:
             self._breakers[unit] = Breaker(self._random)
         return self._breakers[unit]
 
-    @asynccontextmanager
-    async def turn(self, terms: Terms, urgency: Urgency) -> AsyncIterator[Connection]:
+    def turn(self, terms: Terms, urgency: Urgency) -> BusTurn:
         """The connection, for as long as the block lasts and for nobody else. Raises Skipped, Retry."""
+        return BusTurn(self, terms, urgency)
+
+    async def take(self, terms: Terms, urgency: Urgency) -> Connection:
+        """Wait for a turn; ``hand_on`` must follow, unless this raises Skipped or Retry."""
         self._check(terms.unit)
         if urgency is not Urgency.WRITE and self.breaker(terms.unit).is_open:
             urgency = Urgency.PROBE
-        async with self._turns.turn(terms.unit, urgency):
+        await self._turns.take(terms.unit, urgency)
+        self._users += 1
+        try:
             self._check(terms.unit)  # another question to the same unit may have timed out in the meantime
-            self._users += 1
-            try:
-                yield await self._reach(terms.timeout)
-            finally:
-                self._users -= 1
+            if self._connection is not None and self._connection.is_connected and not self._connecting.locked():
+                return self._connection
+            return await self._reach(terms.timeout)
+        except BaseException:
+            self.hand_on()
+            raise
+
+    def hand_on(self) -> None:
+        """The turn is over."""
+        self._users -= 1
+        self._turns.hand_on()
 
     async def read(self, terms: Terms, table: str, address: int, count: int, urgency: Urgency) -> list[int]:
         """Read when it is the unit's turn. Raises Timeout, Skipped, DeviceError, Retry."""
@@ -293,6 +304,23 @@ class Bus:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+class BusTurn:
+    """One turn, for ``async with``. A class and no generator: each question to a device goes through it."""
+
+    __slots__ = ("_bus", "_terms", "_urgency")
+
+    def __init__(self, bus: Bus, terms: Terms, urgency: Urgency) -> None:
+        self._bus = bus
+        self._terms = terms
+        self._urgency = urgency
+
+    async def __aenter__(self) -> Connection:
+        return await self._bus.take(self._terms, self._urgency)
+
+    async def __aexit__(self, *error: object) -> None:
+        self._bus.hand_on()
 
 
 class Member:

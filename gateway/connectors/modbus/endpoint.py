@@ -11,6 +11,8 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple, TypeAlias, cast
 from urllib.parse import parse_qsl, urlsplit
 
+from gateway.connectors.serial_line import Line
+
 Transport: TypeAlias = Literal["tcp", "tls", "rtu+tcp", "serial"]
 Framing: TypeAlias = Literal["mbap", "rtu", "ascii"]
 Parity: TypeAlias = Literal["N", "E", "O"]
@@ -73,14 +75,19 @@ class Endpoint(NamedTuple):
     @property
     def line(self) -> str:
         """The settings of a serial line as people write them: ``9600 8E1 rtu``."""
-        return f"{self.baud} {self.bits}{self.parity}{self.stop} {self.framing}"
+        return f"{self.characters} {self.framing}"
+
+    @property
+    def characters(self) -> Line:
+        """How the characters of a serial line run on the wire."""
+        return Line(self.baud, self.parity, self.bits, self.stop)
 
     @property
     def character(self) -> float:
         """Seconds that one character takes; 0 for a network."""
         if self.transport != "serial":
             return 0.0
-        return (1 + self.bits + (self.parity != "N") + self.stop) / self.baud
+        return self.characters.char_time
 
     @property
     def gap(self) -> float:

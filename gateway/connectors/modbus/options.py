@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gateway.config.declare import Duration, File, between, setting
-from gateway.connectors.modbus.serial_settings import Rs485
+from gateway.connectors.tty import Rs485
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Final
 
 from gateway.connectors.modbus.endpoint import Endpoint
 from gateway.connectors.modbus.framing import MAX_ASCII, frame, take_question
-from gateway.connectors.modbus.stream import SerialStream
+from gateway.connectors.tty import Tty
 from gateway.errors import Retry
 
 EVERYBODY: Final = 0
@@ -30,7 +30,7 @@ class ServedLine:
         self._answer = answer
         self._buffer = b""
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._stream = SerialStream(endpoint, None, self._received, self._lost)
+        self._stream = Tty(endpoint.path, endpoint.characters, self._received, self._lost)
 
     async def run(self) -> None:
         """Serve until cancelled. Raises Retry when the port is gone."""

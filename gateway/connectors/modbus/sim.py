@@ -19,7 +19,6 @@ from gateway.connectors.modbus.sim_server import Simulator as Simulator
 from gateway.connectors.modbus.sim_unit import Content
 from gateway.connectors.modbus.sim_unit import Question as Question
 from gateway.connectors.modbus.sim_unit import Unit as Unit
-from gateway.connectors.shape import Shape, parse_bits, parse_names
 from gateway.errors import Rejected
 from gateway.message import Value
 
@@ -43,13 +42,7 @@ class _Place:
     def __init__(self, point: ModbusPoint) -> None:
         self.table, self.address = point.place
         self.codec: Codec = point.codec
-        self.shape = Shape(
-            point.scale,
-            point.offset,
-            None if point.bits is None else parse_bits(point.bits),
-            None if point.values is None else parse_names(point.values),
-            point.whole(),
-        )
+        self.shape = point.shape()
         self.whole = make_codec(f"uint{16 * self.codec.width}", point.order) if point.bits is not None else self.codec
 
     def words(self, unit: Unit) -> list[int]:

@@ -20,16 +20,19 @@ from gateway.connectors.modbus import pdu
 from gateway.connectors.modbus.endpoint import Endpoint
 from gateway.connectors.modbus.framing import answer_in, frame
 from gateway.connectors.modbus.pdu import Question, Timeout
-from gateway.connectors.modbus.serial_settings import Rs485
-from gateway.connectors.modbus.stream import Stream, open_stream
 from gateway.connectors.modbus.words import answer_words, question_words
+from gateway.connectors.serial_line import Echo
 from gateway.connectors.tap import Tap
+from gateway.connectors.tcp_stream import TcpStream, connected
+from gateway.connectors.tty import Rs485, Tty
 from gateway.errors import Retry
 
 MOST_KEPT: Final = 4096
 """Bytes that are searched for one answer; a line that chatters more than this is not listened to."""
 
 _SHOWN: Final = 16
+
+_NO_RS485: Final = "adapters that switch by themselves need no rs485 table"
 
 
 async def open_wire(
@@ -42,7 +45,11 @@ async def open_wire(
 ) -> Wire:
     """An open line. Raises Retry."""
     wire = Wire(endpoint, echo, tap)
-    wire.stream = await open_stream(endpoint, timeout, rs485, wire.received, wire.lost)
+    if endpoint.transport == "serial":
+        wire.stream = Tty(endpoint.path, endpoint.characters, wire.received, wire.lost, rs485=rs485, no_rs485=_NO_RS485)
+    else:
+        name, host, port = str(endpoint), endpoint.host, endpoint.port
+        wire.stream = await connected(name, host, port, timeout, wire.received, wire.lost)
     return wire
 
 
@@ -54,12 +61,13 @@ class Wire:
 
     def __init__(self, endpoint: Endpoint, echo: bool = False, tap: Tap | None = None) -> None:
         self._tap = tap or Tap()
-        self.stream: Stream
+        self.stream: Tty | TcpStream
         self._endpoint = endpoint
-        self._echo = echo
+        self._character = endpoint.character
+        self._gap = endpoint.gap
+        self._echo = Echo() if echo else None
         self._data = bytearray()
         self._question: Question | None = None
-        self._skip = b""
         self._waiting: asyncio.Future[bytes] | None = None
         self._silent_from = 0.0
 
@@ -144,7 +152,7 @@ class Wire:
                 # Cancelled: its answer may still come.
                 self._silent_from = self._now() + quiet
             else:
-                self._silent_from = max(self._silent_from, self._now() + self._endpoint.gap)
+                self._silent_from = max(self._silent_from, self._now() + self._gap)
         return answer
 
     async def _begin(self, question: Question) -> None:
@@ -154,8 +162,10 @@ class Wire:
             raise Retry(f"{self._endpoint}: connection lost")
         data = frame(self._endpoint.framing, question.unit, question.pdu)
         self._data.clear()
-        self._skip = data if self._echo else b""
         self.stream.drop()
+        if self._echo is not None:
+            self._echo.forget()
+            self._echo.sent(data)
         self._question = question
         self.stream.send(data)
         if self._tap.on:
@@ -186,7 +196,7 @@ class Wire:
     def _transfer(self, size: int) -> float:
         """Seconds that a PDU of ``size`` bytes takes on the line."""
         size = 2 * (size + 2) + 3 if self._endpoint.framing == "ascii" else size + 3
-        return size * self._endpoint.character
+        return size * self._character
 
     @staticmethod
     def _now() -> float:
@@ -196,8 +206,8 @@ class Wire:
 
     def received(self, data: bytes) -> None:
         """Bytes have arrived."""
-        if self._skip:
-            data = self._without_echo(data)
+        if self._echo is not None:
+            data = self._echo.strip(data)
         if self._question is None or len(self._data) > MOST_KEPT:
             return
         self._data += data
@@ -214,12 +224,3 @@ class Wire:
         answer = answer_in(self._endpoint.framing, bytes(self._data), self._question)
         if answer is not None:
             self._waiting.set_result(answer)
-
-    def _without_echo(self, data: bytes) -> bytes:
-        length = min(len(data), len(self._skip))
-        if data[:length] != self._skip[:length]:
-            # Not what was sent: two spoke at once, or the adapter does not echo. The checksum decides.
-            self._skip = b""
-            return data
-        self._skip = self._skip[length:]
-        return data[length:]

@@ -25,7 +25,7 @@ from gateway.errors import Rejected
 from gateway.message import Value
 from gateway.opcua.identity import make
 from gateway.opcua.space import make_server, stop_server
-from gateway.opcua.stack import ua
+from gateway.opcua.stack import status_name, ua
 
 SEVERITY: Final = 30
 """Above these bits of a status code 0 is good, 1 uncertain, 2 bad (OPC 10000-4, section 7.39)."""
@@ -191,8 +191,10 @@ class Station:
         Raises ValueError for a status that is good: nobody would see it.
         """
         if kind == "exception" and amount and not int(amount) >> SEVERITY:
+            example = f"{int(ua.StatusCodes.BadOutOfService)} (BadOutOfService)"
             raise ValueError(
-                "exception: must be a status code that is not good, such as 2156724224, or 0: BadDeviceFailure"
+                f"exception: must be a status code that is not good, such as {example}, or 0 for BadDeviceFailure; "
+                f"{int(amount)} is {status_name(int(amount))}"
             )
         self.front.is_mute = kind == "mute"
         self.front.delay = amount if kind == "late" else 0.0

@@ -14,7 +14,7 @@ MOST: Final = 8
 
 def request_words(request: Any) -> str:
     """``Read i=2258, ns=2;s=Level``; ``Write ns=2;s=Setpoint = 42.0``."""
-    given = request.Parameters
+    given = getattr(request, "Parameters", None)  # a few requests have none
     if (nodes := getattr(given, "NodesToRead", None)) is not None:
         return _named(request, [one.NodeId.to_string() for one in nodes])
     if (nodes := getattr(given, "NodesToWrite", None)) is not None:

@@ -11,12 +11,10 @@ from collections.abc import Mapping
 from typing import Final, cast
 
 from gateway.clock import Clock
-from gateway.connectors.points import PointSettings
 from gateway.connectors.s7 import frames
 from gateway.connectors.s7.codec import Bool, make_codec
 from gateway.connectors.s7.config import S7Device, S7Point
 from gateway.connectors.s7.memory import OUT_OF_RANGE, Memory
-from gateway.connectors.shape import Shape, parse_bits, parse_names
 from gateway.errors import Malformed
 from gateway.message import Value
 
@@ -190,7 +188,7 @@ class S7Simulation:
         """Put a value, in the point's unit, into the memory. Raises KeyError, Rejected."""
         found, area = self._find(device, point)
         place, codec = found.place, make_codec(found.type_name, found.place.bit)
-        shape = shape_of(found)
+        shape = found.shape()
         raw = shape.raw(value)
         if shape.bits is not None:
             part, whole = shape.placed(raw), codec.decode(bytes(area[place.byte : place.byte + codec.size]))
@@ -205,7 +203,7 @@ class S7Simulation:
         """What the memory holds, in the point's unit. Raises KeyError, ValueError."""
         found, area = self._find(device, point)
         codec = make_codec(found.type_name, found.place.bit)
-        shape = shape_of(found)
+        shape = found.shape()
         start = found.place.byte
         return shape.value(shape.part(codec.decode(bytes(area[start : start + codec.size]))))
 
@@ -226,13 +224,6 @@ class S7Simulation:
             simulator.memory.refusal = int(amount) or OUT_OF_RANGE
         elif kind == "reboot":
             simulator.reboot(amount or _REBOOT)
-
-
-def shape_of(point: PointSettings) -> Shape:
-    """Raw value <-> value of a point."""
-    bits = None if point.bits is None else parse_bits(point.bits)
-    names = None if point.values is None else parse_names(point.values)
-    return Shape(point.scale, point.offset, bits, names, point.whole())
 
 
 def simulate(devices: Mapping[str, S7Device], clock: Clock) -> S7Simulation:

@@ -25,7 +25,7 @@ def frame_words(frame: bytes) -> str:
         return names.get(code, f"transport message 0x{code:02x}")
     try:
         return _message(body)
-    except (struct.error, IndexError):
+    except (Malformed, struct.error, IndexError):
         return "no whole message of S7"
 
 

@@ -13,18 +13,20 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Final
 
 from gateway.clock import Clock
 from gateway.connectors.breaker import Breaker
+from gateway.connectors.line_errors import LineErrors
 from gateway.connectors.serial.dialog import Dialog, Done, Pause, Send, Silent, Speed, Step
 from gateway.connectors.serial_line import Address, SerialAddress
 from gateway.connectors.serial_port import Wire, open_wire
 from gateway.connectors.tap import Tap, text_of
 from gateway.connectors.turns import Turns, Urgency
+from gateway.connectors.veil import Flow, Veil
 from gateway.errors import Retry
 
 MOST: Final = 65_536
@@ -99,6 +101,8 @@ class LineBus:
         self._inboxes: list[Inbox] = []
         self._members: Counter[str] = Counter()
         self._breakers: dict[str, Breaker] = {}
+        self._veil = Veil()
+        self._flow = Flow()
         self._unsettled = 0.0
         self._is_unsettled = False
         self._ended = 0.0
@@ -127,6 +131,14 @@ class LineBus:
             self._is_unsettled = False
             self._baud = None
             self._wire = await self._open(self.address, timeout)
+
+    def hide(self, secrets: Iterable[bytes]) -> None:
+        """Show these bytes to nobody who listens to the tap."""
+        self._veil = self._veil.with_more(secrets)
+
+    def errors(self) -> LineErrors | None:
+        """What the driver has counted; None where it does not, or the line is closed."""
+        return None if self._wire is None else self._wire.errors()
 
     def breaker(self, name: str) -> Breaker:
         """The breaker of one device."""
@@ -236,7 +248,8 @@ class LineBus:
     async def _take(self, wire: Wire, step: Step) -> None:
         if isinstance(step, Send):
             if self._tap.on:
-                self._tap.tell(">", step.data, text_of(step.data))
+                shown = self._veil.data(step.data)
+                self._tap.tell(">", shown, text_of(shown))
             line = self.address.line if isinstance(self.address, SerialAddress) else None
             await wire.send(step.data, SEND_LIMIT + len(step.data) * (line.char_time if line else 0.0))
         elif isinstance(step, Pause):
@@ -259,7 +272,8 @@ class LineBus:
 
     def _give(self, data: bytes) -> None:
         if data and self._tap.on:
-            self._tap.tell("<", data, text_of(data))
+            shown = self._flow.data(self._veil, data)
+            self._tap.tell("<", shown, text_of(shown))
         for inbox in self._inboxes:
             inbox.add(data)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from gateway.config.declare import Duration, between, not_empty, setting
+from gateway.config.declare import Duration, Secret, between, not_empty, setting
 from gateway.connectors.expression import Expression
 from gateway.connectors.points import DeviceSettings, PointSettings
 from gateway.connectors.serial import iec62056, mbus, nmea0183
@@ -18,14 +18,17 @@ from gateway.connectors.serial.frame_settings import (
     problem_of,
 )
 from gateway.connectors.serial.pattern import Pattern
-from gateway.connectors.serial.template import Template, template_problem
+from gateway.connectors.serial.template import SECRET, Template, template_problem
 from gateway.connectors.serial_line import Address, SerialAddress, address_problem, parse_address
 from gateway.errors import Rejected
 
-ASKED: Final = ("unit", "address")
+DEVICE_WIDE: Final = ("unit", "password")
+"""What may stand in braces in the question of a device."""
+
+ASKED: Final = (*DEVICE_WIDE, "address")
 """What may stand in braces in a question."""
 
-COMMANDED: Final = ("unit", "address", "value")
+COMMANDED: Final = (*ASKED, "value")
 """What may stand in braces in a command."""
 
 _PATIENCE: Final = {"iec62056-21": iec62056.REACTION, "mbus": mbus.REACTION}
@@ -45,7 +48,7 @@ class SerialPoint(PointSettings):
     ask: str | None = setting(
         None,
         text="Question that brings this point. Without it: the question of the device; without that too, the device "
-        "speaks by itself. {address} and {unit} are filled in.",
+        "speaks by itself. {address}, {unit} and {password} are filled in.",
         check=template_problem(*ASKED),
         example='"READ {address}\\r\\n"',
     )
@@ -84,8 +87,8 @@ class SerialPoint(PointSettings):
     )
     set: str | None = setting(
         None,
-        text="Command that writes the point. {value} is filled in, in a form such as {value:.1f}, and {address} and "
-        "{unit}. What was written is read back with the point's question.",
+        text="Command that writes the point. {value} is filled in, in a form such as {value:.1f}, and {address}, "
+        "{unit} and {password}. What was written is read back with the point's question.",
         check=template_problem(*COMMANDED),
         example='"SET {address} {value:.1f}\\r\\n"',
     )
@@ -135,6 +138,12 @@ class SerialDevice(DeviceSettings):
         "or the number of the meter as text.",
         example='"01"',
     )
+    password: Secret | None = setting(
+        None,
+        text="What {password} stands for in questions and commands. It is shown nowhere: traces, errors and status "
+        "have *** in its place, also where the device sends it back.",
+        example='{ file = "scale.password" }',
+    )
     timeout: Duration | None = setting(
         None,
         text="How long an answer may take; for iec62056-21 and mbus how long the meter may be silent. Without it 1 s, "
@@ -154,7 +163,7 @@ class SerialDevice(DeviceSettings):
         None,
         text="Question that brings every point that has none of its own. {unit} is filled in. Without it the device "
         "speaks by itself, and poll is how often it does.",
-        check=template_problem("unit"),
+        check=template_problem(*DEVICE_WIDE),
         example='"D\\r\\n"',
     )
     framed: bool = setting(
@@ -207,18 +216,34 @@ class SerialDevice(DeviceSettings):
         for index, point in enumerate(self.point):
             for key, known in (("ask", ASKED), ("set", COMMANDED)):
                 text = getattr(point, key)
-                if text is not None and "unit" in Template(text, known).names and self.unit is None:
-                    yield f"point[{index}].{key}", "names {unit}, and the device has none"
+                if text is not None and (missing := self._missing(Template(text, known))):
+                    yield f"point[{index}].{key}", f"names {{{missing}}}, and the device has none"
                 elif text is not None and (problem := self._unfilled(Template(text, known), point)):
                     yield f"point[{index}].{key}", problem
             if point.set is not None and point.ask is None and self.ask is None:
                 yield f"point[{index}].set", "needs ask: what is written is read back"
             if self.protocol == "frames":
                 yield from self._field(index, point)
-        if self.ask is not None and self.unit is None and "unit" in Template(self.ask, ("unit",)).names:
-            yield "ask", "names {unit}, and the device has none"
-        elif self.ask is not None and (problem := self._unfilled(Template(self.ask, ("unit",)), None)):
+        if self.ask is not None and (missing := self._missing(Template(self.ask, DEVICE_WIDE))):
+            yield "ask", f"names {{{missing}}}, and the device has none"
+        elif self.ask is not None and (problem := self._unfilled(Template(self.ask, DEVICE_WIDE), None)):
             yield "ask", problem
+        if self.password is not None and not any(SECRET in template.names for template in self._templates()):
+            yield "password", "has no effect: no ask and no set names {password}"
+
+    def words(self, address: str | int | None) -> dict[str, Any]:
+        """What is filled in for a point, but for the value."""
+        return {"unit": self.unit, SECRET: self.password, "address": address}
+
+    def _templates(self) -> Iterator[Template]:
+        for text in (self.ask, *(point.ask for point in self.point)):
+            if text is not None:
+                yield Template(text, ASKED)
+        yield from (Template(point.set, COMMANDED) for point in self.point if point.set is not None)
+
+    def _missing(self, template: Template) -> str | None:
+        """A name that the template has and the device has not."""
+        return next((name for name in DEVICE_WIDE if name in template.names and getattr(self, name) is None), None)
 
     def _unfilled(self, template: Template, point: SerialPoint | None) -> str | None:
         """Why no bytes come of a template with this unit and address, whatever the value is."""
@@ -228,7 +253,7 @@ class SerialDevice(DeviceSettings):
         reason = None
         for value in (0, "0"):
             try:
-                template.fill(unit=self.unit, address=address, value=value)
+                template.fill(**self.words(address), value=value)
                 return None
             except Rejected as error:
                 reason = str(error)

@@ -14,16 +14,12 @@ from typing import Any, Final
 
 from gateway.connectors.base import Connector, Port, Sample
 from gateway.connectors.polling import Rates
-from gateway.connectors.serial import iec62056, nmea0183
 from gateway.connectors.serial.bus import LineBus, Member, Skipped
 from gateway.connectors.serial.config import SerialDevice
 from gateway.connectors.serial.decode import Fields
 from gateway.connectors.serial.dialog import Ask, Silent, Tell
-from gateway.connectors.serial.framing import Framer, unchecked
-from gateway.connectors.serial.iec62056 import SIGN_ON_BAUD, Readout
-from gateway.connectors.serial.mbus import MbusReadout
 from gateway.connectors.serial.points import SerialValue, decoder_of
-from gateway.connectors.serial_line import SerialAddress
+from gateway.connectors.serial.questions import framer_of, is_meter, readout_of, wrapped
 from gateway.connectors.tap import Tap
 from gateway.connectors.tap import key as tap_key
 from gateway.connectors.turns import Urgency
@@ -50,10 +46,14 @@ class SerialConnector(Connector):
         self._port = port
         self._clock = port.clock
         self._sleep = sleep
-        self._is_meter = config.protocol == "mbus" or (config.protocol == "iec62056-21" and config.mode == "asked")
-        self._asking, self._listening = self._framer(), self._framer()
+        self._is_meter = is_meter(config)
+        self._asking, self._listening = framer_of(config), framer_of(config)
         decoder = decoder_of(config)
-        self._values = {point.name: SerialValue(point, config, decoder, self._wrap) for point in config.point}
+
+        def wrap(body: bytes) -> bytes:
+            return wrapped(config, self._asking, body)
+
+        self._values = {point.name: SerialValue(point, config, decoder, wrap) for point in config.point}
         self._questions: dict[bytes, list[SerialValue]] = {}
         self._heard: list[SerialValue] = []
         for value in self._values.values():
@@ -69,6 +69,7 @@ class SerialConnector(Connector):
         self._bus: LineBus = port.share(
             f"serial {address}", lambda: LineBus(address, port.clock, sleep=sleep, tap=self._tap)
         )
+        self._bus.hide(secret for value in self._values.values() for secret in value.veil.secrets)
         self._member: Member | None = None
         self._counts: Counter[str] = Counter()
         self._last_error = ""
@@ -140,7 +141,7 @@ class SerialConnector(Connector):
     ) -> None:
         """One question; what answers it is in ``found``, by point, also when Silent is raised."""
         if self._is_meter:
-            readout = self._readout()
+            readout = readout_of(self._config)
             await member.ask(readout, urgency, self._config.silence, self._config.pause)
             self._meter = readout.meter
             found.update((value.name, readout.fields) for value in wanted)
@@ -160,16 +161,6 @@ class SerialConnector(Connector):
             silence = self._config.silence + self._config.patience - limit
             await member.ask(dialog, urgency, silence, self._config.pause)
         self._counts["answers"] += 1
-
-    def _readout(self) -> Readout | MbusReadout:
-        address, config = self._config.address, self._config
-        if config.protocol == "mbus":
-            return MbusReadout(config.unit or 0, config.patience)
-        unit = "" if config.unit is None else str(config.unit)
-        if isinstance(address, SerialAddress):
-            return Readout(unit, config.patience, config.fastest, address.line.char_time)
-        # A serial server runs at one speed, that of the sign-on.
-        return Readout(unit, config.patience, SIGN_ON_BAUD, 10 / SIGN_ON_BAUD)
 
     # Hearing
 
@@ -247,7 +238,7 @@ class SerialConnector(Connector):
             self._silent(error)
             raise Retry(f"unknown: {error}; it may have been written") from None
         if ack is not None and ack.search(answers[0]) is None:
-            raise Retry(f"the device did not do it: it answered {answers[0][:64]!r}")
+            raise Retry(f"the device did not do it: it answered {target.veil.data(answers[0])[:64]!r}")
 
     async def _read_back(self, member: Member, target: SerialValue, sent: Value) -> Value:
         assert target.question is not None  # settings with set and without ask are refused
@@ -257,7 +248,7 @@ class SerialConnector(Connector):
             fields = self._fields(target, found[target.name])
             back = target.raw(fields, self._clock.time())
         except (Silent, ValueError, KeyError) as error:
-            raise Retry(f"unknown: written, but not read back: {_words(error)}") from None
+            raise Retry(f"unknown: written, but not read back: {target.veil.text(_words(error))}") from None
         sample = target.point.took(back, self._clock.time(), self._clock.now())
         self._port.emit([sample])
         if not target.agrees(sent, back):
@@ -265,20 +256,6 @@ class SerialConnector(Connector):
         return sample.value
 
     # What all of them use
-
-    def _framer(self) -> Framer:
-        if self._config.protocol == "nmea0183":
-            return nmea0183.framer()
-        if self._config.protocol == "iec62056-21":
-            return iec62056.framer()
-        checksum = self._config.checksum
-        return self._config.frame.framer(unchecked if checksum is None else checksum.checksum().check)
-
-    def _wrap(self, body: bytes) -> bytes:
-        if not self._config.framed:
-            return body
-        checksum = self._config.checksum
-        return self._asking.wrap(body if checksum is None else checksum.checksum().add(body))
 
     @staticmethod
     def _fields(value: SerialValue, answer: bytes | Fields) -> Fields:
@@ -295,7 +272,7 @@ class SerialConnector(Connector):
             try:
                 samples.append(value.took(self._fields(value, answer), frame, time, now))
             except (ValueError, KeyError) as error:
-                samples.append(value.point.bad(_words(error), time, frame))
+                samples.append(value.bad(_words(error), frame, time))
         return samples
 
     def _silent(self, error: Silent) -> None:

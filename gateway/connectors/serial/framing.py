@@ -72,6 +72,10 @@ class Framer(ABC):
         """What to send so that the other side, cutting as this one, finds ``body``."""
         return body
 
+    def escaped(self, data: bytes) -> bytes:
+        """A part of a body as it stands in what is sent."""
+        return data
+
     def _is_inside(self) -> bool:
         return bool(self._buffer)
 
@@ -254,13 +258,16 @@ class Marked(Framer):
         self._body = None
 
     def wrap(self, body: bytes) -> bytes:
+        return self._start + self.escaped(body) + self._stop
+
+    def escaped(self, data: bytes) -> bytes:
         if self._escape is None:
-            return self._start + body + self._stop
+            return data
         special = {self._escape, self._start[0], self._stop[0]}
         content = bytearray()
-        for byte in body:
+        for byte in data:
             content += bytes((self._escape, byte ^ self._flip)) if byte in special else bytes((byte,))
-        return self._start + bytes(content) + self._stop
+        return bytes(content)
 
     def _is_inside(self) -> bool:
         return bool(self._buffer) or bool(self._body)

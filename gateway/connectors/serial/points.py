@@ -13,6 +13,7 @@ from gateway.connectors.serial.config import ASKED, COMMANDED, SerialDevice, Ser
 from gateway.connectors.serial.decode import Decoder, Fields, convert, field_of, pattern_decoder
 from gateway.connectors.serial.pattern import Pattern
 from gateway.connectors.serial.template import Template
+from gateway.connectors.veil import Veil
 from gateway.errors import Rejected
 from gateway.message import Value
 
@@ -26,6 +27,7 @@ class SerialValue:
     question  what to send for it; None: the device says it by itself
     decoder   takes its frames apart
     heard     monotonic time of its last value
+    veil      hides the password in what is shown
     """
 
     __slots__ = (
@@ -35,6 +37,7 @@ class SerialValue:
         "point",
         "question",
         "settings",
+        "veil",
         "_expression",
         "_set",
         "_when",
@@ -48,13 +51,17 @@ class SerialValue:
         self.decoder = decoder if settings.pattern is None else pattern_decoder(Pattern(settings.pattern))
         self.ack = None if settings.ack is None else Pattern(settings.ack)
         self.heard = -math.inf
-        self._words = {"unit": device.unit, "address": settings.address}
+        self._words = device.words(settings.address)
         self._wrap = wrap
         self._when = None if settings.when is None else Pattern(settings.when)
         self._expression = None if settings.expression is None else Expression(settings.expression)
         self._set = None if settings.set is None else Template(settings.set, COMMANDED)
         ask = settings.ask or device.ask
-        self.question = None if ask is None else wrap(Template(ask, ASKED).fill(**self._words))
+        question = None if ask is None else Template(ask, ASKED)
+        self.question = None if question is None else wrap(question.fill(**self._words))
+        templates = [template for template in (question, self._set) if template is not None]
+        secrets = [one for template in templates for one in template.secrets(**self._words, value=0)]
+        self.veil = Veil((*secrets, *(device.frame.framer().escaped(one) for one in secrets)))
 
     @property
     def name(self) -> str:
@@ -79,9 +86,13 @@ class SerialValue:
         try:
             raw = self.raw(fields, time)
         except ValueError as error:
-            return self.point.bad(str(error), time, frame)
+            return self.bad(str(error), frame, time)
         self.heard = now
         return self.point.took(raw, time, now)
+
+    def bad(self, reason: str, frame: bytes, time: float) -> Sample | None:
+        """The frame says nothing of the point: it is kept for the trace, without what must not be shown."""
+        return self.point.bad(self.veil.text(reason), time, self.veil.data(frame))
 
     def command(self, value: Value) -> tuple[Value, bytes]:
         """What the device is to hold, and the command that says so. Raises Rejected."""

@@ -45,7 +45,7 @@ class Speech:
             if ask is None:
                 self.told.append(point)
             else:
-                data = Template(ask, ASKED).fill(unit=config.unit, address=point.settings.address)
+                data = Template(ask, ASKED).fill(**config.words(point.settings.address))
                 self.questions.setdefault(self._sent(data), []).append(point)
         self._commands = [(point, self._command(point)) for point in self.points.values() if point.settings.set]
 
@@ -142,7 +142,7 @@ class Speech:
         marker = "\x00\x01" if not template.is_hex else "00ff00fe"
         text = "hex:" if template.is_hex else ""
         for literal, name, spec in template.parts:
-            words = {"unit": self.config.unit, "address": point.settings.address}
+            words = self.config.words(point.settings.address)
             text += literal.replace("{", "{{").replace("}", "}}")
             if name is not None:
                 text += marker if name == "value" else format(words[name], spec)

@@ -4,8 +4,8 @@ Bytes are text, with ``\\r \\n \\t \\0 \\xHH \\\\`` for what cannot be typed, or
 
     "READ {address}\\r\\n"        "hex: 05 {unit:02X} 0D"        "SET {address} {value:.1f}\\n"
 
-``{unit}``, ``{address}`` and ``{value}`` are filled in, in a form as of Python's format: ``{value:05.1f}``. A brace
-that is meant is written twice.
+``{unit}``, ``{address}``, ``{password}`` and ``{value}`` are filled in, in a form as of Python's format:
+``{value:05.1f}``. A brace that is meant is written twice.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from string import Formatter
 from typing import Any, Final
 
 from gateway.errors import Rejected
+
+SECRET: Final = "password"
+"""The name of what is not shown."""
 
 LONGEST: Final = 1024
 """Bytes of one question."""
@@ -106,11 +109,29 @@ class Template:
             raise Rejected("has letters beyond U+00FF beside \\xHH") from None
         except ValueError as error:
             if self.names:
-                raise Rejected(f"{values} make no whole bytes of {self._text!r}") from None
+                shown = {name: value for name, value in values.items() if name != SECRET and name in self.names}
+                raise Rejected(f"{shown} make no whole bytes of {self._text!r}") from None
             raise error
         if len(data) > LONGEST:
             raise Rejected(f"is longer than {LONGEST} bytes when it is filled in")
         return data
+
+    def secrets(self, **values: Any) -> list[bytes]:
+        """The bytes on the wire that nobody may see: those of the password, or all where they are not bytes of their
+        own."""
+        found: list[bytes] = []
+        for _, name, spec in self.parts:
+            if name != SECRET:
+                continue
+            text = self._written(values[name], name, spec)
+            try:
+                found.append(bytes.fromhex(text) if self.is_hex else text.encode(self._coding()))
+            except ValueError:
+                found.append(self.fill(**values))
+        return found
+
+    def _coding(self) -> str:
+        return "latin-1" if any("\\x" in literal for literal, _, _ in self.parts) else "utf-8"
 
     @staticmethod
     def _written(value: Any, name: str, spec: str) -> str:
@@ -122,7 +143,8 @@ class Template:
                 return format(form, spec)
             except (ValueError, TypeError, OverflowError):
                 pass  # a whole number that came as a float, in a form for whole numbers, is tried once more
-        raise Rejected(f"{value!r} cannot be written in the form {{{name}:{spec}}}")
+        shown = "it" if name == SECRET else repr(value)
+        raise Rejected(f"{shown} cannot be written in the form {{{name}:{spec}}}")
 
 
 def template_problem(*known: str) -> Any:
