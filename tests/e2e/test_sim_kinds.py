@@ -196,9 +196,9 @@ def test_a_scan_finds_the_simulated_device(site: Site, name: str) -> None:
 
 
 def test_a_scan_where_nothing_tells_of_itself_is_refused(site: Site) -> None:
-    code, text = site.run("device", "scan", "serial", "serial:/dev/null")
+    code, text = site.run("device", "scan", "board", "sys:/")
     assert code == 1
-    assert 'nothing to scan for devices of kind "serial"' in text
+    assert 'nothing to scan for devices of kind "board"' in text
 
 
 def test_devices_that_reboot_are_away_and_come_back(tmp_path: Path) -> None:
