@@ -59,5 +59,5 @@ class Packer:
         """
         limit = max(maximum_packet - self._overhead, 1)
         for packed in pack(entries, self._batch.format, self._batch.compress, limit, self._lines):
-            rows = tuple([entry.row for entry in packed.entries])
+            rows = tuple([entry[0] for entry in packed.entries])
             yield Parcel(rows, self.topic, packed.payload, False, self.props)
