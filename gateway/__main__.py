@@ -44,6 +44,7 @@ COMMANDS: Final = (
     "firstboot",
     "reset",
     "firewall",
+    "cellular",
     "access",
     "blackbox",
     "opcua",

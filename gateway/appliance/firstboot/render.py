@@ -1,11 +1,15 @@
-"""``network.toml`` as files of the services that act on it: systemd-networkd, iwd, sshd. Pure: texts, no files."""
+"""``network.toml`` as files of the services that act on it: systemd-networkd, iwd, sshd, and our own for the modem.
+
+Pure: texts, no files.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Final, NamedTuple
 
-from gateway.appliance.firstboot.settings import Ethernet, Network, Wifi
+from gateway.appliance.firstboot.settings import Cellular, Ethernet, Network, Wifi
 
 NOTE: Final = "# From network.toml; written anew when that is taken over.\n"
 
@@ -20,7 +24,9 @@ class Written(NamedTuple):
 
 KEYS: Final = "etc/ssh/keys/authorized_keys"
 
-FOLDERS: Final = ("etc/systemd/network", "etc/iwd", "var/lib/iwd")
+CELLULAR: Final = "data/system/cellular.toml"
+
+FOLDERS: Final = ("etc/systemd/network", "etc/iwd", "var/lib/iwd", "data/system")
 """Folders in which nothing is left of an earlier file."""
 
 
@@ -30,6 +36,8 @@ def render(network: Network) -> list[Written]:
     files += [_wifi(one) for one in network.wifi]
     if network.country is not None:
         files.append(Written("etc/iwd/main.conf", f"{NOTE}[General]\nCountry={network.country}\n"))
+    if network.cellular is not None:
+        files.append(_cellular(network.cellular))
     if network.system.ssh_keys:
         files.append(Written(KEYS, "\n".join((*network.system.ssh_keys, "")), 0o600))
     return files
@@ -58,3 +66,10 @@ def _wifi(one: Wifi) -> Written:
     if secret.startswith(" "):
         secret = "\\s" + secret[1:]
     return Written(f"var/lib/iwd/{stem}.psk", f"{NOTE}[Security]\nPassphrase={secret}\n{settings}", 0o600)
+
+
+def _cellular(modem: Cellular) -> Written:
+    texts = {"apn": modem.apn, "user": modem.user, "password": modem.password, "pin": modem.pin}
+    # A string of JSON is one of TOML.
+    lines = [f"{key} = {json.dumps(str(text))}\n" for key, text in texts.items() if text is not None]
+    return Written(CELLULAR, f"{NOTE}{''.join(lines)}roaming = {json.dumps(modem.roaming)}\n", 0o600)

@@ -155,6 +155,38 @@ class Wifi:
             yield "password", problem
 
 
+def _apn_problem(text: str) -> str | None:
+    # 3GPP TS 23.003, section 9.1: as a name of DNS.
+    if re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,98}[A-Za-z0-9])?", text):
+        return None
+    return 'must be a name such as "internet" or "iot.example.com": letters, digits, "." and "-"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cellular:
+    """A cellular modem, by ModemManager."""
+
+    apn: str = setting(text="Access point name, from the operator of the SIM card.", check=_apn_problem)
+    user: str | None = setting(None, text="User of the access point, where the operator gives one.")
+    password: Secret | None = setting(None, text="Password of that user.")
+    pin: Secret | None = setting(
+        None, text="PIN of the SIM card. It is tried once, and only while the card has three attempts left."
+    )
+    roaming: bool = setting(
+        True, text="Whether a network of another operator may be used; IoT SIM cards mostly need it."
+    )
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        for key, text in (("user", self.user), ("password", self.password)):
+            # What mmcli takes between quotation marks.
+            if text is not None and not re.fullmatch(r"[ !#-&(-+\--\[\]-~]{1,100}", str(text)):
+                yield key, "must have 1 to 100 ASCII characters without quotation marks, comma and backslash"
+        if self.password is not None and self.user is None:
+            yield "user", "is needed with a password"
+        if self.pin is not None and not re.fullmatch(r"[0-9]{4,8}", str(self.pin)):
+            yield "pin", "must have 4 to 8 digits"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     """The whole file."""
@@ -163,6 +195,7 @@ class Network:
     admin: Admin = setting(factory=Admin, text="The user admin.")
     ethernet: dict[str, Ethernet] = setting(factory=dict, text="Ethernet interfaces by name: eth0 ...")
     wifi: tuple[Wifi, ...] = setting((), text="Wireless networks.")
+    cellular: Cellular | None = setting(None, text="A cellular modem.")
     country: str | None = setting(
         None, text="Where it stands: which radio channels are allowed.", check=_country_problem
     )

@@ -1,0 +1,1 @@
+"""A cellular modem as a way to the network, by ModemManager (docs/network.md)."""
