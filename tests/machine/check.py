@@ -95,6 +95,16 @@ class Check:
         assert (value["v"], value["q"]) == (4711, "good"), value
         self.say("the Modbus device is polled")
 
+    def modem(self) -> None:
+        """There is none; that is known from ModemManager, and it takes nothing once it is not wanted any more."""
+        ssh, keep = self.machine.ssh, "/data/system/cellular.toml"
+        assert ssh("systemctl is-active gateway-cellular ModemManager", check=False).split() == ["inactive"] * 2
+        ssh(f"cat > {keep} && systemctl start gateway-cellular", data=b'apn = "iot.example"\n')
+        words = "no modem is found"
+        self.until(lambda: words in ssh(f"{PROGRAM} cellular status", check=False), 120, words)
+        ssh(f"rm {keep} && systemctl stop gateway-cellular ModemManager polkit")
+        self.say(f"with [cellular] ModemManager runs, and says that {words}")
+
     def kills(self, count: int) -> None:
         """What was acknowledged is there after the emulator was killed."""
         machine_id = self.machine.ssh("cat /etc/machine-id")
@@ -108,6 +118,8 @@ class Check:
             times.append(time.monotonic() - begin)
             found = self.site.get("check/count")
             assert found == str(number), f"after kill {number}: {found!r}"
+            if number % 5 == 0 and number < count:
+                self.say(f"kill {number} of {count}")
         if count:
             self.machine.wait_for_ssh()
             assert self.machine.ssh("cat /etc/machine-id") == machine_id
@@ -258,6 +270,7 @@ def main() -> int:
             with bundles.running():
                 check.first_boot()
                 check.devices()
+                check.modem()
                 check.kills(options.kills)
                 if options.work is not None:
                     check.updates(options.work)
