@@ -51,6 +51,9 @@ MAX_BYTES: Final = 8 << 20
 ITEM_BYTES: Final = 64
 """What an item counts when its owner gives no size."""
 
+REST: Final = 5.0
+"""Seconds between two looks at the disk while all is well and nothing is committed: a look wakes a thread."""
+
 _NEVER: Final = float("inf")
 
 
@@ -84,6 +87,7 @@ class Database:
         self._salvage = salvage
         self._waiting = waiting
         self._looking = False
+        self._looked_at, self._commits_seen = _NEVER, 0
         self.counts = Counts()
         self.checkpoints = Checkpoints()
         self.health = Health(path, floor, self.checkpoints.written)
@@ -226,10 +230,14 @@ class Database:
         return self._jobs_open > 0
 
     def look_after(self) -> None:
-        """Look at the room on the disk; call about once a second. Waits for nothing."""
+        """Look at the room on the disk if it is time; call about once a second. Waits for nothing."""
         if self._thread is None or self._closing or self._looking:
             return
-        self._looking = True
+        now, commits = self._loop.time(), self.counts.commits
+        is_at_rest = commits == self._commits_seen and self.health.floor.alarm() is None
+        if is_at_rest and self._looked_at <= now < self._looked_at + REST:
+            return
+        self._looking, self._looked_at, self._commits_seen = True, now, commits
 
         def job(connection: sqlite3.Connection) -> None:
             floor_reached = self.health.look(connection, self._loop.time())
