@@ -15,7 +15,7 @@ KILLS ?= 20
 OUTAGE ?= 30
 PROPERTIES = $(shell grep -lrE "@given|stateful" tests --include='test_*.py')
 
-.PHONY: help venv peers demo test check fast slow lint format types search crash cut powercut diskfull bench drain offline compiled test-compiled sample clean py313 deb service-test hw install uninstall image image-test
+.PHONY: help venv peers demo test check fast slow lint format types search effects crash cut powercut diskfull bench drain offline compiled test-compiled sample clean py313 deb service-test hw install uninstall image image-test
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -55,6 +55,9 @@ peers: $(stamp) ## programs of other people for the slow tests: mosquitto, libmo
 
 search: $(stamp) ## look for counterexamples of properties: other examples each time, and many
 	@HYPOTHESIS_PROFILE=search $(bin)/pytest -q $(PROPERTIES)
+
+effects: peers ## every key of the settings in a gateway that is deaf to it: the test that the table names must fail (half an hour)
+	@PYTHONPATH=.:tests $(bin)/python -m effects.prove --jobs 2
 
 crash: peers ## kill -9 the gateway ROUNDS times (20) under every kind of load; SEED repeats a run
 	@PYTHONPATH=tests $(bin)/python -m e2e.crash.rounds --rounds $(ROUNDS) --seed $(SEED)

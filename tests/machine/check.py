@@ -98,7 +98,8 @@ class Check:
     def modem(self) -> None:
         """There is none; that is known from ModemManager, and it takes nothing once it is not wanted any more."""
         ssh, keep = self.machine.ssh, "/data/system/cellular.toml"
-        assert ssh("systemctl is-active gateway-cellular ModemManager", check=False).split() == ["inactive"] * 2
+        found = ssh("systemctl is-active gateway-cellular ModemManager polkit", check=False)
+        assert found.split() == ["inactive"] * 3, found
         ssh(f"cat > {keep} && systemctl start gateway-cellular", data=b'apn = "iot.example"\n')
         words = "no modem is found"
         self.until(lambda: words in ssh(f"{PROGRAM} cellular status", check=False), 120, words)
