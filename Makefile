@@ -15,7 +15,7 @@ KILLS ?= 20
 OUTAGE ?= 30
 PROPERTIES = $(shell grep -lrE "@given|stateful" tests --include='test_*.py')
 
-.PHONY: help venv peers demo test check fast slow lint format types search effects crash cut powercut diskfull bench drain offline compiled test-compiled sample clean py313 deb service-test hw install uninstall image image-test
+.PHONY: help venv peers demo test check fast slow lint format types search effects crash cut powercut diskfull bench drain offline compiled test-compiled sample clean py313 deb service-test hw install uninstall hw-qemu image image-test
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -110,6 +110,12 @@ service-test: peers ## the package on Debian 12 and 13, booted with systemd-nspa
 
 hw: $(stamp) ## the scenarios on a board: HOST=root@ADDRESS OPTIONS="--rs485 ..."; without HOST this machine plays the board
 	@$(bin)/pytest -q -s hw-tests --host "$(HOST)" $(OPTIONS)
+
+hw-qemu: peers ## the same against the image under QEMU, which plays board, outlet, switch and wire (root): OPTIONS="--cuts 20"
+	@ARCH=$(or $(ARCH),amd64) image/tools vm
+	@PACK=no BOARD=qemu ARCH=$(or $(ARCH),amd64) image/build
+	@PYTHONPATH=tests $(bin)/python -m machine.hw build/image/qemu-$(or $(ARCH),amd64)/edge-gateway-*.img \
+		--arch $(or $(ARCH),amd64) $(OPTIONS)
 
 image: $(stamp) ## a flashable image in dist/ (root): BOARD=qemu|rpi ARCH=amd64|arm64 KEY=FILE; see docs/flashing.md
 	@image/tools

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from e2e.rig.waiting import wait_until
 
-SSH = (
-    "ssh",
+DEFAULTS = (
     "-o",
     "BatchMode=yes",
     "-o",
@@ -22,28 +21,57 @@ SSH = (
     "-o",
     "ServerAliveCountMax=2",
 )
+OPEN_SECONDS = 60.0
+
+STANDS = "echo up $PPID $(cat /proc/sys/kernel/random/boot_id); exec cat"
+"""The far end of a tunnel: says that all ports stand, and which process of sshd has them; then waits for its end."""
 
 
 class Tunnel:
     """Ports of 127.0.0.1 here that lead to the same ports there, and back. Ends with ``close``."""
 
-    def __init__(self, command: Sequence[str], here: Iterable[int], there: Iterable[int]) -> None:
-        options = ["-N", "-o", "ExitOnForwardFailure=yes"]
+    def __init__(self, board: Board, here: Sequence[int], there: Sequence[int]) -> None:
+        self._board = board
+        self._takes_ports_there = bool(there)
+        self._options = ["-o", "ExitOnForwardFailure=yes"]
         for port in here:
-            options += ["-L", f"127.0.0.1:{port}:127.0.0.1:{port}"]
+            self._options += ["-L", f"127.0.0.1:{port}:127.0.0.1:{port}"]
         for port in there:
-            options += ["-R", f"127.0.0.1:{port}:127.0.0.1:{port}"]
-        # The host is the last word of the command.
-        self._command = [*command[:-1], *options, command[-1]]
-        self._process: subprocess.Popen[bytes] | None = None
+            self._options += ["-R", f"127.0.0.1:{port}:127.0.0.1:{port}"]
+        self._process: subprocess.Popen[str] | None = None
+        self._far_end: tuple[str, str] | None = None
 
     def open(self) -> None:
-        """Make it, or make it anew when the network took it."""
-        if self._process is None or self._process.poll() is not None:
-            self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
+        """Make it, or make it anew, and return when both ends have their ports. Raises AssertionError."""
+        self.close()
+        self._forget_far_end()
+        wait_until(self._open, OPEN_SECONDS, "a tunnel to the board")
+
+    def _open(self) -> bool:
+        words = self._board.words(STANDS, self._options)
+        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        up, *far_end = self._process.stdout.readline().split() or [""]
+        if up != "up":
+            self.close()
+            return False
+        if self._takes_ports_there:
+            self._far_end = (far_end[0], far_end[1])
+        return True
+
+    def _forget_far_end(self) -> None:
+        """A line that was cut leaves a process of sshd on the board that does not know of it, and has the ports."""
+        if self._far_end is not None:
+            process, boot = self._far_end
+            self._board.run(f'[ "$(cat /proc/sys/kernel/random/boot_id)" != {boot} ] || kill {process}', check=False)
+            self._far_end = None
 
     def close(self) -> None:
+        """Let go of the ports here; what a cut line has left there ends by itself, or is ended by ``open``."""
         if self._process is not None:
+            for pipe in (self._process.stdin, self._process.stdout):
+                assert pipe is not None
+                pipe.close()
             self._process.terminate()
             self._process.wait(10)
             self._process = None
@@ -54,20 +82,26 @@ class Board:
 
     def __init__(self, host: str, options: Sequence[str] = ()) -> None:
         self.host = host
-        self._command = [*SSH, *options, host] if host else []
+        # Of an option that is given twice, ssh takes the first.
+        self._ssh = ["ssh", *options, *DEFAULTS]
 
     @property
     def is_here(self) -> bool:
         """Whether this machine plays the board."""
         return not self.host
 
+    def words(self, command: str, options: Sequence[str] = ()) -> list[str]:
+        """What runs a line of shell on the board, as words for a process here; ``options`` are more words for ssh."""
+        if self.is_here:
+            return ["sh", "-c", command]
+        return [*self._ssh, *options, self.host, f"sh -c {shlex.quote(command)}"]
+
     def run(
         self, command: str, text: str | None = None, check: bool = True, timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
         """Run a line of shell on the board. Raises AssertionError when it fails, unless not to ``check``."""
-        words = [*self._command, f"sh -c {shlex.quote(command)}"] if self._command else ["sh", "-c", command]
         done = subprocess.run(
-            words,
+            self.words(command),
             input=text,
             stdin=subprocess.DEVNULL if text is None else None,
             capture_output=True,
@@ -92,8 +126,9 @@ class Board:
         wait_until(self.answers, timeout, f"{self.host} answers")
 
     def tunnel(self, here: Iterable[int], there: Iterable[int]) -> Tunnel | None:
-        """A tunnel, not open; None where board and PC are one."""
-        return Tunnel(self._command, here, there) if self._command else None
+        """A tunnel, not open; None where no port needs one: board and PC are one, or there are no ports."""
+        here, there = list(here), list(there)
+        return Tunnel(self, here, there) if (here or there) and not self.is_here else None
 
     def put(self, path: str, text: str) -> None:
         """Write a file there."""

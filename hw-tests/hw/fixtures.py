@@ -38,11 +38,17 @@ def board(wiring: Wiring) -> Board:
     return found
 
 
+def on_flash(board: Board) -> str:
+    """A folder that outlives a cut: the appliance keeps its root in memory, and what stays on /data."""
+    return board.run(
+        "mountpoint -q /data && echo /data/gateway-hw-test || echo /var/lib/gateway-hw-test"
+    ).stdout.strip()
+
+
 @pytest.fixture
 def start_gateway(board: Board, wiring: Wiring, tmp_path: Path, closing: ExitStack) -> StartGateway:
     """``start_gateway(settings)``: a gateway on the board that answers, as in tests/e2e."""
-    here = str(tmp_path / "board") if board.is_here else "/var/lib/gateway-hw-test"
-    folder = wiring.get("--folder") or here
+    folder = wiring.get("--folder") or (str(tmp_path / "board") if board.is_here else on_flash(board))
     command = wiring.get("--gateway") or (HERE if board.is_here else "gateway")
 
     def start(settings: str, rules: str | None = None) -> BoardGateway:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import time
 from typing import Any
 
 from e2e.rig.waiting import is_listening, wait_until
-from hw.board import Board, Tunnel
+from hw.board import Board
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
+"""A small board that starts everything else at once takes a minute."""
 STOP_SECONDS = 5.0
 _LISTENS = re.compile(r'bind = "127\.0\.0\.1:(\d+)"')
 _REACHES = re.compile(r'"(?:mqtt|tcp)://127\.0\.0\.1:(\d+)')
@@ -29,7 +31,11 @@ class BoardGateway:
         self._gateway = command
         self._settings = settings
         self._rules = rules
-        self._tunnel: Tunnel | None = None
+        # Apart, because a gateway looks for its cloud when it starts, and nobody may find a port here while it is off.
+        self._listens = board.tunnel(self._ports(_LISTENS), ())
+        self._reaches = board.tunnel((), self._ports(_REACHES) - self._ports(_LISTENS))
+        self.seconds_to_ready = 0.0
+        """How long the last start took, to the moment when its ports could be reached from here."""
         self._files = {
             name: shlex.quote(f"{folder}/{name}") for name in ("gateway.toml", "state", "gateway.log", "pid")
         }
@@ -40,39 +46,57 @@ class BoardGateway:
         self.board.put(f"{self.folder}/gateway.toml", self._settings)
         if self._rules is not None:
             self.board.put(f"{self.folder}/rules/rules.toml", self._rules)
-        self._tunnel = self.board.tunnel(self._ports(_LISTENS), self._ports(_REACHES) - self._ports(_LISTENS))
 
     def _ports(self, pattern: re.Pattern[str]) -> set[int]:
         return {int(port) for port in pattern.findall(self._settings)}
 
     def start(self) -> None:
-        """Start it and return when it answers and its ports can be reached from here."""
+        """Start it and return when it is ready and its ports can be reached from here."""
+        begin = time.monotonic()
+        if self._reaches is not None:
+            self._reaches.open()
         files = self._files
         self.board.run(
             f"setsid {self._gateway} run --config {files['gateway.toml']} --state {files['state']} "
             f">>{files['gateway.log']} 2>&1 </dev/null & echo $! >{files['pid']}"
         )
-        wait_until(lambda: not self.runs or self._answers(), START_SECONDS, "the gateway answers or has ended")
-        assert self.runs, f"the gateway ended:\n{self.log_text()}"
-        self.reconnect()
+        wait_until(self._has_started, START_SECONDS, "the gateway is ready or has ended")
+        self._reach()
+        self.seconds_to_ready = time.monotonic() - begin
 
-    def reconnect(self) -> None:
-        """Make the tunnels, again after the network was away, and wait for the listeners."""
-        if self._tunnel is not None:
-            self._tunnel.open()
+    def _has_started(self) -> bool:
+        """Whether its listeners are up too: a tunnel takes connections for one that is not. Raises AssertionError when
+        it has ended."""
+        files, ended = self._files, 99
+        asked = f"{self._gateway} status --ready --state {files['state']}"
+        code = self.board.run(f"kill -0 $(cat {files['pid']}) || exit {ended}; {asked}", check=False).returncode
+        assert code != ended, f"the gateway ended:\n{self.log_text()}"
+        return code == 0
+
+    def _reach(self) -> None:
+        if self._listens is not None:
+            self._listens.open()
         for port in self._ports(_LISTENS):
             wait_until(lambda port=port: is_listening(port), START_SECONDS, f"port {port}")  # type: ignore[misc]
+
+    def reconnect(self) -> None:
+        """Make the tunnels anew after the network was away."""
+        if self._reaches is not None:
+            self._reaches.open()
+        self._reach()
 
     @property
     def runs(self) -> bool:
         return self.board.run(f"kill -0 $(cat {self._files['pid']})", check=False).returncode == 0
 
-    def _answers(self) -> bool:
-        return self.board.run(f"{self._gateway} status --state {self._files['state']}", check=False).returncode == 0
-
     def _end(self, signal: str, seconds: float) -> None:
-        self.board.run(f"kill -{signal} $(cat {self._files['pid']})")
-        wait_until(lambda: not self.runs, seconds, f"the gateway ends at SIG{signal}")
+        """On the board, and without a question for each look: a slow one takes a second to shake hands."""
+        looks = f"n={seconds * 10:.0f}; while kill -0 $p 2>/dev/null && [ $n -gt 0 ]; do sleep 0.1; n=$((n - 1)); done"
+        gone = f"p=$(cat {self._files['pid']}); kill -{signal} $p && {{ {looks}; ! kill -0 $p 2>/dev/null; }}"
+        ended = self.board.run(gone, check=False)
+        assert ended.returncode == 0, f"the gateway did not end at SIG{signal} within {seconds:g} s: {ended.stderr}"
+        if self._listens is not None:
+            self._listens.close()
 
     def stop(self) -> None:
         """SIGTERM; it must be gone in time."""
@@ -101,5 +125,6 @@ class BoardGateway:
                     self.kill()
                 self.board.run(f"rm -rf {shlex.quote(self.folder)}")
         finally:
-            if self._tunnel is not None:
-                self._tunnel.close()
+            for tunnel in (self._listens, self._reaches):
+                if tunnel is not None:
+                    tunnel.close()

@@ -15,7 +15,7 @@ OPTIONS = {
     "--host": "the board as ssh takes it, such as root@192.168.1.7; without it this machine plays the board",
     "--ssh": 'more words for ssh, such as "-p 2222 -i key"',
     "--gateway": "how the gateway is called on the board (gateway)",
-    "--folder": "where state goes on the board: on the flash that is to be tested (/var/lib/gateway-hw-test)",
+    "--folder": "where state goes on the board: on the flash to be tested (below /data if mounted, else /var/lib)",
     "--power-off": "command on this PC that cuts the board's supply",
     "--power-on": "command on this PC that gives it back",
     "--network-off": "command on this PC that pulls the board's network",

@@ -16,10 +16,11 @@ from e2e.rig.programs import ROOT, need
 
 SSH = """\
 #!/bin/sh
-# Stands in for ssh: notes its words, and runs the last one as a login shell of the board would.
+# Stands in for ssh and sshd: notes its words, and runs the last one as a login shell of the board would.
 printf '%s\\n' "$*" >>"$SSH_LOG"
 for last; do :; done
-[ "$1" = -N ] || exec sh -c "$last"
+sh -c "$last"
+exit $?
 """
 
 
@@ -38,7 +39,7 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_command_arrives_on_the_board_as_it_was_written(ssh: Path) -> None:
     board = Board("root@board", ["-p", "2222"])
     assert board.run("""printf '%s|' "a  b" 'c"d' $((1 + 1)); cat""", text="in").stdout == 'a  b|c"d|2|in'
-    assert "-p 2222 root@board" in ssh.read_text() and "BatchMode=yes" in ssh.read_text()
+    assert "-p 2222 -o BatchMode=yes" in ssh.read_text() and "root@board" in ssh.read_text()
     with pytest.raises(AssertionError, match="ended with 3 on root@board: why"):
         board.run("echo why >&2; exit 3")
 
@@ -52,11 +53,25 @@ def test_ports_lead_both_ways(ssh: Path) -> None:
     tunnel = Board("board").tunnel([15001], [16001])
     assert isinstance(tunnel, Tunnel)
     tunnel.open()
-    assert tunnel._process is not None
-    tunnel._process.wait(10)
     tunnel.close()
     assert "-L 127.0.0.1:15001:127.0.0.1:15001 -R 127.0.0.1:16001:127.0.0.1:16001 board" in ssh.read_text()
-    assert Board("").tunnel([1], [2]) is None
+    assert Board("").tunnel([1], [2]) is None and Board("board").tunnel([], []) is None
+
+
+def test_a_tunnel_made_anew_ends_what_the_old_one_has_left_on_the_board(ssh: Path) -> None:
+    """A cut line leaves a process of sshd there that has the ports still."""
+    tunnel = Board("board").tunnel([], [16001])
+    assert isinstance(tunnel, Tunnel)
+    tunnel.open()
+    left, old = tunnel._process, tunnel._far_end
+    assert left is not None and old is not None
+    tunnel._process = None  # as if it had been cut: nobody has told the far end
+    tunnel.open()
+    assert left.wait(10) != 0 and tunnel._far_end != old
+    assert left.stdin is not None and left.stdout is not None
+    left.stdin.close()
+    left.stdout.close()
+    tunnel.close()
 
 
 @pytest.mark.slow

@@ -47,9 +47,18 @@ BOOT_SECONDS: Final = 240.0
 
 
 class Machine:
-    """One virtual board of 512 MiB; see the module's docstring. ``folder``: for its disk and its keys."""
+    """One virtual board of 512 MiB; see the module's docstring. ``folder``: for its disk and its keys; ``key``: the
+    private ssh key that is let in, a new one without it."""
 
-    def __init__(self, image: Path, folder: Path, arch: str = "amd64", memory: int = 512, size: str = "2G") -> None:
+    def __init__(
+        self,
+        image: Path,
+        folder: Path,
+        arch: str = "amd64",
+        memory: int = 512,
+        size: str = "2G",
+        key: Path | None = None,
+    ) -> None:
         self.folder = folder
         self._kind = KINDS[arch]
         self.disk = folder / "disk.img"
@@ -61,12 +70,22 @@ class Machine:
         subprocess.run(["cp", "--sparse=always", image, self.disk], check=True)
         subprocess.run(["truncate", "-s", size, self.disk], check=True)
         shutil.copy(self._kind.variables, folder / "vars.fd")
-        self._key = folder / "id"
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", self._key], check=True)
+        self.key = key or folder / "id"
+        if not self.key.exists():
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", self.key], check=True)
 
     @property
     def public_key(self) -> str:
-        return self._key.with_suffix(".pub").read_text().strip()
+        return Path(f"{self.key}.pub").read_text().strip()
+
+    @property
+    def ssh_words(self) -> list[str]:
+        """What ssh needs to be told, but for the name: root@127.0.0.1. An emulated machine is slow to shake hands."""
+        return [
+            "-i", str(self.key), "-p", str(self.ssh_port), "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR",
+            "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=20", "-o", "BatchMode=yes",
+            "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3",
+        ]  # fmt: skip
 
     # The boot partition, while the machine is off.
 
@@ -133,14 +152,12 @@ class Machine:
         """Run a command as root; what it prints. Raises AssertionError when it fails."""
         try:
             done = subprocess.run(
-                [
-                    "ssh", "-q", "-i", str(self._key), "-p", str(self.ssh_port), "-o", "StrictHostKeyChecking=no",
-                    "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=20", "-o", "BatchMode=yes",
-                    "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3",
-                    "root@127.0.0.1", command,
-                ],
-                input=data, capture_output=True, check=False, timeout=BOOT_SECONDS,
-            )  # fmt: skip
+                ["ssh", *self.ssh_words, "root@127.0.0.1", command],
+                input=data,
+                capture_output=True,
+                check=False,
+                timeout=BOOT_SECONDS,
+            )
         except subprocess.TimeoutExpired:
             if check:
                 raise AssertionError(f"{command}: no answer within {BOOT_SECONDS:g} s") from None
