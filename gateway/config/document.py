@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import tomli
 
 from gateway.config.keys import format_key
 from gateway.errors import ConfigError
 
+LARGEST: Final = 16 << 20
+"""Bytes of one file: more than 100 000 points. A larger one would fill the memory of a small board."""
+
 
 def read_text(path: Path) -> str:
-    """The text of a settings file. Raises ConfigError."""
+    """The text of a file of settings, rules or a profile. Raises ConfigError."""
     try:
+        with path.open("rb") as file:
+            found = file.read(LARGEST + 1)
+        if len(found) > LARGEST:
+            raise ConfigError([f"{path}: is larger than {LARGEST >> 20} MiB, which no file of settings or rules is"])
         # Some editors put a byte order mark before UTF-8; TOML has no word for it. Its line end is "\n" only.
-        return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        return found.decode("utf-8-sig").replace("\r\n", "\n")
     except FileNotFoundError:
         raise ConfigError([f"{path}: no such file"]) from None
     except OSError as error:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.config.declare import Folder, Secret, setting
+from gateway.config.document import LARGEST, read_text
 from gateway.config.listener import Tls
 from gateway.config.load import Loaded, read
 from gateway.config.settings import Settings
@@ -310,3 +311,13 @@ def test_folders_and_tables_of_words(tmp_path: Path) -> None:
         'x.toml:2: words."any name": expected text, found number 3; put it in quotes',
         f"x.toml:3: token: expected {words} or a whole number, found number 1.5",
     ]
+
+
+def test_a_file_that_fills_the_memory_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.toml"
+    with path.open("wb") as file:
+        file.truncate(LARGEST + 1)
+    with pytest.raises(ConfigError, match="is larger than 16 MiB"):
+        read_text(path)
+    with pytest.raises(ConfigError, match="is larger than 16 MiB"):
+        read_text(Path("/dev/zero"))
