@@ -1,6 +1,6 @@
 """Whether the primary host application is there: its STATE messages.
 
-Source: Eclipse Sparkplug 3.0.0, sections 5.4 and 6.4.24. A STATE that is older than one seen on the same connection
+Source: Eclipse Sparkplug 3.0.0, sections 5.4 and 6.4.27. A STATE that is older than one seen on the same connection
 says nothing: a will that comes late must not end a session with a host that is back. Pure.
 """
 
