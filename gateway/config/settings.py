@@ -16,6 +16,7 @@ from gateway.config.address import Address
 from gateway.config.blackbox import BlackBox
 from gateway.config.board import Board
 from gateway.config.declare import Duration, Folder, Secret, Size, between, not_empty, setting
+from gateway.config.edge_nodes import case_warnings, node_problems
 from gateway.config.extras import AutoSubscribe, Dedup, DelayedPublish, RewriteRule, Slow, Sys
 from gateway.config.queue import Queue, Queues, Stream, cross_problems
 from gateway.config.store import Store
@@ -346,12 +347,14 @@ class Settings:
         yield from self._shared_topics()
         yield from self._interlocks()
         yield from cross_problems(self.queue)
+        yield from node_problems(self.uplink, self.gateway.name)
 
     def warnings(self) -> Iterator[tuple[str, str]]:
         """What is allowed and still not wise: pairs of (key, text)."""
         for name, listener in self.listener.items():
             if listener.tls is None and not listener.is_local and not self.access.anonymous:
                 yield f"listener.{name}.bind", IN_THE_CLEAR
+        yield from case_warnings(self.device, self.uplink.values())
 
     def _interlocks(self) -> Iterator[tuple[str, ...]]:
         """Writes that depend on a point of another device: is it there?"""

@@ -1,6 +1,6 @@
 """Data types of Sparkplug metrics: which one a point has, and whether a value fits it.
 
-Source: Eclipse Sparkplug 3.0.0, section 6.4.16 (https://sparkplug.eclipse.org/specification/). Pure.
+Source: Eclipse Sparkplug 3.0.0, sections 6.4.16 and 6.4.17 (https://sparkplug.eclipse.org/specification/). Pure.
 """
 
 from __future__ import annotations

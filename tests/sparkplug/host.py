@@ -100,6 +100,8 @@ def check(events: list[Event]) -> None:
             seq, born = None, {}
             continue
         assert event.qos == 0, "payloads-*-qos"
+        times = [metric.timestamp for metric in payload.metrics if not metric.is_historical]
+        assert times == sorted(times), "operational-behavior-data-publish-*-order"
         assert 0 <= payload.seq <= 255
         if kind == "NBIRTH":
             assert payload.seq == 0, "topics-nbirth-seq-num"

@@ -1,7 +1,7 @@
 """Asks Sparkplug nodes to be born once more when their data cannot be read without their birth. Pure.
 
-Source: Eclipse Sparkplug 3.0.0, sections 5.4 and 6.4.16 (a host that misses a birth asks for it by an NCMD with the
-metric ``Node Control/Rebirth``, QoS 0, not retained).
+Source: Eclipse Sparkplug 3.0.0, sections 5.17 (a host asks for a birth by an NCMD with the metric
+``Node Control/Rebirth``, true), 4.2.1.4 and 6.4.23 (NCMD: QoS 0, not retained, with a time, without a sequence number).
 
 A node that does not answer is asked seldom: what asks a whole plant at once must not do so for each of its messages.
 """
@@ -68,6 +68,7 @@ class Rebirths:
 def request(namespace: str, group: str, node: str, time: float) -> Message:
     """The NCMD that asks a node to be born once more."""
     moment = max(0, int(time * 1000))
+    # A command should not say its type [payloads-metric-datatype-not-req], but nodes of version 2 need it to read one.
     metric = Metric(REBIRTH, True, DataType.BOOLEAN, time=moment)
     payload = encode([(metric, DataType.BOOLEAN)], moment, None)
     return Message(f"{namespace}/{group}/NCMD/{node}", payload, 0, time=time)

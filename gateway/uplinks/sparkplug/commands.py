@@ -41,6 +41,10 @@ def commands(node: EdgeNode, packet: Publish) -> Asked:
         if tag is None:
             dropped.append("sparkplug_unknown_metric")
             continue
+        if metric.value is None:
+            # Null, or of a kind that is not read: no value that a point could have.
+            dropped.append("sparkplug_bad_value")
+            continue
         try:
             # Read-only points are refused where every command is: at the command desk.
             writes.append((f"{tag.point.topic}/set", read_as(metric.value, tag.point.datatype)))

@@ -6,17 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.config.declare import Duration, File, Secret, between, not_empty, setting, topic_filter
+from gateway.config.declare import Duration, File, Secret, between, not_empty, setting, topic_filter, topic_level
 from gateway.uplinks.mqtt.config import Endpoint, broker_url, endpoint
 from gateway.uplinks.sections import DeadLetters
 from gateway.uplinks.tls import login_problems
-
-
-def identifier(value: str) -> str | None:
-    """Check of a name that is a level of Sparkplug topics."""
-    if not value:
-        return "must not be empty"
-    return "must not hold / + #: it is one level of a topic" if any(char in value for char in "/+#") else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +32,13 @@ class SparkplugUplink:
         check=broker_url,
         example='"mqtts://broker.example:8883"',
     )
-    group: str = setting(text="Group ID of the edge node.", check=identifier, example='"Plant 4"')
-    node: str | None = setting(None, text="Edge Node ID. Default: the name of the gateway.", check=identifier)
+    group: str = setting(text="Group ID of the edge node.", check=topic_level, example='"Plant 4"')
+    node: str | None = setting(None, text="Edge Node ID. Default: the name of the gateway.", check=topic_level)
     primary_host: str | None = setting(
         None,
         text="Host ID of the primary host application. Nothing is sent while it is offline; what comes meanwhile "
         "waits, and is sent as historical. Without it nobody is waited for.",
-        check=identifier,
+        check=topic_level,
         example='"scada"',
     )
     aliases: bool = setting(False, text="Whether data carries numbers in place of the names of metrics.")
@@ -88,6 +81,10 @@ class SparkplugUplink:
     def dead_letter(self) -> DeadLetters:
         """Bounds of what is refused: nothing is."""
         return DeadLetters()
+
+    def descriptor(self, gateway_name: str | None) -> tuple[str, str | None]:
+        """Group and node, by which the whole infrastructure knows this edge node [intro-edge-node-id-uniqueness]."""
+        return self.group, self.node or gateway_name
 
     @property
     def endpoint(self) -> Endpoint:

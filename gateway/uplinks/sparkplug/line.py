@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from gateway.errors import Malformed, Retry
@@ -50,6 +50,8 @@ GOODBYE: Final = 1.0
 class Line(asyncio.Protocol):
     """One connection, used once: ``open``, ``subscribe``, ``publish`` and ``ping``, ``close``.
 
+    will        gives the will of CONNECT; asked once the broker can be reached, so that no attempt without a CONNECT
+                uses up a number
     on_message  called with each PUBLISH of the broker
     on_pong     called with the mark of a ping when its answer has come
     on_lost     called once when the connection ends, except by ``close``; ``check`` raises why
@@ -59,7 +61,7 @@ class Line(asyncio.Protocol):
         self,
         config: SparkplugUplink,
         client_id: str,
-        will: Will,
+        will: Callable[[], Awaitable[Will]],
         on_message: Callable[[Publish], None],
         on_pong: Callable[[int], None],
         on_lost: Callable[[], None],
@@ -87,11 +89,12 @@ class Line(asyncio.Protocol):
         config, at = self._config, self._config.endpoint
         password = None if config.password is None else config.password.encode()
         keep_alive = math.ceil(config.keep_alive)
-        connect = Connect(self._client_id, V311, True, keep_alive, self._will, config.username, password)
         try:
             async with asyncio.timeout(config.connect_timeout):
                 context = await asyncio.to_thread(client_context, config) if at.tls else None
                 await self._loop.create_connection(lambda: self, at.host, at.port, ssl=context)
+                will = await self._will()
+                connect = Connect(self._client_id, V311, True, keep_alive, will, config.username, password)
                 welcome = await self._ask(connect)
         except TimeoutError:
             raise Retry(explain.timeout(at, config.connect_timeout, self._transport is not None)) from None

@@ -11,7 +11,7 @@ Pure: the time is passed in, milliseconds since 1970.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from gateway.message import Value
 from gateway.sparkplug.datatypes import DataType
@@ -23,7 +23,7 @@ BDSEQ: Final = "bdSeq"
 GOOD: Final = 192
 BAD: Final = 0
 STALE: Final = 500
-"""Quality codes (section 6.4.9)."""
+"""Quality codes (section 6.4.9.1)."""
 
 
 class Reading(NamedTuple):
@@ -80,6 +80,12 @@ class News(NamedTuple):
     historical: bool
 
 
+def _time_of(told: tuple[Any, ...]) -> int:
+    """The time of a reading behind its tag."""
+    time: int = told[1].time
+    return time
+
+
 Frame = tuple[str, bytes]
 """Topic and payload."""
 
@@ -100,6 +106,8 @@ class EdgeNode:
                 number += 1
                 tags.append(Tag(point, number if aliases else None))
             self.devices[name] = Device(name, tags)
+        # A birth says every alias, also that of a metric which is told by its name [payloads-alias-birth-requirement].
+        self._bdseq_alias = number + 1 if aliases else None
         self.by_topic = {tag.point.topic: (device, tag) for device in self.devices.values() for tag in device.tags}
 
     def topic(self, kind: str, device: str | None = None) -> str:
@@ -108,8 +116,11 @@ class EdgeNode:
         return topic if device is None else f"{topic}/{device}"
 
     def begin(self, bdseq: int) -> None:
-        """A connection begins, and nobody knows anything. ``bdseq``: its number, 0 to 255."""
+        """A connection begins. ``bdseq``: its number, 0 to 255."""
         self.bdseq = bdseq
+
+    def end(self) -> None:
+        """A connection has ended, and nobody knows anything."""
         for device in self.devices.values():
             device.born = False
 
@@ -121,7 +132,8 @@ class EdgeNode:
         """NBIRTH, and DBIRTH of every device that is alive. Sequence numbers begin anew."""
         self._seq = -1
         rebirth = Metric(REBIRTH, False, DataType.BOOLEAN, time=now)
-        metrics = [(self._bdseq(now), DataType.INT64), (rebirth, DataType.BOOLEAN)]
+        bdseq = self._bdseq(now)._replace(alias=self._bdseq_alias)
+        metrics = [(bdseq, DataType.INT64), (rebirth, DataType.BOOLEAN)]
         frames = [(self.topic("NBIRTH"), encode(metrics, now, self._next()))]
         for device in self.devices.values():
             device.born = False
@@ -130,11 +142,13 @@ class EdgeNode:
         return frames
 
     def device_birth(self, device: Device, now: int) -> Frame:
-        """DBIRTH with every metric as it is at present; one that is not known is null and stale."""
+        """DBIRTH with every metric as it is at present, the oldest first; one that is not known is null and stale."""
         device.born = True
         metrics = []
-        for tag in device.tags:
-            reading = tag.told = tag.present or Reading(None, STALE, now)
+        told = [(tag, tag.present or Reading(None, STALE, now)) for tag in device.tags]
+        # [operational-behavior-data-publish-dbirth-order]
+        for tag, reading in sorted(told, key=_time_of):
+            tag.told = reading
             point = tag.point
             properties = [Property("Quality", DataType.INT32, reading.quality)]
             if point.unit is not None:
@@ -152,9 +166,10 @@ class EdgeNode:
         return self.topic("DDEATH", device.name), encode([], now, self._next())
 
     def data(self, device: Device, news: Sequence[News], now: int) -> Frame:
-        """DDATA. The quality is said where it is not good, and where it has become good again."""
+        """DDATA of different metrics, the oldest first. The quality is said where it is not good, and where it is good
+        again."""
         metrics = []
-        for tag, reading, historical in news:
+        for tag, reading, historical in sorted(news, key=_time_of):
             named = tag.alias is None
             told_good = tag.told is not None and tag.told.quality == GOOD
             properties: tuple[Property, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from gateway.message import Message
@@ -24,7 +24,11 @@ def reading_of(point: Point, payload: bytes, time: float) -> Reading:
     quality = _CODES.get(str(value.get("q")))
     if quality is None or "v" not in value:
         raise ValueError("it is no sample of a point")
-    at = datetime.fromisoformat(str(value["t"])).timestamp() if "t" in value else time
+    at = time
+    if "t" in value:
+        moment = datetime.fromisoformat(str(value["t"]))
+        # Without a zone it would be taken for the time of this machine's zone.
+        at = (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
     inner = value["v"]
     return Reading(None if inner is None else fit(inner, point.datatype), quality, milliseconds(at))
 

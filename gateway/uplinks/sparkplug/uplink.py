@@ -1,8 +1,8 @@
 """Points of devices to Sparkplug hosts: births, data, deaths; commands of hosts to the points.
 
-One ``run`` is one connection. It gets a number (bdSeq) that is on the disk before CONNECT; its will is the NDEATH with
-that number. When the primary host is there, if one is wanted, the node and its devices are born, then rows of the
-outbox are sent as DDATA.
+One ``run`` is one connection. Its CONNECT gets a number (bdSeq) that is on the disk before it leaves; its will is the
+NDEATH with that number. When the primary host is there, if one is wanted, the node and its devices are born, then rows
+of the outbox are sent as DDATA.
 
 What is at present comes from the messages of the points, not from the outbox: a birth tells it, however much waits
 there. A row that was in the outbox when its device was born is historical. A row that says what was told already is
@@ -17,7 +17,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
-from gateway.broker.port import Done, Publisher, Subscriber
+from gateway.broker.port import Publisher
 from gateway.clock import Clock, iso_time
 from gateway.errors import Malformed, Retry
 from gateway.message import Message
@@ -32,6 +32,7 @@ from gateway.uplinks.sparkplug.host import PrimaryHost
 from gateway.uplinks.sparkplug.intake import Intake
 from gateway.uplinks.sparkplug.line import Line
 from gateway.uplinks.sparkplug.node import Device, EdgeNode, Frame, News, Reading, Tag
+from gateway.uplinks.sparkplug.present import Present
 from gateway.uplinks.sparkplug.readings import milliseconds, reading_of
 
 BDSEQ_VALUES: Final = 256
@@ -41,20 +42,6 @@ MOST_NEWS: Final = 100
 
 CONFIRM_AFTER: Final = 2.0
 """Seconds that rows stay unconfirmed while the window has room. A confirmation costs a packet in each direction."""
-
-
-class _Present(Subscriber):
-    """Sees what the points publish, as it happens."""
-
-    def __init__(self, take: Callable[[Message], None]) -> None:
-        self._take = take
-
-    def deliver(self, message: Message, done: Done | None) -> bool:
-        self._take(message)
-        return False
-
-    def keeps(self) -> bool:
-        return False
 
 
 class SparkplugUplinkRunner(OnSite):
@@ -93,7 +80,7 @@ class SparkplugUplinkRunner(OnSite):
         self._host = PrimaryHost(config.primary_host) if config.primary_host is not None else None
         self._moved = asyncio.Event()
         self._intake = Intake(name, reader, self._moved.set, (timing or RightTime()).date)
-        self._present = _Present(self._on_present)
+        self._present = Present(self._on_present)
         self._watching = False
         self._line: Line | None = None
         self._born = self._rebirth = False
@@ -111,7 +98,6 @@ class SparkplugUplinkRunner(OnSite):
         self._watch_points()
         self._state = "connecting"
         try:
-            self._node.begin(await self._site.number(f"{self._name}/bdSeq", BDSEQ_VALUES))
             await self._connect()
             await self._wait_for_host()
             self._state = "up"
@@ -189,14 +175,8 @@ class SparkplugUplinkRunner(OnSite):
                 self._publisher.subscribe(topic, self._present)
 
     async def _connect(self) -> None:
-        topic, payload = self._node.death(self._now())
         line = self._line = Line(
-            self._config,
-            self._client_id,
-            Will(topic, payload, 1, False),
-            self._on_message,
-            self._on_pong,
-            self._moved.set,
+            self._config, self._client_id, self._will, self._on_message, self._on_pong, self._moved.set
         )
         if self._host is not None:
             self._host.connected()
@@ -209,11 +189,19 @@ class SparkplugUplinkRunner(OnSite):
             wanted.append(self._host.topic)
         await line.subscribe(wanted)
 
+    async def _will(self) -> Will:
+        self._node.begin(await self._site.number(f"{self._name}/bdSeq", BDSEQ_VALUES))
+        return Will(*self._node.death(self._now()), 1, False)
+
     async def _wait_for_host(self) -> None:
-        while self._host is not None and not self._host.online:
+        host = self._host
+        if host is None:
+            return
+        while not host.online:
             self._check()
             self._moved.clear()
             await self._moved.wait()
+        host.left = False
 
     async def _leave(self) -> None:
         line, self._line = self._line, None
@@ -222,6 +210,7 @@ class SparkplugUplinkRunner(OnSite):
         if self._born and line.problem is None:
             line.publish(*self._node.death(self._now()))
         self._born = False
+        self._node.end()
         try:
             await line.close()
         finally:
@@ -238,7 +227,7 @@ class SparkplugUplinkRunner(OnSite):
         while True:
             self._check()
             self._moved.clear()
-            if self._host is not None and not self._host.online:
+            if self._host is not None and self._host.left:
                 raise Retry(f"the primary host {self._config.primary_host!r} is offline")
             if self._rebirth:
                 self._bear()
