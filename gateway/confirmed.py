@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from gateway.config.document import read_bytes
 from gateway.config.find import rule_files
 from gateway.config.load import Loaded
 from gateway.config.settings import Settings
@@ -50,8 +51,8 @@ def files_of(loaded: Loaded[Settings]) -> list[Path]:
 
 
 def contents_of(loaded: Loaded[Settings]) -> dict[Path, bytes]:
-    """What stands in them now. Raises OSError."""
-    return {path.absolute(): path.read_bytes() for path in files_of(loaded)}
+    """What stands in them now. Raises OSError, ConfigError for one that is too large."""
+    return {path.absolute(): read_bytes(path) for path in files_of(loaded)}
 
 
 @dataclass(frozen=True, slots=True)

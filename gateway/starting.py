@@ -11,6 +11,7 @@ from typing import Final
 
 from gateway import kinds
 from gateway.check import Staying, checked
+from gateway.config.document import read_bytes
 from gateway.config.find import SYSTEM, credentials_folder
 from gateway.config.load import Loaded, read
 from gateway.config.settings import Settings
@@ -49,7 +50,7 @@ def read_checked(
     """
     for _ in range(TRIES):
         try:
-            text = path.read_bytes() if path.exists() else b""
+            text = read_bytes(path) if path.exists() else b""
             with staying():
                 loaded = read(path, Settings, kinds, credentials=credentials_folder(environ))
             contents = contents_of(loaded)

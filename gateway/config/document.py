@@ -12,16 +12,24 @@ from gateway.config.keys import format_key
 from gateway.errors import ConfigError
 
 LARGEST: Final = 16 << 20
-"""Bytes of one file: more than 100 000 points. A larger one would fill the memory of a small board."""
+"""Bytes of one file: more than 100 000 points, which take 700 MB while they are read. A larger one would fill the
+memory of a small board."""
+
+
+def read_bytes(path: Path) -> bytes:
+    """What stands in a file of settings, rules or a profile; no more than LARGEST is held. Raises ConfigError for a
+    larger one, OSError for one that cannot be read."""
+    with path.open("rb") as file:
+        found = file.read(LARGEST + 1)
+    if len(found) > LARGEST:
+        raise ConfigError([f"{path}: is larger than {LARGEST >> 20} MiB, the most that is read; is it the right file?"])
+    return found
 
 
 def read_text(path: Path) -> str:
     """The text of a file of settings, rules or a profile. Raises ConfigError."""
     try:
-        with path.open("rb") as file:
-            found = file.read(LARGEST + 1)
-        if len(found) > LARGEST:
-            raise ConfigError([f"{path}: is larger than {LARGEST >> 20} MiB, which no file of settings or rules is"])
+        found = read_bytes(path)
         # Some editors put a byte order mark before UTF-8; TOML has no word for it. Its line end is "\n" only.
         return found.decode("utf-8-sig").replace("\r\n", "\n")
     except FileNotFoundError:
