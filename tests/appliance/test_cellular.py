@@ -151,7 +151,7 @@ class World:
     def __init__(self, machine: Path) -> None:
         self.machine = machine
         self.state = "registered"
-        self.there = True
+        self.there, self.mute = True, False
         self.refuses = ""
         self.did: list[str] = []
         self.count(rx=1, tx=1)
@@ -164,6 +164,8 @@ class World:
 
     def ask(self, command: Sequence[str], seconds: float) -> str:
         words = " ".join(command)
+        if self.mute:
+            raise GatewayError("mmcli: Timeout after 30 s")
         if "--list-modems" in words:
             return json.dumps({"modem-list": [PATH] if self.there else []})
         if "--bearer" in words:
@@ -216,6 +218,36 @@ def test_a_modem_is_unlocked_connected_and_used(world: World) -> None:
         "state": "connected", "words": "connected", "interface": "wwan0", "operator": "Netz", "technology": None,
         "signal": None, "roams": False,
     }  # fmt: skip
+
+
+def test_what_networkd_did_not_hear_is_told_again(world: World) -> None:
+    keeper = Keeper(world.machine, OURS, world.ask)
+    keeper.turn(0)
+    world.refuses = "reconfigure"
+    keeper.turn(15)
+    assert status(world)["words"] == "couldn't: reconfigure"
+    world.refuses = ""
+    world.took()
+    keeper.turn(30)
+    assert world.took() == ["networkctl reload", "networkctl reconfigure wwan0"]
+    assert status(world)["words"] == "connected"
+    # As when it could not be told that the connection has ended: the same one comes back.
+    world.state, world.refuses = "registered", "reconfigure"
+    keeper.turn(45)
+    world.refuses = ""
+    keeper.turn(60)
+    assert world.took()[-2:] == ["networkctl reload", "networkctl reconfigure wwan0"]
+    assert "Address=10.64.3.2/30\n" in (world.machine / LINK).read_text()
+
+
+def test_a_modem_of_which_nothing_is_known_for_a_moment_keeps_its_connection(world: World) -> None:
+    keeper = Keeper(world.machine, OURS, world.ask)
+    keeper.turn(0), keeper.turn(15)
+    text = (world.machine / LINK).read_text()
+    world.mute = True
+    keeper.turn(30)
+    assert (world.machine / LINK).read_text() == text
+    assert (status(world)["state"], status(world)["interface"]) == ("unknown", "wwan0")
 
 
 def test_a_connection_that_ends_takes_its_route_along(world: World) -> None:

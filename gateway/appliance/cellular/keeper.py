@@ -28,6 +28,8 @@ EVERY: Final = 15.0
 RESET_PAUSE: Final = 600.0
 """Seconds between two resets at least: a modem takes a minute to come back, and may have no network for a day."""
 
+NO_MODEM: Final = "no modem is found; what ModemManager knows takes half a minute after it is plugged in"
+
 STATUS: Final = "run/gateway-cellular/status.json"
 LINK: Final = "run/systemd/network/60-cellular.network"
 
@@ -64,25 +66,30 @@ class Keeper:
         self._reset_at = float("-inf")
         self._interface = ""
         self._words = ""
-        self._told = ""
+        self._told = self._told_networkd = ""
         self.status: dict[str, Any] = {}
 
     def turn(self, now: float) -> float:
         """Look once and do what is to be done, at ``now`` (monotonic clock); seconds until the next look."""
-        modem = None
         try:
-            paths = mm.modems(self._mmcli("--list-modems"))
-            if paths:
-                modem = mm.modem(paths[0], self._mmcli("--modem", paths[0]))
-                self._words = self._do(modem, now)
-            else:
-                self._words = "no modem is found; what ModemManager knows takes half a minute after it is plugged in"
+            modem = self._look()
+        except GatewayError as error:
+            # Nothing is known of the modem: what is set up stays.
+            self._words = hint(str(error))
+            self._tell("unknown", None)
+            return EVERY
+        try:
+            self._words = NO_MODEM if modem is None else self._do(modem, now)
         except GatewayError as error:
             self._words = hint(str(error))
         if modem is None or modem.state != "connected":
             self._take_down()
-        self._tell(modem)
+        self._tell("absent" if modem is None else modem.state, modem)
         return EVERY
+
+    def _look(self) -> mm.Modem | None:
+        paths = mm.modems(self._mmcli("--list-modems"))
+        return mm.modem(paths[0], self._mmcli("--modem", paths[0])) if paths else None
 
     def _do(self, modem: mm.Modem, now: float) -> str:
         """Words for what is the case."""
@@ -159,43 +166,44 @@ class Keeper:
             return 0
 
     def _set_up(self, interface: str, text: str) -> None:
-        path = self._machine / LINK
         self._interface = interface
-        if path.is_file() and path.read_text() == text:
+        if text == self._told_networkd:
             return
+        self._told_networkd = ""  # not before it has heard all of it
+        path = self._machine / LINK
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         self._ask(("networkctl", "reload"), 30)
         self._ask(("networkctl", "reconfigure", interface), 30)
+        self._told_networkd = text
 
     def _take_down(self) -> None:
         """An interface without a connection keeps no route: what others offer would not be used."""
         if not self._interface:
             return
-        interface, self._interface = self._interface, ""
         try:
-            self._set_up(interface, link.down(interface))
+            self._set_up(self._interface, link.down(self._interface))
         except GatewayError as error:
-            log.warning("%s: %s", interface, error)  # it went with the modem
+            log.warning("%s: %s", self._interface, error)  # it went with the modem
         self._interface = ""
 
     def _mmcli(self, *words: str, seconds: float = 30) -> str:
         # Its own limit is shorter than ours, so that it says what it was waiting for.
         return self._ask(("mmcli", "--output-json", f"--timeout={seconds - 5:.0f}", *words), seconds)
 
-    def _tell(self, modem: mm.Modem | None) -> None:
+    def _tell(self, state: str, modem: mm.Modem | None) -> None:
         if self._words != self._told:
             log.info("%s", self._words)
             self._told = self._words
-        state = self.status = {"state": "absent", "words": self._words, "interface": self._interface or None}
+        self.status = {"state": state, "words": self._words, "interface": self._interface or None}
         if modem is not None:
-            state |= {
-                "state": modem.state, "operator": modem.operator or None, "technology": modem.technology or None,
-                "signal": modem.signal, "roams": modem.roams,
+            self.status |= {
+                "operator": modem.operator or None, "technology": modem.technology or None, "signal": modem.signal,
+                "roams": modem.roams,
             }  # fmt: skip
         path = self._machine / STATUS
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(state) + "\n", 0o644)
+        write_whole(path, json.dumps(self.status) + "\n", 0o644)
 
 
 def keep(machine: Path, settings: Cellular) -> None:

@@ -7,7 +7,7 @@ must not block the card, whatever the machine forgets at a power cut.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from gateway.appliance.cellular.modem import Modem
 
@@ -44,25 +44,30 @@ _HINTS: Final = (
 """What is in an error of ModemManager, and what that mostly means."""
 
 
-class Wait(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Wait:
     """Nothing can be done. ``words``: why."""
 
     words: str
 
 
-class Unlock(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Unlock:
     """The PIN is to be entered."""
 
 
-class Connect(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Connect:
     """The modem is to be enabled, registered and connected."""
 
 
-class Use(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Use:
     """It is connected: the interface is to be set up."""
 
 
-class Reset(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Reset:
     """The modem must be started anew. ``words``: why."""
 
     words: str
