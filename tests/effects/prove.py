@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
@@ -28,7 +28,7 @@ from effects.declared import declared
 
 ROOT: Final = Path(__file__).parents[2]
 TABLE: Final = Path(__file__).with_name("table.txt")
-AT_ONCE: Final = 16
+MOST: Final = 16
 """Tests that are tried for a key."""
 
 SECONDS: Final = 60
@@ -89,13 +89,13 @@ def _proof(asked: tuple[str, list[str]]) -> str | None:
     return failing(*asked)
 
 
-def main(words: Iterable[str] | None = None) -> int:
+def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m effects.prove", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--keys", nargs="+", help="only these")
     parser.add_argument("--jobs", type=int, default=1, help="so many at a time (1)")
     parser.add_argument("--found", type=Path, metavar="FOLDER", help="look for tests")
-    options = parser.parse_args(None if words is None else list(words))
+    options = parser.parse_args()
     known = table()
     os.chdir(ROOT)
     everything = declared()
@@ -104,7 +104,7 @@ def main(words: Iterable[str] | None = None) -> int:
     else:
         seen = candidates(options.found)
         wanted = options.keys or [key for key, one in everything.items() if not one.required and key not in known]
-        asked = {key: seen.get(key, [])[:AT_ONCE] for key in wanted}
+        asked = {key: seen.get(key, [])[:MOST] for key in wanted}
     missing = 0
     with get_context("fork").Pool(options.jobs) as pool:
         results = pool.imap(_proof, asked.items())

@@ -9,7 +9,7 @@ pytest -p effects.watch ...
 from __future__ import annotations
 
 import os
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,7 +45,7 @@ def _find(folder: Path) -> None:
         return read
 
     for one in declared().values():
-        replace(one, lambda really, one=one: noted(one, really))  # type: ignore[misc]
+        replace(one, partial(noted, one))
 
 
 def pytest_configure() -> None:
@@ -53,7 +53,3 @@ def pytest_configure() -> None:
     root = SITE.parents[2]
     os.environ["PYTHONPATH"] = os.pathsep.join(map(str, (SITE, root / "tests", root)))
     begin()
-
-
-if __name__ == "__main__":
-    sys.exit("a plugin: pytest -p effects.watch")
