@@ -101,7 +101,7 @@ class Floor:
         return not self.low
 
     def look(self, connection: sqlite3.Connection, now: float) -> None:
-        """Measure and decide; about once a second, and after each failure. ``now``: the clock that never steps."""
+        """Measure and decide; once in a while, and after each failure. ``now``: the clock that never steps."""
         self._forget_trouble(now)
         if not self.wanted:
             return

@@ -35,7 +35,7 @@ class Health:
         self.written.opened()
 
     def look(self, connection: sqlite3.Connection, now: float) -> bool:
-        """On the thread, about once a second; whether the floor was reached since the last look."""
+        """On the thread, when ``look_after`` finds it is time; whether the floor was reached since the last look."""
         self.floor.look(connection, now)
         self.written.look()
         return self._floor_reached()
