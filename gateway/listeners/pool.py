@@ -150,7 +150,7 @@ class Pool:
                 left = 0.0
             elif end >= 0:
                 left = max(0.0, end - self._now)
-            pause = self._next_look - self._clock.now() if self._next_look else 0.0
+            pause = self._pause()
             if pause > 0:
                 # Let more gather; what is asyncio's does not wait for it.
                 if self._aside.poll(pause if left < 0 or pause < left else left, 1):
@@ -163,10 +163,21 @@ class Pool:
             if self.stirred or (end >= 0 and self._now >= end):
                 return False
 
+    def _pause(self) -> float:
+        """Seconds to let more gather; not above 0: none.
+
+        A message waits for half of the time between two looks, and then for a turn as long as this one. So the time
+        between them is shorter by two turns, and the half of ``gather`` is what a message takes in the middle.
+        """
+        if not self._next_look:
+            return 0.0
+        now = self._clock.now()
+        return self._next_look - now - 2 * (now - self._now)
+
     def _on_ready(self) -> None:
         """A turn under a loop that is not ours."""
         self._look(0.0)
-        pause = self._next_look - self._clock.now() if self._next_look else 0.0
+        pause = self._pause()
         if pause > 0:
             self._loop.remove_reader(self._epoll.fileno())
             self._loop.call_later(pause, self._look_again)
@@ -208,8 +219,9 @@ class Pool:
             except Exception as error:
                 self._failed(stream, error)
         self._settle()
-        if len(found) > is_inner:
-            due = self.moderator.next_look(now, self.received)
+        own = len(found) - is_inner
+        if own:
+            due = self.moderator.next_look(now, own, self.received)
             self._next_look = due if due > now else 0.0
             self.received = 0
         return is_inner
