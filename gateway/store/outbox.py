@@ -108,7 +108,7 @@ class Outbox(Subscriber):
         """Take up where the last stop left; ``boots`` is this start. Raises what ``Database.commit`` raises."""
         self._table = OutboxTable(boots, self.rooms, self._ring)
         self.reading.open(self._table)
-        while await self._database.commit(self._table.convert_old, size=0, within=0):
+        while await self._database.commit(partial(self._table.prepare, uplinks=self._uplinks), size=0, within=0):
             pass
         loaded = await self._database.commit(partial(self._table.load, uplinks=self._uplinks, time=self._clock.time()))
         self.accounts.drops = loaded.drops

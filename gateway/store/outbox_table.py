@@ -25,6 +25,7 @@ from gateway.store.boots import Boots
 from gateway.store.changes import Changes
 from gateway.store.drops import Drops, load_drops
 from gateway.store.errors import StoreError
+from gateway.store.handover import Handover
 from gateway.store.heirs import Heirs, heirs_at_start
 from gateway.store.making_room import RoomMaker
 from gateway.store.old_rows import convert
@@ -108,6 +109,7 @@ class OutboxTable:
         self.maker.on_delete = self.ring.deleted
         self._handed: Handed = {}
         self._known: dict[str, Position] = {}
+        self._handover: Handover | None = None
         self._heirs: Heirs = {}
         self._unpacked: dict[str, tuple[int, bytes, Columns]] = {}
         self.lazy = True
@@ -192,9 +194,14 @@ class OutboxTable:
         waiting = self._waiting(connection, positions)
         return Loaded(positions, last, load_drops(connection), tallies, waiting, start, self._heirs)
 
-    def convert_old(self, connection: sqlite3.Connection) -> bool:
-        """Move some rows of an older database into segments; whether there may be more."""
-        return convert(connection)
+    def prepare(self, connection: sqlite3.Connection, uplinks: Collection[str]) -> bool:
+        """Before ``load``, some rows in each transaction: move those of an older database into segments, and give those
+        their new name whose name an uplink of the settings wants. Whether there may be more."""
+        if convert(connection):
+            return True
+        if self._handover is None:
+            self._handover = Handover(uplinks)
+        return self._handover.step(connection)
 
     def _append(self, connection: sqlite3.Connection, block: Block) -> None:
         rooms = {head.room for head in block.heads}

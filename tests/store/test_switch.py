@@ -6,8 +6,12 @@ import asyncio
 import sqlite3
 from typing import Any
 
+import pytest
+
+from gateway.store import handover
 from gateway.store.accounts import account
 from gateway.store.drops import load_drops
+from gateway.store.handover import Handover
 from gateway.store.outbox import Outbox
 from gateway.store.recount import missing_rows
 from gateway.store.uplink_rows import all_tallies
@@ -94,6 +98,71 @@ def test_a_chain_of_names_outlives_a_start_and_a_name_may_come_back(bench: Bench
             assert bench.look("SELECT uplink FROM outbox_heir") == [], "no row of theirs is left"
 
     run(first)
+    run(second)
+
+
+def test_a_name_that_comes_back_with_a_start_leaves_old_rows_to_who_had_it(bench: Bench) -> None:
+    """The row that waited under the name ``a`` was the plant's; the new ``a`` is another cloud."""
+
+    async def first() -> None:
+        async with bench.outbox("a", "near") as (outbox, database):
+            await store(outbox, *messages(3))
+            await have(outbox, "a", 1)
+            await outbox.change(["b", "near"], {"b": "a"})
+            await store(outbox, *messages(2))
+            await outbox.change(["c", "near"], {"c": "b"})
+            await store(outbox, message(9))
+            await settle(database)
+
+    async def second() -> None:
+        async with bench.outbox("c", "near", "a", "b") as (outbox, database):
+            assert dict(outbox.heirs) == {name: name for name in ("c", "near", "a", "b")}
+            for name in ("c", "near", "a", "b"):
+                rows = await take(outbox.reader(name), 0, 10, 10_000)
+                mine = [row.seq for row in rows if name in row.uplinks]
+                assert mine == {"c": [1, 2, 3, 4, 5, 6], "near": [1, 2, 3, 4, 5, 6]}.get(name, [])
+            assert missing(bench, outbox) == {"c": 0, "near": 0, "a": 0, "b": 0}
+            await store(outbox, message(10))
+            assert [row.seq for row in await take(outbox.reader("a"), 6, 10, 10_000)] == [7]
+            assert bench.look("SELECT uplink FROM outbox_heir") == []
+
+    run(first)
+    run(second)
+
+
+def test_a_stop_while_rows_get_their_new_name_loses_none(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handover, "STEP", 1)
+
+    async def first() -> None:
+        async with bench.outbox("a") as (outbox, database):
+            for n in range(4):
+                await store(outbox, message(n))
+            await outbox.change(["b"], {"b": "a"})
+            await settle(database)
+
+    async def stopped() -> None:
+        async with bench.database() as database:
+            begun = Handover(["b", "a"])
+            for _ in range(2):
+                assert await database.commit(begun.step, size=0, within=0)
+
+    async def second() -> None:
+        async with bench.outbox("b", "a") as (outbox, _):
+            rows = await take(outbox.reader("b"), 0, 10, 10_000)
+            assert [(row.seq, row.payload, row.uplinks) for row in rows] == [
+                (n, b"%d" % (n - 1), ("b",)) for n in before
+            ]
+            assert missing(bench, outbox) == {"a": 0, "b": 0}
+
+    run(first)
+    before = bench.numbers()
+    assert len(before) == 4
+    with sqlite3.connect(bench.path) as connection:
+        ((damaged,),) = connection.execute("SELECT max(id) FROM outbox_segment").fetchall()
+        connection.execute("UPDATE outbox_segment SET data = x'02ff' WHERE id = ?", (damaged,))
+    connection.close()
+    before = before[:-1]
+    run(stopped)
     run(second)
 
 

@@ -20,6 +20,10 @@ WHERE id > :after AND id < :end ORDER BY id LIMIT :limit;
 -- The content of one.
 SELECT data FROM outbox_segment WHERE id = :id;
 
+-- name: segment_rename
+-- The same rows; one of their uplinks has another name.
+UPDATE outbox_segment SET data = :data, size = :size WHERE id = :id;
+
 -- name: segment_delete
 -- A range of one class; cheap, because it lies together.
 DELETE FROM outbox_segment WHERE id BETWEEN :first AND :last;
