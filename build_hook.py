@@ -2,7 +2,8 @@
 
 Without it nothing happens and the wheel is pure Python. With it the wheel also holds an extension module beside each
 source file that ``[tool.hatch.build.targets.wheel.hooks.custom]`` of pyproject.toml names; Python takes the extension
-where it fits the interpreter, and the source everywhere else. The source tree itself is never written to.
+where it fits the interpreter, and the source everywhere else. What is named under ``cython`` has no other source: a
+module beside it does the same with what the interpreter has. The source tree itself is never written to.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-COMPILERS = ("mypy[mypyc]>=1.19", "setuptools>=77")
+COMPILERS = ("mypy[mypyc]>=1.19", "setuptools>=77", "cython>=3.1")
 
 
 def _wanted() -> bool:
@@ -42,7 +43,7 @@ class CompileHook(BuildHookInterface[Any]):
         library = self._folder / "lib"
         with chdir(root):
             files = [source for source in sources if not source.endswith("__init__.py")]
-            _compile(files, self.config["hot"], self._folder, library)
+            _compile(files, self.config["cython"], self.config["hot"], self._folder, library)
         for extension in library.rglob("*.so"):
             build_data["force_include"][str(extension)] = str(extension.relative_to(library))
         build_data["pure_python"] = False
@@ -52,8 +53,10 @@ class CompileHook(BuildHookInterface[Any]):
         shutil.rmtree(getattr(self, "_folder", ""), ignore_errors=True)
 
 
-def _compile(sources: list[str], hot: list[str], folder: Path, library: Path) -> None:
-    """Extension modules of ``sources`` (paths below the current folder) into ``library``. Raises what mypyc raises."""
+def _compile(sources: list[str], cython: list[str], hot: list[str], folder: Path, library: Path) -> None:
+    """Extension modules of ``sources`` (paths below the current folder) into ``library``. Raises what the compilers
+    raise."""
+    from Cython.Build import cythonize
     from mypyc.build import mypycify
     from setuptools import Distribution
     from setuptools.command.build_ext import build_ext
@@ -63,6 +66,7 @@ def _compile(sources: list[str], hot: list[str], folder: Path, library: Path) ->
     extensions = mypycify(
         [version, *options], opt_level="3", debug_level="0", group_name="gateway", target_dir=str(folder / "c")
     )
+    extensions += cythonize(cython, build_dir=str(folder / "cython"), quiet=True)
     _mark_hot(hot, folder / "c" / "__native_internal_gateway.h")
     command = build_ext(Distribution({"name": "gateway", "ext_modules": extensions}))
     command.build_lib = str(library)

@@ -19,6 +19,7 @@ from typing import Any, Final
 from gateway.clock import Clock
 from gateway.listeners.moderation import Moderator
 from gateway.listeners.stream import IN, OUT, Stream
+from gateway.listeners.system import poll_of
 from gateway.loop import EventLoop
 from gateway.mqtt.turn import Turn
 
@@ -46,7 +47,7 @@ class Pool:
 
     __slots__ = (
         "_aside", "_at_a_time", "_clock", "_dirty", "_ending", "_epoll", "_flush_due", "_inner", "_is_inside", "_loop",
-        "_lost", "_next_look", "_now", "_poll", "_streams", "_turn", "moderator", "received", "stirred",
+        "_lost", "_next_look", "_now", "_poll", "_poll_aside", "_streams", "_turn", "moderator", "received", "stirred",
     )  # fmt: skip
 
     def __init__(self, turn: Turn, clock: Clock, gather: float = 0.0) -> None:
@@ -72,18 +73,20 @@ class Pool:
         """What the epoll set has found; bound once, for each wake-up asks."""
         self._at_a_time = FEW
         self._aside: Any = None
+        self._poll_aside: Any = None
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take a place in ``loop``."""
         self._loop = loop
         self._epoll = select.epoll()
-        self._poll = self._epoll.poll
+        self._poll = poll_of(self._epoll)
         if isinstance(loop, EventLoop):
             self._inner = loop.host(self)
         if self._inner >= 0:
             self._epoll.register(self._inner, IN)
             self._aside = select.epoll()
             self._aside.register(self._inner, IN)
+            self._poll_aside = poll_of(self._aside)
         else:
             loop.add_reader(self._epoll.fileno(), self._on_ready)
 
@@ -98,7 +101,7 @@ class Pool:
         else:
             self._loop.remove_reader(self._epoll.fileno())
         self._epoll.close()
-        self._epoll = self._poll = None
+        self._epoll = self._poll = self._poll_aside = None
 
     # -- streams -----------------------------------------------------------------------------------------------
 
@@ -153,7 +156,7 @@ class Pool:
             pause = self._pause()
             if pause > 0:
                 # Let more gather; what is asyncio's does not wait for it.
-                if self._aside.poll(pause if left < 0 or pause < left else left, 1):
+                if self._poll_aside(pause if left < 0 or pause < left else left, 1):
                     return True
                 if 0 <= left <= pause:
                     return False

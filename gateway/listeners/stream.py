@@ -7,25 +7,23 @@ until it has gone. ``Pool`` says when there is something to read and when there 
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import socket
 from typing import TYPE_CHECKING, Final
 
+from gateway.listeners import system
 from gateway.native import mypyc_attr
 
 if TYPE_CHECKING:
     from gateway.listeners.pool import Pool
 
-READ: Final = 448
+READ: Final = system.SMALL
 READ_LARGE: Final = 64 << 10
-"""Bytes asked for in one read, because room for them is made first. Python has small room at hand, and the packets of
-a client that is not in a hurry fit it; from one that fills it, the rest is read at once, and much the next time."""
+"""Bytes asked for in one read. The packets of a client that is not in a hurry fit the first; from one that fills it,
+the rest is read at once, and much the next time."""
 
-_read: Final = os.read
-_write: Final = os.write
-"""A socket's own recv and send say the same and cost twice as many instructions: they look themselves up by name, read
-their arguments by a format, and ask for a time limit."""
+_read: Final = system.read
+_write: Final = system.write
 
 IN: Final = int(select.EPOLLIN)
 OUT: Final = int(select.EPOLLOUT)

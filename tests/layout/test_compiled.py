@@ -22,6 +22,7 @@ import gateway
 ROOT = Path(__file__).parents[2]
 HOOK = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]
 LISTED = {path for glob in HOOK["custom"]["modules"] for path in ROOT.glob(glob) if path.name != "__init__.py"}
+CYTHON = {ROOT / path for path in HOOK["custom"]["cython"]}
 PYTHON = [path for folder in ("gateway", "tests", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
 INSTALLED = Path(gateway.__file__).parent
 COMPILED = {path for suffix in EXTENSION_SUFFIXES[:1] for path in INSTALLED.rglob(f"*{suffix}")}
@@ -47,7 +48,12 @@ def test_the_pure_broker_is_in_the_list() -> None:
 def test_every_listed_module_is_compiled_or_none_is() -> None:
     """Plain in the source tree; in ``build/compiled`` each module has its extension, and nothing else has one."""
     compiled = {str(path.relative_to(INSTALLED.parent)).partition(".")[0] for path in COMPILED}
-    assert compiled in (set(), {name(path).removesuffix(".py") for path in LISTED})
+    assert compiled in (set(), {name(path.with_suffix("")) for path in LISTED | CYTHON})
+
+
+@pytest.mark.parametrize("path", sorted(CYTHON), ids=name)
+def test_what_is_written_in_cython_has_its_types_beside_it(path: Path) -> None:
+    assert path.with_suffix(".pyi").exists()
 
 
 @pytest.mark.parametrize("dotted", HOOK["custom"]["hot"])

@@ -17,7 +17,23 @@ MAX_LINES = 400
 FORBIDDEN = re.compile(r"(?<![\w.$}~-])/(?:home|root|work)/\w\w|\.\./shared\b")
 """Paths of somebody's machine: they are true nowhere else."""
 
-TEXT = {".py", ".md", ".toml", ".txt", ".json", ".sql", ".service", ".c", ".js", ".yaml", ".yml", ".sh", ""}
+TEXT = {
+    ".py",
+    ".pyi",
+    ".pyx",
+    ".md",
+    ".toml",
+    ".txt",
+    ".json",
+    ".sql",
+    ".service",
+    ".c",
+    ".js",
+    ".yaml",
+    ".yml",
+    ".sh",
+    "",
+}
 
 
 def project_files() -> list[Path]:
