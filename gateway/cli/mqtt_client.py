@@ -74,6 +74,8 @@ class MqttClient:
         self._keep_alive = KEEP_ALIVE
         self._sent = time.monotonic()
         """When the last packet was sent: what comes in does not keep a connection alive."""
+        self._asked: float | None = None
+        """When PINGREQ was sent and nothing has come since."""
         self._socket = self._open(url, ca, cert, key)
         try:
             self._send(Connect(client_id, VERSION, True, KEEP_ALIVE, None, username, password))
@@ -192,12 +194,18 @@ class MqttClient:
         left = self._sent + self._keep_alive / 2 - time.monotonic()
         if left > 0:
             return left
+        now = time.monotonic()
+        if self._asked is None:
+            self._asked = now
+        elif now - self._asked >= max(self._keep_alive, self._timeout):
+            raise Unreachable("the broker does not answer any more")
         self._send(PingReq())
         return self._keep_alive / 2
 
     def _read(self, wait: float) -> Packet | None:
         packet = self._decoder.next()
         if packet is not None:
+            self._asked = None  # the caller may take its time with it, and the answer lies in the socket meanwhile
             return packet
         self._socket.settimeout(max(wait, 0.001))
         try:
@@ -208,6 +216,7 @@ class MqttClient:
             raise Unreachable(f"connection lost: {error.strerror or error}") from None
         if not data:
             raise Unreachable("the broker closed the connection")
+        self._asked = None
         self._decoder.feed(data)
         try:
             return self._decoder.next()

@@ -25,12 +25,13 @@ SPAN = 2.2
 class Broker:
     """Answers CONNECT and PINGREQ, ends the connection as section 3.1.2.10 has it, and says now and then something."""
 
-    def __init__(self, telling: bool = False) -> None:
+    def __init__(self, telling: bool = False, answering: bool = True) -> None:
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"mqtt://127.0.0.1:{self._listening.getsockname()[1]}"
         self.got: list[Packet] = []
         self.expired = False
         self._telling = telling
+        self._answering = answering
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def __enter__(self) -> Broker:
@@ -64,7 +65,7 @@ class Broker:
                     self.got.append(packet)
                     if isinstance(packet, Connect):
                         connection.sendall(encode(ConnAck(False, 0, ((SERVER_KEEP_ALIVE, SECONDS),)), 5))
-                    elif isinstance(packet, PingReq):
+                    elif isinstance(packet, PingReq) and self._answering:
                         connection.sendall(encode(PingResp(), 5))
             self.expired = True
 
@@ -109,6 +110,17 @@ def test_what_comes_in_does_not_keep_a_connection_alive() -> None:
             while time.monotonic() < until:
                 assert client.receive(1.0) is not None
         assert not broker.expired
+    assert broker.count(PingReq) >= 2
+
+
+@pytest.mark.slow
+def test_a_broker_that_does_not_answer_is_left() -> None:
+    """Section 3.1.2.10: without PINGRESP the client should close."""
+    with Broker(answering=False) as broker, MqttClient(broker.url, timeout=1.0) as client:
+        start = time.monotonic()
+        with pytest.raises(Unreachable, match="does not answer any more"):
+            client.receive(10)
+        assert SECONDS < time.monotonic() - start < 5
     assert broker.count(PingReq) >= 2
 
 
