@@ -5,6 +5,8 @@ One socket, one packet at a time, no threads. It is no uplink: it keeps nothing 
 
 from __future__ import annotations
 
+import math
+import select
 import socket
 import ssl
 import time
@@ -30,6 +32,7 @@ from gateway.mqtt.packets import (
     SubAck,
     Subscribe,
 )
+from gateway.mqtt.properties import SERVER_KEEP_ALIVE, get
 from gateway.mqtt.reasons import reason_text
 
 P = TypeVar("P")
@@ -68,12 +71,19 @@ class MqttClient:
         self._decoder = Decoder(VERSION)
         self._next_id = 0
         self._messages: list[Publish] = []
+        self._keep_alive = KEEP_ALIVE
+        self._sent = time.monotonic()
+        """When the last packet was sent: what comes in does not keep a connection alive."""
+        self._asked: float | None = None
+        """When PINGREQ was sent and nothing has come since."""
         self._socket = self._open(url, ca, cert, key)
         try:
             self._send(Connect(client_id, VERSION, True, KEEP_ALIVE, None, username, password))
             answer = self._expect(ConnAck)
             if answer.reason:
                 raise Unreachable(f"{url} refused the connection: {reason_text(answer.reason)}")
+            # That of the broker counts (MQTT-3.2.2-21). One that has none is sent PINGREQ all the same.
+            self._keep_alive = get(answer.props, SERVER_KEEP_ALIVE) or KEEP_ALIVE
         except BaseException:
             self._socket.close()
             raise
@@ -103,7 +113,7 @@ class MqttClient:
     ) -> None:
         try:
             self._send(Disconnect())
-        except OSError:
+        except Unreachable:
             pass  # leaving is all that was wanted
         self._socket.close()
 
@@ -133,17 +143,23 @@ class MqttClient:
 
     def receive(self, timeout: float | None = None) -> Publish | None:
         """The next message; None when ``timeout`` seconds pass without one (None waits for ever)."""
-        until = None if timeout is None else time.monotonic() + timeout
+        until = math.inf if timeout is None else time.monotonic() + timeout
         while not self._messages:
-            wait = KEEP_ALIVE / 2 if until is None else min(KEEP_ALIVE / 2, until - time.monotonic())
-            if until is not None and wait <= 0:
+            packet = self._next(until)
+            if packet is None:
                 return None
-            packet = self._read(wait)
-            if packet is None and (until is None or time.monotonic() < until):
-                self._send(PingReq())
-            elif packet is not None:
-                self._take(packet)
+            self._take(packet)
         return self._messages.pop(0)
+
+    def wait_for(self, source: int) -> None:
+        """Return when there is something to read from this file descriptor; the connection lives on meanwhile."""
+        both: list[int | socket.socket] = [source, self._socket]
+        ready: list[int | socket.socket] = []
+        while source not in ready:
+            ready = select.select(both, [], [], self._ping_if_due())[0]
+            # What comes is read: a socket that is closed with something unread takes back what was sent last.
+            if self._socket in ready and (packet := self._read(0)) is not None:
+                self._take(packet)
 
     def _take(self, packet: Packet) -> None:
         if isinstance(packet, Publish):
@@ -159,17 +175,37 @@ class MqttClient:
 
     def _expect(self, wanted: type[P]) -> P:
         until = time.monotonic() + self._timeout
-        while (wait := until - time.monotonic()) > 0:
-            packet = self._read(wait)
+        while (packet := self._next(until)) is not None:
             if isinstance(packet, wanted):
                 return packet
-            if packet is not None:
-                self._take(packet)
+            self._take(packet)
         raise Unreachable(f"no {wanted.__name__} within {self._timeout:g} s")
+
+    def _next(self, until: float) -> Packet | None:
+        """The next packet; None when there was none until then."""
+        while (left := until - time.monotonic()) > 0:
+            packet = self._read(min(left, self._ping_if_due()))
+            if packet is not None:
+                return packet
+        return None
+
+    def _ping_if_due(self) -> float:
+        """PINGREQ when nothing was sent for half of the keep-alive; the seconds until the next one."""
+        left = self._sent + self._keep_alive / 2 - time.monotonic()
+        if left > 0:
+            return left
+        now = time.monotonic()
+        if self._asked is None:
+            self._asked = now
+        elif now - self._asked >= max(self._keep_alive, self._timeout):
+            raise Unreachable("the broker does not answer any more")
+        self._send(PingReq())
+        return self._keep_alive / 2
 
     def _read(self, wait: float) -> Packet | None:
         packet = self._decoder.next()
         if packet is not None:
+            self._asked = None  # the caller may take its time with it, and the answer lies in the socket meanwhile
             return packet
         self._socket.settimeout(max(wait, 0.001))
         try:
@@ -180,6 +216,7 @@ class MqttClient:
             raise Unreachable(f"connection lost: {error.strerror or error}") from None
         if not data:
             raise Unreachable("the broker closed the connection")
+        self._asked = None
         self._decoder.feed(data)
         try:
             return self._decoder.next()
@@ -192,4 +229,8 @@ class MqttClient:
 
     def _send(self, packet: Packet) -> None:
         self._socket.settimeout(self._timeout)
-        self._socket.sendall(encode(packet, VERSION))
+        try:
+            self._socket.sendall(encode(packet, VERSION))
+        except OSError as error:
+            raise Unreachable(f"connection lost: {error.strerror or error}") from None
+        self._sent = time.monotonic()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,20 @@ def run(args: argparse.Namespace) -> int:
         if args.payload is not None and args.payload != "-":
             client.publish(args.topic, args.payload.encode(), args.qos, args.retain)
             return 0
-        for line in sys.stdin.buffer:
+        for line in _lines(client):
             client.publish(args.topic, line.rstrip(b"\r\n"), args.qos, args.retain)
     return 0
+
+
+def _lines(client: MqttClient) -> Iterator[bytes]:
+    """The lines of standard input as they come. However long that takes, the broker hears of the client meanwhile."""
+    source, rest = sys.stdin.fileno(), b""
+    while True:
+        client.wait_for(source)
+        data = os.read(source, 65_536)
+        if not data:
+            break
+        *lines, rest = (rest + data).split(b"\n")
+        yield from lines
+    if rest:
+        yield rest

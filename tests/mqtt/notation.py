@@ -28,7 +28,8 @@ server other limits; such a case is not played on a live process.
 Packets are their name and fields, and properties by name, as ``content_type=text``. CONNECT: ``clean=0``,
 ``keep`` (a session that outlives the connection, in both versions), ``will=topic will.payload=x will.qos=1``.
 SUBSCRIBE lists filters as ``a/#@1`` with the QoS and ``,nl ,rap ,rh=2`` behind. PUBLISH lists topic and payload.
-``id=$m`` in a packet that is got names the identifier, to be used or compared later.
+``id=$m`` in a packet that is got names the identifier, to be used or compared later; so does
+``assigned_client_identifier=$c`` the value of a property.
 
 A packet that is got must have the fields that are written; what is not written has its default. Three things are
 left open when they are not written: packet identifiers, properties other than those of a PUBLISH, and which kind
@@ -127,15 +128,19 @@ def _read_step(where: str, text: str) -> Step:
 
 
 class Fields:
-    """The words behind a packet's name, sorted; ``absent`` and ``open`` are properties without a value to compare."""
+    """The words behind a packet's name, sorted; ``absent`` and ``open`` are properties without a value to compare.
 
-    def __init__(self, text: str, names: dict[str, int]) -> None:
+    ``named`` are those whose value gets a name.
+    """
+
+    def __init__(self, text: str, names: dict[str, int | str]) -> None:
         self.words: list[str] = []
         self.values: dict[str, str] = {}
         self.props: list[tuple[int, Any]] = []
         self.will_props: list[tuple[int, Any]] = []
         self.absent: list[int] = []
         self.open: list[int] = []
+        self.named: dict[int, str] = {}
         for word in shlex.split(text):
             key, equals, value = word.partition("=")
             if value.startswith("$") and value[1:] in names:
@@ -144,8 +149,10 @@ class Fields:
                 self.absent.append(IDENTIFIERS[word[1:]])
             elif not equals or "@" in key or "/" in key:
                 self.words.append(word)
-            elif key in IDENTIFIERS and value == "any":
+            elif key in IDENTIFIERS and (value == "any" or value.startswith("$")):
                 self.open.append(IDENTIFIERS[key])
+                if value != "any":
+                    self.named[IDENTIFIERS[key]] = value[1:]
             elif key in IDENTIFIERS:
                 self.props.append(_property(key, value))
             elif key.removeprefix("will.") in IDENTIFIERS:

@@ -86,7 +86,7 @@ class Play:
         self._level = LEVELS[version]
         self._stage = stage
         self._players: dict[str, Player] = {}
-        self._names: dict[str, int] = {}
+        self._names: dict[str, int | str] = {}
         self._last: Player | None = None
         """Who sent last."""
         self.client_ids: set[str] = set()
@@ -203,7 +203,7 @@ class Play:
         player.link.lose()
 
 
-def check(got: Packet, name: str, fields: Fields, wanted: Packet, names: dict[str, int]) -> None:
+def check(got: Packet, name: str, fields: Fields, wanted: Packet, names: dict[str, int | str]) -> None:
     """Compare a packet with what is written of it; see ``notation``."""
     assert got.__class__.__name__.upper() == name, f"got {got}"
     given: Any = got
@@ -216,6 +216,7 @@ def check(got: Packet, name: str, fields: Fields, wanted: Packet, names: dict[st
             assert given.reason >= 0x80, f"got {got}"
         elif field == "props":
             _check_props(given.props, fields, exact=isinstance(got, Publish))
+            names.update({name: get(given.props, key) for key, name in fields.named.items()})
         else:
             assert getattr(given, field) == getattr(wanted, field), f"got {got}"
     for identifier in fields.absent:
@@ -231,7 +232,7 @@ def _check_props(given: Properties, fields: Fields, exact: bool) -> None:
         assert set(fields.props) <= set(given), f"got {given}"
 
 
-def _check_id(packet_id: int, written: str | None, names: dict[str, int]) -> None:
+def _check_id(packet_id: int, written: str | None, names: dict[str, int | str]) -> None:
     if written is None:
         return
     if written.startswith("$"):

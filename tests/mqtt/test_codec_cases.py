@@ -288,6 +288,8 @@ BAD: list[tuple[str, int, str, int]] = [
     ("MQTT-4.7.3-1 empty filter", 4, '82 .. 0001 "" 00', 0x81),
     ("MQTT-4.8.2-1 no share name", 5, '82 .. 0001 00 "$share//a" 00', 0x81),
     ("MQTT-4.8.2-1 wildcard as share name", 5, '82 .. 0001 00 "$share/+/a" 00', 0x81),
+    ("MQTT-4.8.2-2 + within a share name", 5, '82 .. 0001 00 "$share/g+/a" 00', 0x81),
+    ("MQTT-4.8.2-2 # within a share name", 5, '82 .. 0001 00 "$share/#g/a" 00', 0x81),
     ("MQTT-4.8.2-2 no filter behind the share name", 5, '82 .. 0001 00 "$share/g" 00', 0x81),
     ("MQTT-4.8.2-2 empty filter behind the share name", 5, '82 .. 0001 00 "$share/g/" 00', 0x81),
     ("2.4 filter too deep for us", 5, f'82 .. 0001 00 "{DEEP}" 00', 0x8F),
