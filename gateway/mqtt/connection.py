@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.broker.access import Peer
 from gateway.errors import Malformed, Unfit
@@ -23,7 +23,7 @@ from gateway.mqtt.express import Express
 from gateway.mqtt.handlers import HANDLERS
 from gateway.mqtt.incoming import PUBACK, PUBACK_REASON
 from gateway.mqtt.keeping import NotQueued
-from gateway.mqtt.packets import ConnAck, Connect, Disconnect, Packet, PubAck, PubRec, Will
+from gateway.mqtt.packets import ConnAck, Connect, Disconnect, Packet, PubAck, Publish, PubRec, Will
 from gateway.mqtt.properties import MAXIMUM_PACKET_SIZE, REASON_STRING, REQUEST_PROBLEM_INFORMATION, USER_PROPERTY, get
 from gateway.mqtt.reasons import (
     KEEP_ALIVE_TIMEOUT,
@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from gateway.mqtt.server import MqttServer
     from gateway.mqtt.session import Session
     from gateway.mqtt.trace import Tap
+
+
+OVERTAKEN: Final = 16
+"""Messages that a PUBREC overtakes at most: it looks at each."""
 
 
 class State(Enum):
@@ -296,6 +300,18 @@ class Connection:
         if isinstance(error, Unfit) and self.explains:
             packet.props = ((REASON_STRING, str(error)),)
         self.send(packet)
+        if isinstance(packet, PubRec):
+            self._put_first()
+
+    def _put_first(self) -> None:
+        """Send the PUBREC that was queued last before messages that the client gets in the same turn, such as its own:
+        there are clients that take what follows a PUBLISH for its PUBREC."""
+        out = self._out
+        place = last = len(out) - 1
+        while place > 0 and last - place < OVERTAKEN and out[place - 1][0] >> 4 == Publish.type:
+            place -= 1
+        if place < last:
+            out.insert(place, out.pop())
 
     def acknowledge(self, packet_ids: list[bytes], reason: int) -> None:
         """PUBACKs in one piece. A reason other than 0 is for version 5 (section 3.4.2.1)."""
